@@ -1,0 +1,19 @@
+#![doc = include_str!("../README.md")]
+
+pub mod body;
+pub mod catalogue;
+pub mod contract;
+pub mod greeter;
+pub mod headers;
+pub mod mailer;
+pub mod platform;
+pub mod subject;
+
+pub use body::{Encoding, Fault};
+pub use catalogue::{Catalogue, CommandEntry, Domain, EventEntry, QueryEntry};
+pub use contract::{Command, Event, Http, Method, Query};
+pub use subject::{Tenant, Token, TokenError};
+
+/// Re-exported for `#[derive]`s on contract types.
+pub use garde::{self, Validate};
+pub use schemars::{self, JsonSchema};
