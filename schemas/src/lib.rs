@@ -3,6 +3,7 @@
 pub mod body;
 pub mod catalogue;
 pub mod contract;
+pub mod generate;
 pub mod greeter;
 pub mod headers;
 pub mod mailer;

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use garde::Validate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::catalogue::Domain;
@@ -38,17 +39,21 @@ pub struct SendEmail {
     /// The sender's address; the configured one if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(inner(email, length(max = 254)))]
+    #[schemars(email, length(max = 254))]
     pub from: Option<String>,
     /// The sender's name, shown beside the address. At most 200 characters, on one line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(inner(length(chars, min = 1, max = 200), custom(one_line)))]
+    #[schemars(length(min = 1, max = 200), regex(pattern = ONE_LINE))]
     pub from_name: Option<String>,
     /// Where an answer goes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(inner(email, length(max = 254)))]
+    #[schemars(email, length(max = 254))]
     pub reply_to: Option<String>,
     /// 1 to 500 characters, on one line.
     #[garde(length(chars, min = 1, max = 500), custom(one_line))]
+    #[schemars(regex(pattern = ONE_LINE))]
     pub subject: String,
     /// The text, at most 512 KiB.
     #[garde(length(max = 524_288))]
@@ -56,10 +61,16 @@ pub struct SendEmail {
     /// The same as HTML, at most 512 KiB. The mail then carries both.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(inner(length(max = 524_288)))]
+    #[schemars(length(max = 524_288))]
     pub html: Option<String>,
     /// Further headers, at most 20. Those that the mailer writes itself are refused.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[garde(length(max = 20), custom(free_headers))]
+    #[schemars(extend(
+        "maxProperties" = 20,
+        "propertyNames" = free_header_name(),
+        "additionalProperties" = json!({ "type": "string", "maxLength": 998, "pattern": ONE_LINE })
+    ))]
     pub headers: BTreeMap<String, String>,
 }
 
@@ -81,6 +92,23 @@ const RESERVED: &[&str] = &[
     "subject",
     "to",
 ];
+
+/// [`one_line`], for the JSON Schema.
+const ONE_LINE: &str = r"^[^\u0000-\u001F\u007F-\u009F]*$";
+
+/// The names that [`free_headers`] lets through, for the JSON Schema. Patterns know no case, so each letter has both.
+fn free_header_name() -> Value {
+    let any_case = |name: &&str| -> String {
+        name.chars()
+            .map(|c| match c.is_ascii_alphabetic() {
+                true => format!("[{}{c}]", c.to_ascii_uppercase()),
+                false => c.to_string(),
+            })
+            .collect()
+    };
+    let reserved = RESERVED.iter().map(any_case).collect::<Vec<_>>().join("|");
+    json!({ "pattern": "^[A-Za-z0-9_-]{1,76}$", "not": { "pattern": format!("^(?:{reserved})$") } })
+}
 
 /// A line break in a header starts another header, or the body: header injection.
 fn one_line(text: &str, _: &()) -> garde::Result {
@@ -146,8 +174,15 @@ pub struct EmailSent {
     pub message_id: String,
     /// How many recipients it was addressed to.
     pub recipients: u32,
+    /// How many of those the server did not take, while it took the others.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub refused: u32,
     /// `smtp` or `file`.
     pub transport: String,
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 impl Event for EmailSent {
@@ -159,6 +194,7 @@ impl Event for EmailSent {
             email_id: an_email(),
             message_id: "<01979f6e-5a00-7000-8000-000000000003@example.com>".into(),
             recipients: 1,
+            refused: 0,
             transport: "smtp".into(),
         }
     }

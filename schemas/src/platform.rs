@@ -280,8 +280,11 @@ pub struct AttemptReport {
     pub started_at: DateTime<Utc>,
     /// When its result was known.
     pub closed_at: Option<DateTime<Utc>>,
-    /// `done`, `not_done`, `refused`, `unknown`, `taken_over`; absent while it is open.
+    /// `done`, `not_done`, `refused`, `unknown` or `held`; absent while it is open.
     pub result: Option<String>,
+    /// How often another worker took it over from one that had ended.
+    #[serde(default)]
+    pub takeovers: u32,
     /// What the provider or the error said.
     pub detail: Option<String>,
 }

@@ -1,1 +1,31 @@
+#![doc = include_str!("../README.md")]
 
+mod accept;
+mod ask;
+mod bearer;
+mod caller;
+pub mod command;
+mod docs;
+mod door;
+mod fields;
+mod idempotency;
+pub mod jwt;
+pub mod keys;
+mod keyring;
+mod limits;
+mod observe;
+mod outcome;
+mod peer;
+mod prefer;
+mod problem;
+mod publish;
+mod ready;
+mod routes;
+mod settings;
+mod tls;
+pub mod token;
+
+pub use door::{Door, DoorError, DoorParts};
+pub use keyring::KeyRing;
+pub use problem::Problem;
+pub use settings::Settings;

@@ -1,1 +1,48 @@
+#![doc = include_str!("../README.md")]
 
+mod email_status;
+pub mod message;
+mod send_email;
+pub mod settings;
+pub mod transport;
+
+pub use settings::Settings;
+
+use omnibus_runtime::Worker;
+use omnibus_schemas::mailer::{EmailStatus, SendEmail};
+
+use settings::Senders;
+use transport::{Folder, Smtp, Transport};
+
+/// The worker: its tables, and what it does with each command and query.
+pub fn worker(settings: Settings) -> anyhow::Result<Worker> {
+    Ok(Worker::new("mailer", Mailer::new(&settings)?)
+        .migrations("mailer", &[("0001_emails", include_str!("../migrations/0001_emails.sql"))])
+        .effects::<SendEmail>()
+        .answers::<EmailStatus>()
+        .build())
+}
+
+/// What the handlers share.
+#[derive(Debug)]
+pub struct Mailer {
+    senders: Senders,
+    transport: Transport,
+}
+
+impl Mailer {
+    /// Checks the settings. Connects to nothing yet.
+    pub fn new(settings: &Settings) -> anyhow::Result<Self> {
+        let senders = settings.senders()?;
+        let transport = match &settings.smtp_host {
+            Some(host) => Transport::Smtp(Smtp::new(host, settings)?),
+            None => Transport::File(Folder::new(settings.mail_dir.clone())),
+        };
+        Ok(Mailer { senders, transport })
+    }
+
+    /// The way that the settings chose.
+    pub fn transport(&self) -> &Transport {
+        &self.transport
+    }
+}

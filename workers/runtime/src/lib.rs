@@ -1,1 +1,48 @@
-//! x
+#![doc = include_str!("../README.md")]
+
+mod answers;
+mod attempts;
+mod batch;
+pub mod bus;
+mod calls;
+pub mod clock;
+mod cx;
+mod delivery;
+mod ending;
+mod engine;
+pub mod envelope;
+mod events;
+mod failpoint;
+mod handler;
+pub mod health;
+mod inbox;
+mod lane;
+mod limits;
+#[cfg(feature = "local")]
+pub mod local;
+pub mod metrics;
+pub mod migrate;
+mod pages;
+pub mod process;
+mod publish;
+mod registry;
+mod resolve;
+pub mod settings;
+mod sweep;
+pub mod telemetry;
+pub mod trace;
+mod trim;
+pub mod worker;
+
+pub use bus::{Bus, BusSettings};
+pub use cx::Cx;
+pub use envelope::Meta;
+pub use events::Events;
+pub use handler::{
+    Answer, Ask, AskError, CallError, Effect, Fail, Found, Handle, Policy, Prepared, React, Settled, WhenUncertain,
+};
+pub use health::Health;
+pub use lane::LaneError;
+pub use process::main;
+pub use settings::Settings;
+pub use worker::{Parts, RunError, Worker};

@@ -1,0 +1,269 @@
+//! From a catalogue to everything the bus needs.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use omnibus_schemas::catalogue::Domain;
+use omnibus_schemas::{Catalogue, subject};
+
+use crate::permissions::{self, UserSpec};
+use crate::settings::Settings;
+use crate::spec::{
+    BucketSpec, ConsumerSpec, Discard, KEEP_DONE_SECONDS, Retention, SourceSpec, Storage, StreamSpec, SubjectTransform,
+};
+
+/// The bucket of API keys, by the hash of the secret.
+pub const BUCKET_KEYS: &str = "keys";
+/// The bucket of body hashes, by the command id that an `Idempotency-Key` makes.
+pub const BUCKET_IDEMPOTENCY: &str = "idempotency";
+/// Prefix of the advisories that say a message was delivered `max_deliver` times; stream and consumer follow.
+pub const MAX_DELIVERIES: &str = "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES";
+
+/// Advisories are small; a sweeper that is away longer than this is not coming back.
+const ADVISORY_MAX_AGE: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+
+/// Everything on the bus, in the order in which it is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topology {
+    /// `SCHEDULE`, `EVT`, `DLQ`, `ADVISORY`, and a `CMD_` stream per domain.
+    pub streams: Vec<StreamSpec>,
+    /// Per domain: its lanes, its reactions, its sweeper.
+    pub consumers: Vec<ConsumerSpec>,
+    /// Key-value buckets.
+    pub buckets: Vec<BucketSpec>,
+    /// Who may connect, and what they may do.
+    pub users: Vec<UserSpec>,
+}
+
+impl Topology {
+    /// What `catalogue` needs under `settings`.
+    ///
+    /// # Panics
+    /// If two domains would share a stream or a user (`a-b` and `a_b`), or a domain has a door's name.
+    pub fn of(catalogue: &Catalogue, settings: &Settings) -> Self {
+        let domains = catalogue.domains();
+        let mut streams = vec![schedule(settings), events(settings), dead_letters(settings), advisories(settings)];
+        streams.extend(domains.iter().map(|domain| commands(domain.name, settings)));
+        let consumers: Vec<_> = domains.iter().flat_map(|domain| domain_consumers(domain, settings)).collect();
+        let buckets = buckets(settings);
+        let users = permissions::users(catalogue, settings, &streams, &consumers);
+
+        let mut names: Vec<_> = streams.iter().map(|s| &s.name).chain(users.iter().map(|u| &u.name)).collect();
+        names.sort_unstable();
+        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            panic!("two domains, or a domain and a door, share the name {}", twice[0]);
+        }
+        Topology { streams, consumers, buckets, users }
+    }
+
+    /// The consumer of a lane.
+    pub fn lane(&self, domain: &str, lane: &str) -> Option<&ConsumerSpec> {
+        self.consumer(&subject::command_stream(domain), &subject::lane_consumer(domain, lane))
+    }
+
+    /// The consumer of a domain's reactions, if it reacts to anything.
+    pub fn reacts(&self, domain: &str) -> Option<&ConsumerSpec> {
+        self.consumer("EVT", &subject::reacts_consumer(domain))
+    }
+
+    /// The consumer of a domain's sweeper.
+    pub fn sweeper(&self, domain: &str) -> Option<&ConsumerSpec> {
+        self.consumer("ADVISORY", &subject::sweeper_consumer(domain))
+    }
+
+    /// Every consumer that a domain's worker reads.
+    pub fn consumers_of<'a>(&'a self, domain: &'a str) -> impl Iterator<Item = &'a ConsumerSpec> {
+        self.consumers.iter().filter(move |consumer| consumer.domain == domain)
+    }
+
+    /// A user.
+    pub fn user(&self, name: &str) -> Option<&UserSpec> {
+        self.users.iter().find(|user| user.name == name)
+    }
+
+    fn consumer(&self, stream: &str, name: &str) -> Option<&ConsumerSpec> {
+        self.consumers.iter().find(|consumer| consumer.stream == stream && consumer.durable_name == name)
+    }
+}
+
+/// A stream without limits; each kind states what it adds.
+fn stream(name: &str, description: &str, subjects: &[&str], settings: &Settings) -> StreamSpec {
+    StreamSpec {
+        name: name.to_owned(),
+        description: description.to_owned(),
+        subjects: subjects.iter().map(|&subject| subject.to_owned()).collect(),
+        retention: Retention::Limits,
+        storage: Storage::File,
+        discard: Discard::Old,
+        max_msgs: -1,
+        max_bytes: -1,
+        max_msgs_per_subject: -1,
+        max_age: Duration::ZERO,
+        duplicate_window: settings.duplicate_window,
+        num_replicas: settings.replicas,
+        allow_direct: true,
+        allow_atomic_publish: false,
+        allow_message_schedules: false,
+        allow_rollup_hdrs: false,
+        deny_delete: false,
+        sources: Vec::new(),
+        metadata: BTreeMap::new(),
+    }
+}
+
+fn bytes(size: u64) -> i64 {
+    i64::try_from(size).unwrap_or(i64::MAX)
+}
+
+/// Commands of one domain. A full queue pushes back, and there is no `max_age`: age says nothing of what is still unread.
+fn commands(domain: &str, settings: &Settings) -> StreamSpec {
+    let name = subject::command_stream(domain);
+    let subjects = format!("cmd.{domain}.>");
+    StreamSpec {
+        discard: Discard::New,
+        max_bytes: bytes(settings.cmd_max_bytes),
+        max_msgs: settings.cmd_max_msgs.map_or(-1, bytes),
+        allow_atomic_publish: true,
+        // Schedules can't live in a stream that discards what is new, so they fire next door.
+        sources: vec![SourceSpec {
+            name: "SCHEDULE".to_owned(),
+            subject_transforms: vec![SubjectTransform { src: subject::due(&subjects), dest: subjects.clone() }],
+        }],
+        metadata: [(KEEP_DONE_SECONDS.to_owned(), settings.keep_done.as_secs().to_string())].into(),
+        ..stream(&name, &format!("Commands of {domain}"), &[&subjects], settings)
+    }
+}
+
+fn schedule(settings: &Settings) -> StreamSpec {
+    StreamSpec {
+        retention: Retention::WorkQueue,
+        allow_message_schedules: true,
+        // The server switches it on with schedules: a cron schedule replaces what it fired before.
+        allow_rollup_hdrs: true,
+        ..stream("SCHEDULE", "Commands that wait for their time", &["sched.>"], settings)
+    }
+}
+
+fn events(settings: &Settings) -> StreamSpec {
+    StreamSpec {
+        max_age: settings.evt_max_age,
+        max_bytes: bytes(settings.evt_max_bytes),
+        allow_atomic_publish: true,
+        ..stream("EVT", "What happened", &["evt.>"], settings)
+    }
+}
+
+/// Refuses when it is full: a dead letter that pushed out an older one would be a loss without a word.
+fn dead_letters(settings: &Settings) -> StreamSpec {
+    StreamSpec {
+        discard: Discard::New,
+        max_bytes: bytes(settings.dlq_max_bytes),
+        ..stream("DLQ", "What could not be done, with why", &["dlq.>"], settings)
+    }
+}
+
+/// The server sends these once, to whoever listens; a stream always listens.
+fn advisories(settings: &Settings) -> StreamSpec {
+    StreamSpec {
+        max_age: ADVISORY_MAX_AGE,
+        ..stream(
+            "ADVISORY",
+            "Messages the server gave up on, for the sweepers",
+            &[&format!("{MAX_DELIVERIES}.>")],
+            settings,
+        )
+    }
+}
+
+fn buckets(settings: &Settings) -> Vec<BucketSpec> {
+    let bucket = |name: &str, description: &str, max_age| BucketSpec {
+        name: name.to_owned(),
+        description: description.to_owned(),
+        history: 1,
+        max_age,
+        num_replicas: settings.replicas,
+    };
+    vec![
+        bucket(BUCKET_KEYS, "API keys, by the hash of their secret", Duration::ZERO),
+        bucket(BUCKET_IDEMPOTENCY, "Hashes of bodies, by Idempotency-Key", settings.keep_idempotency),
+    ]
+}
+
+fn domain_consumers(domain: &Domain, settings: &Settings) -> Vec<ConsumerSpec> {
+    let name = domain.name;
+    let commands = subject::command_stream(name);
+    let consumer = |stream: &str, durable_name: String, description: String, filter_subjects: Vec<String>| {
+        ConsumerSpec {
+            domain: name.to_owned(),
+            stream: stream.to_owned(),
+            durable_name,
+            description,
+            filter_subjects,
+            // From the beginning of what is kept: a lane made after its first command must not miss it.
+            deliver_policy: "all",
+            ack_policy: "explicit",
+            replay_policy: "instant",
+            ack_wait: settings.ack_wait,
+            max_deliver: settings.max_deliver,
+            max_ack_pending: settings.max_ack_pending,
+            backoff: (),
+        }
+    };
+
+    let mut consumers: Vec<_> = domain
+        .lanes()
+        .into_iter()
+        .map(|lane| {
+            let filter = format!("cmd.{name}.{lane}.>");
+            consumer(&commands, subject::lane_consumer(name, lane), format!("Lane {lane} of {name}"), vec![filter])
+        })
+        .collect();
+    let mut given_up = vec![format!("{MAX_DELIVERIES}.{commands}.>")];
+    if !domain.reacts.is_empty() {
+        let mut filters: Vec<_> = domain.reacts.iter().map(|(of, event)| subject::event(of, event, "*")).collect();
+        filters.sort();
+        filters.dedup();
+        let reacts = subject::reacts_consumer(name);
+        given_up.push(format!("{MAX_DELIVERIES}.EVT.{reacts}"));
+        consumers.push(consumer("EVT", reacts, format!("Events that {name} acts upon"), filters));
+    }
+    consumers.push(consumer(
+        "ADVISORY",
+        subject::sweeper_consumer(name),
+        format!("What the server gave up on for {name}"),
+        given_up,
+    ));
+    consumers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "share the name CMD_A_B")]
+    fn two_domains_never_share_a_stream() {
+        let catalogue = Catalogue::new(vec![Domain::new("a-b", "One"), Domain::new("a_b", "Two")]);
+        Topology::of(&catalogue, &Settings::default());
+    }
+
+    #[test]
+    #[should_panic(expected = "share the name operator")]
+    fn no_domain_has_the_name_of_another_user() {
+        Topology::of(&Catalogue::new(vec![Domain::new("operator", "Me")]), &Settings::default());
+    }
+
+    #[test]
+    fn command_streams_never_forget_by_age_and_no_filters_overlap() {
+        let topology = Topology::of(&Catalogue::omnibus(), &Settings::default());
+        let commands: Vec<_> = topology.streams.iter().filter(|stream| stream.name.starts_with("CMD_")).collect();
+        assert_eq!(commands.len(), Catalogue::omnibus().domains().len());
+        assert!(commands.iter().all(|stream| stream.max_age.is_zero() && stream.discard == Discard::New));
+        for consumer in &topology.consumers {
+            for (n, a) in consumer.filter_subjects.iter().enumerate() {
+                let mut others = consumer.filter_subjects[n + 1..].iter();
+                assert!(!others.any(|b| crate::subjects::overlap(a, b)), "{}", consumer.durable_name);
+            }
+        }
+    }
+}

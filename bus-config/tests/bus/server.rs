@@ -1,0 +1,181 @@
+//! A private nats-server per test, configured by [`omnibus_bus::server_config`], and its users.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use async_nats::jetstream::{self, Context};
+use async_nats::{Client, ConnectOptions, Event};
+use omnibus_bus::{Credentials, ServerOptions, Settings, TenantUser, Topology, server_config};
+use omnibus_schemas::mailer::EmailSent;
+use omnibus_schemas::{Catalogue, Domain, greeter, mailer};
+use secrecy::ExposeSecret;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+/// Far longer than anything here takes; only a fault runs into it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) fn program() -> String {
+    std::env::var("OMNIBUS_NATS_SERVER").unwrap_or_else(|_| "nats-server".to_owned())
+}
+
+/// The mailer, the greeter, and a domain that reacts to the mailer.
+pub(crate) fn catalogue() -> Catalogue {
+    let echo = Domain::new("echo", "Echo").reacts::<EmailSent>();
+    Catalogue::new(vec![mailer::domain(), greeter::domain(), echo])
+}
+
+pub(crate) fn settings() -> Settings {
+    let tenant = |name: &str| name.parse().expect("a token");
+    Settings {
+        tenants: vec![
+            TenantUser::of_every_command(tenant("acme")),
+            TenantUser::with_scopes(tenant("globex"), ["greeter:greet"]),
+        ],
+        ..Settings::default()
+    }
+}
+
+pub(crate) struct Bus {
+    pub(crate) topology: Topology,
+    credentials: Credentials,
+    address: String,
+    options: ServerOptions,
+    config: std::path::PathBuf,
+    process: Child,
+    _folder: TempDir,
+}
+
+pub(crate) struct User {
+    pub(crate) client: Client,
+    pub(crate) js: Context,
+    refusals: UnboundedReceiver<String>,
+}
+
+impl Bus {
+    /// A server with users and nothing on it.
+    pub(crate) async fn bare() -> Self {
+        let topology = Topology::of(&catalogue(), &settings());
+        let credentials = Credentials::generate(&topology);
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let options = ServerOptions {
+            listen: "127.0.0.1:-1".into(),
+            http: None,
+            sync_always: false,
+            max_store_bytes: Some(1 << 40),
+            ..ServerOptions::local(folder.path().join("store"))
+        };
+        let config = folder.path().join("nats.conf");
+        let text = server_config(&topology, &credentials.public_keys(), &options).expect("every user has a key");
+        std::fs::write(&config, text).expect("the folder is ours");
+        let (process, address) = start(&config).await;
+        Bus { topology, credentials, address, options, config, process, _folder: folder }
+    }
+
+    /// A server with everything provisioned.
+    pub(crate) async fn provisioned() -> Self {
+        let bus = Bus::bare().await;
+        let operator = bus.user("operator").await;
+        omnibus_bus::apply(&operator.js, &bus.topology).await.expect("an empty bus takes it all");
+        bus
+    }
+
+    /// Kills the server and starts it over on the same streams.
+    pub(crate) async fn restart(&mut self) {
+        self.process.kill().await.expect("it runs");
+        let fixed = ServerOptions { listen: self.address.clone(), ..self.options.clone() };
+        let text = server_config(&self.topology, &self.credentials.public_keys(), &fixed).expect("as before");
+        std::fs::write(&self.config, text).expect("the folder is ours");
+        self.process = start(&self.config).await.0;
+    }
+
+    pub(crate) async fn user(&self, name: &str) -> User {
+        let (tell, refusals) = unbounded_channel();
+        let seed = self.credentials.seed(name).expect("a user").expose_secret().to_owned();
+        let client = ConnectOptions::with_nkey(seed)
+            .custom_inbox_prefix(omnibus_bus::inbox_prefix(name))
+            .event_callback(move |event| {
+                if let Event::ServerError(error) = event {
+                    let _ = tell.send(error.to_string());
+                }
+                async {}
+            })
+            .connect(&self.address)
+            .await
+            .expect("the user is known");
+        User { js: jetstream::new(client.clone()), client, refusals }
+    }
+}
+
+/// Ends with the returned child.
+async fn start(config: &std::path::Path) -> (Child, String) {
+    let mut process = Command::new(program())
+        .arg("-c")
+        .arg(config)
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("nats-server runs; set OMNIBUS_NATS_SERVER");
+    let mut lines = BufReader::new(process.stderr.take().expect("piped")).lines();
+    let mut address = String::new();
+    let mut seen = String::new();
+    let ready = async {
+        while let Some(line) = lines.next_line().await.expect("a log") {
+            if let Some((_, at)) = line.split_once("client connections on ") {
+                address = at.trim().to_owned();
+            }
+            if line.contains("Server is ready") {
+                return true;
+            }
+            seen.push_str(&line);
+            seen.push('\n');
+        }
+        false
+    };
+    let ready = tokio::time::timeout(PATIENCE, ready).await.unwrap_or(false);
+    assert!(ready, "nats-server did not start:\n{seen}");
+    // A full pipe would stop the server.
+    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+    (process, address)
+}
+
+impl User {
+    /// Publishes and expects the server's refusal.
+    pub(crate) async fn may_not_publish(&mut self, subject: &str) {
+        self.client.publish(subject.to_owned(), "{}".into()).await.expect("connected");
+        self.expect_refusal("publish", subject).await;
+    }
+
+    /// Subscribes and expects the server's refusal.
+    pub(crate) async fn may_not_subscribe(&mut self, subject: &str) {
+        let _subscription = self.client.subscribe(subject.to_owned()).await.expect("connected");
+        self.expect_refusal("subscription", subject).await;
+    }
+
+    async fn expect_refusal(&mut self, verb: &str, subject: &str) {
+        let refusal = tokio::time::timeout(PATIENCE, self.refusals.recv()).await;
+        let refusal = refusal.unwrap_or_else(|_| panic!("{verb} to {subject} was not refused")).expect("open");
+        let refusal = refusal.to_lowercase();
+        assert!(refusal.contains(verb) && refusal.contains(&subject.to_lowercase()), "{verb} {subject}: {refusal}");
+    }
+
+    /// Nothing was refused so far.
+    pub(crate) fn was_refused_nothing(&mut self) {
+        assert_eq!(self.refusals.try_recv().ok(), None);
+    }
+
+    /// A command with its PubAck.
+    pub(crate) async fn publish(&self, subject: &str) -> u64 {
+        let ack = self.js.publish(subject.to_owned(), "{}".into()).await.expect("published");
+        ack.await.expect("acknowledged").sequence
+    }
+
+    /// A JetStream API call, whose answer must be no error.
+    pub(crate) async fn api(&self, call: &str, body: serde_json::Value) -> serde_json::Value {
+        let answer: serde_json::Value = self.js.request(call.to_owned(), &body).await.expect("answered");
+        assert!(answer.get("error").is_none(), "{call}: {answer}");
+        answer
+    }
+}

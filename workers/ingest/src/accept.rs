@@ -1,0 +1,213 @@
+//! `POST`, `PUT`, `DELETE`: a command. Authenticate, read by the contract, publish, and only then say 202.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::{Body, Bytes};
+use axum::extract::{RawPathParams, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use omnibus_runtime::clock;
+use omnibus_runtime::envelope::Envelope;
+use omnibus_schemas::generate::{Accepted, Waited};
+use omnibus_schemas::platform::Outcome;
+use omnibus_schemas::{Encoding, Fault, Method};
+use serde::Serialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::caller::Caller;
+use crate::door::Shared;
+use crate::idempotency::{self, Seen};
+use crate::observe::Observed;
+use crate::outcome::Told;
+use crate::prefer;
+use crate::problem::Problem;
+use crate::publish::{Outgoing, Stored};
+use crate::routes::CommandRoute;
+
+/// `ce-source` of everything that comes in by this door.
+pub(crate) const SOURCE: &str = "omnibus/ingest";
+
+/// Answers one request.
+pub(crate) async fn answer(
+    door: &Arc<Shared>,
+    route: &CommandRoute,
+    path: &RawPathParams,
+    request: Request,
+    observed: &mut Observed,
+) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    let caller = door.admit(&parts.headers, &route.entry.scope, observed)?;
+    let key = idempotency::key(&parts.headers)?;
+    let encoding = encoding(&parts.headers)?;
+    let body = read_body(door, &parts.headers, body).await?;
+    let payload: Bytes = command(route, path, &parts, encoding, &body)?.into();
+    drop(body);
+
+    let tenant = caller.tenant.as_str();
+    let (id, seen) = match key {
+        Some(key) => {
+            let id = idempotency::command_id(tenant, &route.label, key);
+            (id, door.bodies.remember(&door.bus, id, &payload).await?)
+        }
+        None => (clock::new_id(), Seen::First),
+    };
+    observed.command = Some(id);
+
+    // Whoever waits listens before the command can be carried out.
+    let wait = prefer::wait(&parts.headers);
+    let waiting = match wait {
+        Some(_) => door.outcomes.listen(&door.bus, &caller.tenant, id).await,
+        None => None,
+    };
+    let id_text = id.to_string();
+    let stored = Outgoing {
+        id,
+        subject: format!("{}{tenant}", route.subject),
+        envelope: Envelope {
+            id: &id_text,
+            kind: &route.ce_type,
+            source: SOURCE,
+            time: clock::now(),
+            tenant,
+            actor: Some(&caller.actor),
+            correlation: &id_text,
+            causation: None,
+            trace: &observed.trace,
+            encoding: Encoding::MessagePack,
+        },
+        body: payload,
+        deadline: door.settings.publish_timeout(),
+        bus: &door.bus,
+    }
+    .store()
+    .await?;
+
+    let told = match (waiting, wait) {
+        (Some(waiting), Some(wait)) => {
+            // The outcome of a repeated command may be long past: then no event will come.
+            let repeated = seen == Seen::Again || stored == Stored::Before;
+            let page = Page { door, route, caller: &caller, observed, id };
+            waiting.told(wait, &door.stop, repeated, || page.ask()).await
+        }
+        _ => None,
+    };
+    Ok(respond(route, id, wait.map(|wait| wait.as_secs()), told))
+}
+
+/// The command's page, where an outcome stands that no event tells any more.
+struct Page<'a> {
+    door: &'a Shared,
+    route: &'a CommandRoute,
+    caller: &'a Caller,
+    observed: &'a Observed,
+    id: Uuid,
+}
+
+impl Page<'_> {
+    async fn ask(&self) -> Option<Told> {
+        crate::outcome::on_page(self.door, self.route.entry.domain, self.caller, &self.observed.trace, self.id).await
+    }
+}
+
+fn encoding(headers: &HeaderMap) -> Result<Encoding, Problem> {
+    let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(Encoding::Json) };
+    value.to_str().ok().and_then(Encoding::from_content_type).ok_or_else(|| {
+        Problem::unsupported_media_type("Send the body as application/json or application/msgpack.")
+    })
+}
+
+async fn read_body(door: &Shared, headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
+    let most = door.settings.body_max_bytes;
+    let too_large = || Problem::too_large(format!("The body has more than {most} bytes."));
+    // Who says so beforehand is not read at all.
+    let said = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if said.is_some_and(|said| said > most as u64) {
+        return Err(too_large());
+    }
+    match tokio::time::timeout(door.settings.body_timeout(), axum::body::to_bytes(body, most)).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(error)) => match std::error::Error::source(&error).is_some_and(|e| e.to_string().contains("limit")) {
+            true => Err(too_large()),
+            false => Err(Problem::malformed("The body ended before it was whole.")),
+        },
+        Err(_) => Err(Problem::slow_body("The body took too long to arrive.")),
+    }
+}
+
+/// The command as it goes on the bus.
+fn command(
+    route: &CommandRoute,
+    path: &RawPathParams,
+    parts: &Parts,
+    encoding: Encoding,
+    body: &[u8],
+) -> Result<Vec<u8>, Problem> {
+    let in_query = route.method == Method::Delete;
+    if !in_query && parts.uri.query().is_some_and(|query| !query.is_empty()) {
+        return Err(Problem::invalid(vec![Fault::new(
+            "",
+            "this route takes no query string: its fields stand in the body",
+        )]));
+    }
+    let accept = route.entry.accept;
+    if route.fields.in_body_only() && !in_query && !body.is_empty() {
+        return accept(encoding, body).map_err(|faults| crate::fields::refusal(encoding, body, faults));
+    }
+    let mut fields = route.fields.from_path(path);
+    if in_query {
+        route.fields.add_query(&mut fields, &parts.uri)?;
+    }
+    route.fields.add_body(&mut fields, encoding, body)?;
+    let whole = serde_json::to_vec(&Value::Object(fields)).expect("a JSON value is always written");
+    accept(Encoding::Json, &whole).map_err(Problem::invalid)
+}
+
+/// 202 with an outcome that is not final: held.
+#[derive(Serialize)]
+struct Held {
+    #[serde(flatten)]
+    accepted: Accepted,
+    outcome: Outcome,
+}
+
+fn respond(route: &CommandRoute, id: Uuid, waited: Option<u64>, told: Option<Told>) -> Response {
+    let status_url = route.entry.status.replace("{id}", &id.to_string());
+    let location = HeaderValue::from_str(&status_url).expect("a route and an id are visible ASCII");
+    let mut response = match told {
+        None => (StatusCode::ACCEPTED, Json(Accepted { id, status_url })).into_response(),
+        Some(Told { outcome, event }) => match outcome {
+            Outcome::Succeeded => Json(Waited { id, status_url, outcome, event }).into_response(),
+            Outcome::Held => {
+                let accepted = Accepted { id, status_url };
+                (StatusCode::ACCEPTED, Json(Held { accepted, outcome })).into_response()
+            }
+            Outcome::Rejected | Outcome::DeadLettered => {
+                let word = |field: &str| event.data.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+                let title = match outcome {
+                    Outcome::Rejected => "The command was rejected",
+                    _ => "The command could not be carried out",
+                };
+                let code = Some(word("code")).filter(|code| !code.is_empty());
+                let code = code.unwrap_or_else(|| outcome.as_str().to_owned());
+                let faults = event.data.get("faults").cloned().and_then(|faults| serde_json::from_value(faults).ok());
+                Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code, title, word("detail"))
+                    .with_faults(faults.unwrap_or_default())
+                    .with("id", id.to_string())
+                    .with("status_url", status_url)
+                    .with("outcome", outcome.as_str())
+                    .with("event", json!(event))
+                    .into_response()
+            }
+        },
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::LOCATION, location);
+    if let Some(seconds) = waited {
+        let applied = format!("wait={seconds}");
+        headers.insert("preference-applied", HeaderValue::try_from(applied).expect("a number is visible ASCII"));
+    }
+    response
+}

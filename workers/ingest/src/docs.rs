@@ -1,0 +1,80 @@
+//! The API to read and to try. Everything is in this binary; a content policy keeps the page from loading anything else.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Path;
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use axum::routing::get;
+use bytes::Bytes;
+use omnibus_schemas::{Catalogue, generate};
+use utoipa_swagger_ui::Config;
+
+use crate::routes::nowhere;
+
+/// Scripts, styles and requests from here only. Swagger UI sets styles by script and has its icons in `data:` addresses.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+    connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+
+const FRONT: &str = "<!doctype html>
+<html lang=\"en\">
+<meta charset=\"utf-8\">
+<title>Omnibus</title>
+<h1>Omnibus</h1>
+<ul>
+<li><a href=\"/docs/\">The API, to read and to try</a>
+<li><a href=\"/openapi.json\">openapi.json</a>
+<li><a href=\"/asyncapi.yaml\">asyncapi.yaml</a>
+<li><a href=\"/readyz\">readyz</a>
+<li><a href=\"/metrics\">metrics</a>
+</ul>
+</html>
+";
+
+/// `/`, `/docs/`, `/openapi.json`, `/asyncapi.yaml`.
+pub(crate) fn routes(catalogue: &Catalogue) -> Router {
+    let openapi = Bytes::from(generate::openapi(catalogue).to_string());
+    let asyncapi = Bytes::from(generate::asyncapi(catalogue));
+    let config = Arc::new(
+        Config::new(["/openapi.json"])
+            .persist_authorization(true)
+            .try_it_out_enabled(true)
+            .display_request_duration(true)
+            .validator_url("none"),
+    );
+    let index = config.clone();
+    Router::new()
+        .route("/", get(|| async { guarded(Html(FRONT)) }))
+        .route("/openapi.json", get(move || async move { document("application/json", openapi) }))
+        .route("/asyncapi.yaml", get(move || async move { document("application/yaml", asyncapi) }))
+        .route("/docs", get(|| async { Redirect::permanent("/docs/") }))
+        .route("/docs/", get(move || async move { file("", index).await }))
+        .route("/docs/{*file}", get(move |Path(name): Path<String>| async move { file(&name, config).await }))
+}
+
+fn document(kind: &'static str, text: Bytes) -> Response {
+    ([(header::CONTENT_TYPE, kind)], text).into_response()
+}
+
+async fn file(name: &str, config: Arc<Config<'static>>) -> Response {
+    match utoipa_swagger_ui::serve(name, config) {
+        Ok(Some(file)) => guarded(([(header::CONTENT_TYPE, file.content_type)], file.bytes.into_owned())),
+        Ok(None) => nowhere().await,
+        Err(error) => {
+            tracing::error!(%error, "a file of the documentation can't be served");
+            nowhere().await
+        }
+    }
+}
+
+fn guarded(page: impl IntoResponse) -> Response {
+    let mut response = page.into_response();
+    let mut set = |name: &'static str, value| {
+        response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    };
+    set("content-security-policy", POLICY);
+    set("x-content-type-options", "nosniff");
+    set("referrer-policy", "no-referrer");
+    response
+}

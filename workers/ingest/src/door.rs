@@ -1,0 +1,280 @@
+//! The door as a whole: bind, serve, drain.
+
+use std::any::Any;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use omnibus_runtime::{Bus, Health};
+use omnibus_schemas::Catalogue;
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+
+use crate::caller::{self, Caller};
+use crate::idempotency::Bodies;
+use crate::jwt::{JwtKeysError, Verifier};
+use crate::keyring::KeyRing;
+use crate::limits::Limits;
+use crate::observe::{self, Observed};
+use crate::outcome::Outcomes;
+use crate::problem::Problem;
+use crate::settings::Settings;
+use crate::{docs, peer, ready, routes, tls};
+
+/// How long a connection may stand without a whole request line and headers.
+const HEADERS: Duration = Duration::from_secs(30);
+
+/// What a door is made of.
+#[derive(Debug, Clone)]
+pub struct DoorParts {
+    /// The connection of the bus user `ingest`.
+    pub bus: Bus,
+    /// What there is to call.
+    pub catalogue: Catalogue,
+    /// How it is set up.
+    pub settings: Settings,
+    /// Where it says whether it is ready.
+    pub health: Health,
+    /// Cancelled when it shall stop.
+    pub stop: CancellationToken,
+}
+
+/// A door that is bound to its address and not open yet.
+pub struct Door {
+    shared: Arc<Shared>,
+    app: Router,
+    listener: std::net::TcpListener,
+    address: SocketAddr,
+    tls: Option<axum_server::tls_rustls::RustlsConfig>,
+    health: Health,
+}
+
+/// Why a door can't open.
+#[derive(Debug, thiserror::Error)]
+pub enum DoorError {
+    /// The address.
+    #[error("can't listen on {address}: {error}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The keys for tokens.
+    #[error(transparent)]
+    Tokens(#[from] JwtKeysError),
+    /// The certificate.
+    #[error(transparent)]
+    Tls(#[from] tls::TlsError),
+    /// A setting.
+    #[error("{setting}: {reason}")]
+    Setting {
+        /// Its name.
+        setting: &'static str,
+        /// What is wrong with it and what would do.
+        reason: String,
+    },
+    /// While serving.
+    #[error("the HTTP server failed: {0}")]
+    Serve(std::io::Error),
+}
+
+/// What all requests share.
+pub(crate) struct Shared {
+    pub(crate) bus: Bus,
+    pub(crate) catalogue: Catalogue,
+    pub(crate) settings: Settings,
+    pub(crate) bodies: Bodies,
+    pub(crate) outcomes: Outcomes,
+    pub(crate) stop: CancellationToken,
+    ring: KeyRing,
+    tokens: Verifier,
+    limits: Limits,
+}
+
+impl Shared {
+    /// Lets a caller in: his credential, his tenant's limit, his scope; in this order.
+    pub(crate) fn admit(&self, headers: &HeaderMap, scope: &str, observed: &mut Observed) -> Result<Caller, Problem> {
+        let caller = caller::authenticate(headers, &self.ring, &self.tokens)?;
+        observed.tenant = Some(caller.tenant.clone());
+        match self.limits.by_tenant.spend(&caller.tenant) {
+            Ok(left) => observed.left = left,
+            Err((problem, left)) => {
+                observed.left = Some(left);
+                return Err(problem);
+            }
+        }
+        caller.demand(scope)?;
+        Ok(caller)
+    }
+}
+
+impl Door {
+    /// Binds the address. Requests wait until [`Door::serve`].
+    pub async fn new(parts: DoorParts) -> Result<Self, DoorError> {
+        let DoorParts { bus, catalogue, settings, health, stop } = parts;
+        ready::check(&settings)?;
+        let tls = tls::of(&settings)?;
+        let shared = Arc::new(Shared {
+            tokens: Verifier::of(&settings)?,
+            limits: Limits::new(settings.rate_limit_ip, settings.rate_limit_tenant),
+            ring: KeyRing::default(),
+            bodies: Bodies::default(),
+            outcomes: Outcomes::default(),
+            bus,
+            catalogue,
+            settings,
+            stop,
+        });
+        let app = app(&shared, &health)?;
+        let address = shared.settings.http_listen;
+        let listen = || -> std::io::Result<_> {
+            let listener = std::net::TcpListener::bind(address)?;
+            listener.set_nonblocking(true)?;
+            let real = listener.local_addr()?;
+            Ok((listener, real))
+        };
+        let (listener, address) = listen().map_err(|error| DoorError::Listen { address, error })?;
+        Ok(Door { shared, app, listener, address, tls, health })
+    }
+
+    /// Where it listens; the real port if 0 was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// `http://127.0.0.1:8080` or `https://..`.
+    pub fn url(&self) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
+    }
+
+    /// Serves until `stop` is cancelled and what was running then has finished, or its time was up.
+    pub async fn serve(self) -> Result<(), DoorError> {
+        let Door { shared, app, listener, address, tls, health } = self;
+        let stop = shared.stop.clone();
+        // The keys are followed for as long as a request runs.
+        let end = CancellationToken::new();
+        let _end = end.clone().drop_guard();
+        tokio::spawn({
+            let (ring, bus, health, end) = (shared.ring.clone(), shared.bus.clone(), health.clone(), end.clone());
+            async move { ring.follow(bus, health, end).await }
+        });
+        tokio::spawn({
+            let (shared, health, end) = (shared.clone(), health.clone(), end.clone());
+            async move { end.run_until_cancelled(ready::watch(&shared, &health)).await }
+        });
+        tokio::spawn({
+            let (shared, end) = (shared.clone(), end.clone());
+            async move { shared.limits.tidy(&end).await }
+        });
+        let handle = axum_server::Handle::new();
+        tokio::spawn({
+            let (handle, drain, end) = (handle.clone(), shared.settings.drain(), end.clone());
+            async move {
+                if end.run_until_cancelled(stop.cancelled()).await.is_some() {
+                    tracing::info!("the door closes");
+                    handle.graceful_shutdown(Some(drain));
+                }
+            }
+        });
+        tracing::info!(%address, tls = tls.is_some(), "the door is open");
+        let service = app.into_make_service_with_connect_info::<SocketAddr>();
+        let bind = |error| DoorError::Listen { address, error };
+        match tls {
+            Some(config) => {
+                let mut server = axum_server::from_tcp_rustls(listener, config).map_err(bind)?.handle(handle);
+                server.http_builder().http1().header_read_timeout(HEADERS);
+                server.first_request_timeout(HEADERS).serve(service).await
+            }
+            None => {
+                let mut server = axum_server::from_tcp(listener).map_err(bind)?.handle(handle);
+                server.http_builder().http1().header_read_timeout(HEADERS);
+                server.first_request_timeout(HEADERS).serve(service).await
+            }
+        }
+        .map_err(DoorError::Serve)
+    }
+}
+
+fn app(shared: &Arc<Shared>, health: &Health) -> Result<Router, DoorError> {
+    let limited = routes::of(&shared.catalogue, shared)
+        .merge(docs::routes(&shared.catalogue))
+        .fallback(routes::nowhere)
+        .method_not_allowed_fallback(routes::wrong_method)
+        .layer(middleware::from_fn_with_state(shared.clone(), limit_by_address));
+    // Probes and scrapers are not limited: a flood must not make the door look dead.
+    let mut app = limited.merge(health.routes().method_not_allowed_fallback(routes::wrong_method));
+    if let Some(cors) = cors(&shared.settings.cors_origins)? {
+        app = app.layer(cors);
+    }
+    Ok(app.layer(CatchPanicLayer::custom(panicked)).layer(middleware::from_fn(observe::measure)))
+}
+
+async fn limit_by_address(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+    let peer = peer.unwrap_or(IpAddr::from([0, 0, 0, 0]));
+    let caller = peer::caller(peer, request.headers(), &shared.settings.trusted_proxies);
+    match shared.limits.by_address.spend(&peer::bucket(caller)) {
+        Ok(left) => {
+            let mut response = next.run(request).await;
+            // A tenant's limit, once there is a tenant, is the nearer one.
+            if let Some(left) = left
+                && !response.headers().contains_key("ratelimit")
+            {
+                left.tell(response.headers_mut());
+            }
+            response
+        }
+        Err((problem, left)) => {
+            let mut response = problem.into_response();
+            left.tell(response.headers_mut());
+            response
+        }
+    }
+}
+
+fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
+    // What the panic said may hold a body: the panic hook has it on standard error, the caller gets none of it.
+    tracing::error!("a request ended in a panic");
+    Problem::internal("The door failed. Whether the command was accepted is not known.").into_response()
+}
+
+fn cors(origins: &[String]) -> Result<Option<CorsLayer>, DoorError> {
+    if origins.is_empty() {
+        return Ok(None);
+    }
+    let mut allowed = Vec::new();
+    for origin in origins {
+        let fits = origin.starts_with("https://") || origin.starts_with("http://");
+        match HeaderValue::from_str(origin.trim_end_matches('/')) {
+            Ok(value) if fits => allowed.push(value),
+            _ => {
+                let reason = format!("{origin:?} is not an origin such as https://app.example.com");
+                return Err(DoorError::Setting { setting: "CORS_ORIGINS", reason });
+            }
+        }
+    }
+    let names = |names: &[&'static str]| names.iter().map(|name| HeaderName::from_static(name)).collect::<Vec<_>>();
+    Ok(Some(
+        CorsLayer::new()
+            .allow_origin(AllowOrigin::list(allowed))
+            .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
+            .allow_headers(names(&[
+                "authorization",
+                "content-type",
+                "idempotency-key",
+                "prefer",
+                "traceparent",
+                "x-api-key",
+            ]))
+            .expose_headers(names(&["location", "preference-applied", "ratelimit", "ratelimit-policy", "retry-after"]))
+            .max_age(Duration::from_secs(3600)),
+    ))
+}

@@ -1,0 +1,119 @@
+//! `Idempotency-Key`: the same request is the same command, for as long as the bucket and the inbox keep it.
+//!
+//! The key makes the command's id, so a repetition needs no look-up to be the same command. The bucket is there for one
+//! question only: was this key used with another body?
+
+use async_nats::jetstream::kv::{CreateErrorKind, Store};
+use axum::http::HeaderMap;
+use bytes::Bytes;
+use omnibus_bus::BUCKET_IDEMPOTENCY;
+use omnibus_runtime::Bus;
+use sha2::{Digest, Sha256};
+use tokio::sync::OnceCell;
+use uuid::Uuid;
+
+use crate::problem::Problem;
+
+/// The namespace of ids made from keys. Never changes, or a repetition becomes another command.
+const NAMESPACE: Uuid = Uuid::from_u128(0x6f6d_6e69_6275_7300_8000_6964_656d_706f);
+/// Longest key, in bytes.
+const LONGEST: usize = 200;
+
+/// The key of a request.
+pub(crate) fn key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let mut values = headers.get_all("idempotency-key").iter();
+    let Some(first) = values.next() else { return Ok(None) };
+    let bytes = first.as_bytes();
+    let visible = (1..=LONGEST).contains(&bytes.len()) && bytes.iter().all(|b| (0x21..=0x7e).contains(b));
+    match first.to_str() {
+        Ok(key) if visible && values.next().is_none() => Ok(Some(key)),
+        _ => Err(Problem::bad_idempotency_key(format!(
+            "Send one Idempotency-Key of 1 to {LONGEST} visible ASCII characters."
+        ))),
+    }
+}
+
+/// The command that a key names. `route` is method and path template.
+pub(crate) fn command_id(tenant: &str, route: &str, key: &str) -> Uuid {
+    // Neither a tenant nor a route holds a NUL, so no two triples are written alike.
+    Uuid::new_v5(&NAMESPACE, format!("{tenant}\0{route}\0{key}").as_bytes())
+}
+
+/// Which bodies the keys came with.
+#[derive(Debug, Default)]
+pub(crate) struct Bodies {
+    store: OnceCell<Store>,
+}
+
+/// Was this key seen before?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Seen {
+    First,
+    Again,
+}
+
+impl Bodies {
+    /// Remembers the body under the command's id, or compares it with the one that is remembered. Of two at once, one is
+    /// first. Nothing is said about whether the command was published: whoever comes again publishes again.
+    pub(crate) async fn remember(&self, bus: &Bus, id: Uuid, body: &[u8]) -> Result<Seen, Problem> {
+        let away = |why: &dyn std::fmt::Display| {
+            tracing::warn!(command_id = %id, %why, "the bucket of idempotency keys does not answer");
+            Problem::bus_away("The bus does not answer. Nothing was accepted; try again.").after(1)
+        };
+        if !*bus.connected().borrow() {
+            return Err(away(&"no connection"));
+        }
+        let open = || async { bus.jetstream().get_key_value(BUCKET_IDEMPOTENCY).await };
+        let store = self.store.get_or_try_init(open).await.map_err(|e| away(&e))?;
+        let hash = Bytes::copy_from_slice(&Sha256::digest(body));
+        let name = id.to_string();
+        match store.create(&name, hash.clone()).await {
+            Ok(_) => Ok(Seen::First),
+            Err(error) if error.kind() == CreateErrorKind::AlreadyExists => {
+                // From the leader: a replica may not have what was written a moment ago.
+                let subject = format!("$KV.{BUCKET_IDEMPOTENCY}.{name}");
+                let there = store.stream.get_last_raw_message_by_subject(&subject).await.map_err(|e| away(&e))?;
+                match there.payload == hash {
+                    true => Ok(Seen::Again),
+                    false => Err(Problem::idempotency_key_reused(
+                        "This Idempotency-Key came with another body before. Send the same body, or another key.",
+                    )
+                    .with("id", name)),
+                }
+            }
+            Err(error) => Err(away(&error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tenant_route_and_key_each_make_another_command() {
+        let id = command_id("acme", "POST /x", "1");
+        assert_eq!(id, command_id("acme", "POST /x", "1"));
+        for other in
+            [command_id("globex", "POST /x", "1"), command_id("acme", "POST /y", "1"), command_id("acme", "POST /x", "2")]
+        {
+            assert_ne!(id, other);
+        }
+    }
+
+    #[test]
+    fn a_key_is_one_word_of_visible_ascii() {
+        let of = |values: &[&[u8]]| {
+            let headers: HeaderMap = values
+                .iter()
+                .map(|v| ("idempotency-key".parse().unwrap(), axum::http::HeaderValue::from_bytes(v).unwrap()))
+                .collect();
+            key(&headers).map(|key| key.map(str::to_owned))
+        };
+        assert_eq!(of(&[]).unwrap(), None);
+        assert_eq!(of(&[b"order-4711"]).unwrap().as_deref(), Some("order-4711"));
+        for bad in [&[b"".as_slice()] as &[&[u8]], &[b"a b"], &[b"\xc3\xa4"], &[&[b'x'; 201]], &[b"a", b"b"]] {
+            assert!(of(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! What the mailer is told from outside. `--help` is the reference.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use lettre::Address;
+use secrecy::SecretString;
+
+/// The mailer's settings. Without `SMTP_HOST`, mails are written into a folder.
+#[derive(Debug, Clone, clap::Args)]
+#[group(id = "mailer")]
+pub struct Settings {
+    /// The SMTP server that takes the mails. Unset: they are written to MAIL_DIR as .eml files.
+    #[arg(long, env = "SMTP_HOST")]
+    pub smtp_host: Option<String>,
+    /// Its port.
+    #[arg(long, env = "SMTP_PORT", default_value_t = 587)]
+    pub smtp_port: u16,
+    /// How the connection is encrypted. By default `tls` on port 465 and `starttls` on any other; a server without
+    /// it is not used. `none` has to be said, and is for servers on a trusted network.
+    #[arg(long, env = "SMTP_TLS")]
+    pub smtp_tls: Option<TlsMode>,
+    /// File with certificates of authorities to trust, beside the system's. PEM.
+    #[arg(long, env = "SMTP_CA_FILE")]
+    pub smtp_ca_file: Option<PathBuf>,
+    /// Login name, if the server wants one.
+    #[arg(long, env = "SMTP_USERNAME")]
+    pub smtp_username: Option<String>,
+    /// Its password.
+    #[arg(long, env = "SMTP_PASSWORD", hide_env_values = true)]
+    pub smtp_password: Option<SecretString>,
+    /// The name to greet the server with; the machine's own if unset.
+    #[arg(long, env = "SMTP_HELO")]
+    pub smtp_helo: Option<String>,
+    /// Connections at a time, 1 to 100. They are kept for the next mail.
+    #[arg(long, env = "SMTP_POOL", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub smtp_pool: u16,
+    /// Seconds for each of: waiting for a free connection; connecting and login; the talk before the mail; half of the
+    /// mail with its answer. 1 to 30, so that the five of them end before the runtime gives up waiting.
+    #[arg(long, env = "SMTP_TIMEOUT", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=30))]
+    pub smtp_timeout: u16,
+    /// The sender, where a command names none. Needed with SMTP_HOST; `omnibus@localhost` without it.
+    #[arg(long, env = "FROM_EMAIL")]
+    pub from_email: Option<String>,
+    /// The sender's name, where a command names none.
+    #[arg(long, env = "FROM_NAME")]
+    pub from_name: Option<String>,
+    /// Domains from which a command may name a sender, beside FROM_EMAIL's own. Comma-separated.
+    #[arg(long, env = "FROM_DOMAINS", value_delimiter = ',')]
+    pub from_domains: Vec<String>,
+    /// Where mails are written while SMTP_HOST is unset.
+    #[arg(long, env = "MAIL_DIR", default_value = ".omnibus/mail")]
+    pub mail_dir: PathBuf,
+}
+
+/// How the connection to the SMTP server is encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum TlsMode {
+    /// Not at all: mails and the password can be read on the way.
+    None,
+    /// Upgraded by STARTTLS before anything is said. RFC 3207.
+    Starttls,
+    /// From the first byte. RFC 8314.
+    Tls,
+}
+
+/// Who sends, and as whom a command may send.
+#[derive(Debug, Clone)]
+pub struct Senders {
+    /// Where a command names none.
+    pub address: Address,
+    /// Its name.
+    pub name: Option<String>,
+    /// Lower case.
+    pub domains: Vec<String>,
+}
+
+impl Settings {
+    /// The senders' rules, checked.
+    pub fn senders(&self) -> anyhow::Result<Senders> {
+        let text = match (&self.from_email, &self.smtp_host) {
+            (Some(text), _) => text,
+            (None, None) => "omnibus@localhost",
+            (None, Some(_)) => bail!("FROM_EMAIL must be set when SMTP_HOST is: it is the sender of every mail"),
+        };
+        let address: Address = text.parse().context("FROM_EMAIL must be an address such as office@example.com")?;
+        if let Some(name) = &self.from_name {
+            ensure!(!name.chars().any(char::is_control), "FROM_NAME must be one line without control characters");
+        }
+        let domains = self.from_domains.iter().map(String::as_str).chain([address.domain()]);
+        let domains = domains.map(|domain| domain.trim().to_ascii_lowercase()).filter(|d| !d.is_empty()).collect();
+        Ok(Senders { address, name: self.from_name.clone(), domains })
+    }
+
+    /// The mode that was asked for, or the safe one for the port.
+    pub fn tls_mode(&self) -> TlsMode {
+        match (self.smtp_tls, self.smtp_port) {
+            (Some(mode), _) => mode,
+            (None, 465) => TlsMode::Tls,
+            (None, _) => TlsMode::Starttls,
+        }
+    }
+
+    /// The unit of all waiting.
+    pub fn timeout(&self) -> Duration {
+        Duration::from_secs(self.smtp_timeout.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        settings: Settings,
+    }
+
+    fn read(args: &[&str]) -> Settings {
+        Line::try_parse_from([&["mailer"], args].concat()).map_err(|e| e.to_string()).unwrap().settings
+    }
+
+    #[test]
+    fn with_nothing_set_mails_go_into_a_folder() {
+        let settings = read(&[]);
+        assert_eq!((settings.smtp_host.as_deref(), settings.mail_dir), (None, ".omnibus/mail".into()));
+        assert_eq!(read(&[]).senders().unwrap().address.to_string(), "omnibus@localhost");
+    }
+
+    #[test]
+    fn a_server_needs_a_sender() {
+        let error = read(&["--smtp-host", "mail.example.com"]).senders().unwrap_err();
+        assert!(error.to_string().contains("FROM_EMAIL"), "{error}");
+    }
+
+    #[test]
+    fn encryption_is_left_out_only_when_that_is_said() {
+        let mode = |args: &[&str]| read(args).tls_mode();
+        assert_eq!(mode(&[]), TlsMode::Starttls);
+        assert_eq!(mode(&["--smtp-port", "25"]), TlsMode::Starttls);
+        assert_eq!(mode(&["--smtp-port", "465"]), TlsMode::Tls);
+        assert_eq!(mode(&["--smtp-port", "465", "--smtp-tls", "none"]), TlsMode::None);
+    }
+
+    #[test]
+    fn the_password_is_not_printed() {
+        let settings = read(&["--smtp-password", "hunter2"]);
+        assert!(!format!("{settings:?}").contains("hunter2"));
+    }
+}

@@ -1,0 +1,36 @@
+//! A server's words, made fit for rows, events and logs.
+
+use lettre::transport::smtp::Error;
+
+/// As long as a reply is quoted.
+const LONGEST: usize = 240;
+
+/// What went wrong. Servers like to repeat the address they complain about; it is left out.
+pub(super) fn words(error: &Error) -> String {
+    let said = std::error::Error::source(error).map(ToString::to_string);
+    match (error.status(), said) {
+        (Some(code), Some(said)) => without_addresses(&format!("{code} {said}")),
+        (Some(code), None) => code.to_string(),
+        (None, _) => without_addresses(&error.to_string()),
+    }
+}
+
+/// Replaces every word with an `@` in it, line breaks and other controls; caps the length.
+pub(super) fn without_addresses(text: &str) -> String {
+    let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
+    let clean: Vec<_> = words.map(|word| if word.contains('@') { "<address>" } else { word }).collect();
+    clean.join(" ").chars().take(LONGEST).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_loses_its_addresses_and_line_breaks() {
+        let said = "550 5.1.1 <bob@example.com>: Recipient address\r\nrejected: User unknown in table";
+        let kept = "550 5.1.1 <address> Recipient address rejected: User unknown in table";
+        assert_eq!(without_addresses(said), kept);
+        assert_eq!(without_addresses(&"ä".repeat(1000)).chars().count(), LONGEST);
+    }
+}

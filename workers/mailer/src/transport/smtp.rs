@@ -1,0 +1,205 @@
+//! One mail over SMTP, command by command, so that it is known how far it came when something breaks.
+//!
+//! Up to the final dot the server has nothing it could deliver: whatever happens before is `NotDone`. After the dot only
+//! its answer tells: 2xx is done, 4xx is not done, 5xx is a no, and silence is `Unknown`, which is neither a failure nor
+//! a reason to send again. `AsyncSmtpTransport::send` can't tell these apart: all of them are "network error" there.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::anyhow;
+use lettre::Address;
+use lettre::transport::smtp::Error;
+use lettre::transport::smtp::client::AsyncSmtpConnection;
+use lettre::transport::smtp::commands::{Data, Mail as MailFrom, Rcpt};
+use lettre::transport::smtp::response::Severity;
+use omnibus_runtime::{CallError, clock};
+
+use super::pool::{Loan, Pool, Server};
+use super::{Mail, Receipt, reply};
+use crate::settings::Settings;
+
+/// Bytes handed to the connection at a time.
+const CHUNK: usize = 16 * 1024;
+
+/// A mail server, and the connections to it.
+#[derive(Debug)]
+pub struct Smtp {
+    pool: Pool,
+}
+
+/// Why a mail went no further, and whether the connection may be used for another.
+struct Setback {
+    error: CallError,
+    connection: After,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum After {
+    /// The talk stands between two commands.
+    Usable,
+    /// Closed, or nobody knows where the talk stands.
+    Lost,
+    /// Lost, and before the server had heard of this mail.
+    LostUntouched,
+}
+
+/// Recipients the server did not take, beside at least one that it did.
+#[derive(Default)]
+struct Refusals {
+    count: u32,
+    first: Option<String>,
+}
+
+impl Smtp {
+    /// Reads the settings; connects with the first mail.
+    pub fn new(host: &str, settings: &Settings) -> anyhow::Result<Self> {
+        Ok(Smtp { pool: Pool::new(Server::new(host, settings)?, settings.smtp_pool) })
+    }
+
+    /// Sends. Takes five times the settings' time-out at most.
+    pub(super) async fn send(&self, mail: &Mail) -> Result<Receipt, CallError> {
+        let limit = self.pool.server.timeout;
+        loop {
+            let mut loan = self.pool.lend().await.map_err(CallError::NotDone)?;
+            let opened = tokio::time::timeout(limit, open(&mut loan.connection, mail)).await;
+            let refusals = match opened {
+                Ok(Ok(refusals)) => refusals,
+                // Servers also close a connection after so many mails: that is not this mail's fault.
+                Ok(Err(setback)) if setback.connection == After::LostUntouched && loan.used => continue,
+                Ok(Err(setback)) => return Err(setback.end(loan)),
+                Err(_) => {
+                    let late = anyhow!("the server did not answer within {} s, before the mail left", limit.as_secs());
+                    return Err(CallError::NotDone(late));
+                }
+            };
+            return match hand_over(&mut loan.connection, mail, limit * 2).await {
+                Ok(()) => {
+                    loan.give_back();
+                    Ok(Receipt { at: clock::now(), refused: refusals.count, detail: refusals.first })
+                }
+                Err(setback) => Err(setback.end(loan)),
+            };
+        }
+    }
+}
+
+impl Setback {
+    fn end(self, loan: Loan<'_>) -> CallError {
+        if self.connection == After::Usable {
+            loan.give_back();
+        }
+        self.error
+    }
+
+    fn not_done(doing: &str, words: &str, connection: After) -> Self {
+        Setback { error: CallError::NotDone(anyhow!("{doing}: {words}")), connection }
+    }
+}
+
+/// A server's no, or no answer, to a command before the mail itself. Nothing has left.
+fn setback(doing: &str, error: &Error) -> Setback {
+    let words = reply::words(error);
+    match error.status().map(u16::from) {
+        // The server says good-bye with it.
+        Some(421) | None => Setback::not_done(doing, &words, After::Lost),
+        // It wants a login or encryption: the settings' fault, not the mail's.
+        Some(530 | 534 | 535 | 538) => Setback::not_done(doing, &words, After::Usable),
+        Some(500..) => Setback {
+            error: CallError::Refused { code: "refused", detail: format!("{doing}: {words}") },
+            connection: After::Usable,
+        },
+        Some(_) => Setback::not_done(doing, &words, After::Usable),
+    }
+}
+
+/// MAIL, RCPT, DATA: up to the server's word that it listens.
+async fn open(connection: &mut AsyncSmtpConnection, mail: &Mail) -> Result<Refusals, Setback> {
+    let sender = address(&mail.sender)?;
+    if let Err(error) = connection.command(MailFrom::new(Some(sender), vec![])).await {
+        let mut setback = setback("MAIL", &error);
+        if setback.connection == After::Lost {
+            setback.connection = After::LostUntouched;
+        }
+        return Err(setback);
+    }
+    let mut refusals = Refusals::default();
+    let mut last = None;
+    for recipient in &mail.recipients {
+        let Err(error) = connection.command(Rcpt::new(address(recipient)?, vec![])).await else { continue };
+        let setback = setback("RCPT", &error);
+        if setback.connection != After::Usable {
+            return Err(setback);
+        }
+        refusals.count += 1;
+        refusals.first.get_or_insert_with(|| reply::words(&error));
+        // If nobody is taken, one "later" among them is worth another try.
+        if !matches!(last, Some(Setback { error: CallError::NotDone(_), .. })) {
+            last = Some(setback);
+        }
+    }
+    match last {
+        Some(setback) if refusals.count as usize == mail.recipients.len() => return Err(setback),
+        _ => {}
+    }
+    match connection.command(Data).await {
+        Ok(response) if response.has_code(354) => Ok(refusals),
+        Ok(response) => {
+            let words = format!("{} where 354 was due", response.code());
+            Err(Setback::not_done("DATA", &words, After::Lost))
+        }
+        Err(error) => Err(setback("DATA", &error)),
+    }
+}
+
+/// The mail, the final dot, and the answer to it.
+async fn hand_over(
+    connection: &mut AsyncSmtpConnection,
+    mail: &Mail,
+    limit: std::time::Duration,
+) -> Result<(), Setback> {
+    // lettre ends the last line itself.
+    let text = mail.text.strip_suffix("\r\n").unwrap_or(&mail.text);
+    let all_left = AtomicBool::new(false);
+    let chunks = Chunks { rest: text.as_bytes().chunks(CHUNK), all_left: &all_left };
+    let answer = tokio::time::timeout(limit, connection.message_iter(chunks)).await;
+    let unanswered = |words: String| match all_left.load(Ordering::Relaxed) {
+        true => Setback {
+            error: CallError::Unknown(anyhow!("no answer after the final dot: {words}")),
+            connection: After::Lost,
+        },
+        false => Setback::not_done("the mail broke off before its final dot", &words, After::Lost),
+    };
+    match answer {
+        Ok(Ok(response)) if response.code().severity == Severity::PositiveCompletion => Ok(()),
+        Ok(Ok(response)) => Err(unanswered(format!("{} where 250 was due", response.code()))),
+        Ok(Err(error)) if error.status().is_some() => Err(setback("the mail", &error)),
+        Ok(Err(error)) => Err(unanswered(reply::words(&error))),
+        Err(_) => Err(unanswered(format!("waited {} s", limit.as_secs()))),
+    }
+}
+
+/// The mail in pieces. The connection asks for a piece when it has sent the one before; when it asks and there is none,
+/// all of them have left, and what it sends next is the final dot.
+struct Chunks<'a> {
+    rest: std::slice::Chunks<'a, u8>,
+    all_left: &'a AtomicBool,
+}
+
+impl<'a> Iterator for Chunks<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let piece = self.rest.next();
+        if piece.is_none() {
+            self.all_left.store(true, Ordering::Relaxed);
+        }
+        piece
+    }
+}
+
+fn address(text: &str) -> Result<Address, Setback> {
+    text.parse().map_err(|_| Setback {
+        error: CallError::Refused { code: "refused", detail: "an address in the envelope is none".into() },
+        connection: After::Lost,
+    })
+}

@@ -1,0 +1,123 @@
+//! Starts `smtp_server.py` and listens to what it says.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use clap::Parser;
+use omnibus_mailer::transport::{Mail, Way};
+use omnibus_mailer::{Mailer, Settings};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+
+/// A running server. It ends with this.
+pub(crate) struct SmtpServer {
+    pub(crate) port: u16,
+    pub(crate) cert: Option<String>,
+    lines: Lines<BufReader<ChildStdout>>,
+    _process: Child,
+    _dir: tempfile::TempDir,
+}
+
+impl SmtpServer {
+    /// Options as in the script.
+    pub(crate) async fn start(mut options: Value) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        options["dir"] = json!(dir.path());
+        let mut process = Command::new(python())
+            .args(["-W", "ignore"])
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/smtp_server.py"))
+            .arg(options.to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the Python interpreter starts");
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let mut server = SmtpServer { port: 0, cert: None, lines, _process: process, _dir: dir };
+        let ready = server.next("ready").await;
+        server.port = u16::try_from(ready["port"].as_u64().unwrap()).unwrap();
+        server.cert = ready["cert"].as_str().map(str::to_owned);
+        server
+    }
+
+    /// Waits for the next event of this name; passes over others.
+    pub(crate) async fn next(&mut self, event: &str) -> Value {
+        let wait = async {
+            while let Some(line) = self.lines.next_line().await.unwrap() {
+                let said: Value = serde_json::from_str(&line).unwrap();
+                if said["event"] == event {
+                    return said;
+                }
+            }
+            panic!("the SMTP server ended; does its Python have aiosmtpd?")
+        };
+        let said = tokio::time::timeout(Duration::from_secs(30), wait).await;
+        said.unwrap_or_else(|_| panic!("the SMTP server did not say '{event}' in time"))
+    }
+
+    /// Closes the server and counts what it had said and nobody had asked for.
+    pub(crate) async fn rest(mut self) -> Vec<String> {
+        drop(self._process.stdin.take());
+        let mut events = vec![];
+        while let Some(line) = self.lines.next_line().await.unwrap() {
+            let said: Value = serde_json::from_str(&line).unwrap();
+            events.push(said["event"].as_str().unwrap().to_owned());
+        }
+        events
+    }
+
+    /// Settings that lead here, unencrypted, with a short time-out.
+    pub(crate) fn settings(&self, more: &[&str]) -> Settings {
+        settings(self.port, more)
+    }
+}
+
+/// Settings for a server on this port.
+pub(crate) fn settings(port: u16, more: &[&str]) -> Settings {
+    let port = port.to_string();
+    let base = ["mailer", "--smtp-host", "127.0.0.1", "--smtp-port", &port, "--from-email", "office@example.com"];
+    let tls: &[&str] = if more.contains(&"--smtp-tls") { &[] } else { &["--smtp-tls", "none"] };
+    Line::parse_from([&base, tls, more].concat()).settings
+}
+
+#[derive(clap::Parser)]
+struct Line {
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// The mailer's way to it.
+pub(crate) fn mailer(settings: &Settings) -> Mailer {
+    Mailer::new(settings).unwrap()
+}
+
+/// A mail to these.
+pub(crate) fn mail(to: &[&str]) -> Mail {
+    mail_of(to, "Subject: Test\r\n\r\nHello\r\n")
+}
+
+/// A mail with this text.
+pub(crate) fn mail_of(to: &[&str], text: &str) -> Mail {
+    Mail {
+        way: Way::Smtp,
+        message_id: "<01979f6e-5a00-7000-8000-000000000003@example.com>".into(),
+        sender: "office@example.com".into(),
+        recipients: to.iter().map(|&to| to.into()).collect(),
+        text: text.into(),
+    }
+}
+
+/// `OMNIBUS_PYTHON`, or the virtual environment of the checkout.
+fn python() -> PathBuf {
+    if let Some(python) = std::env::var_os("OMNIBUS_PYTHON") {
+        return python.into();
+    }
+    let here = std::env::current_dir().unwrap();
+    let found = here.ancestors().map(|dir| dir.join(".omnibus/venv/bin/python")).find(|python| python.exists());
+    found.expect(
+        "these tests need a Python with aiosmtpd: run ops/test, which makes one under .omnibus/venv, \
+         or name yours in OMNIBUS_PYTHON",
+    )
+}

@@ -1,0 +1,78 @@
+//! What the server says, and what is made of it.
+
+use omnibus_runtime::CallError;
+use serde_json::json;
+
+use crate::server::{SmtpServer, mail, mail_of, mailer};
+
+#[tokio::test]
+async fn a_mail_arrives_byte_for_byte() {
+    let text = "Subject: Test\r\n\r\n.\r\n..two\r\n. one\r\n\r\nend\r\n";
+    let mut server = SmtpServer::start(json!({})).await;
+    let mailer = mailer(&server.settings(&[]));
+    let receipt = mailer.transport().send(&mail_of(&["test@example.com", "b@example.com"], text)).await.unwrap();
+    assert_eq!((receipt.refused, receipt.detail), (0, None));
+    let accepted = server.next("accepted").await;
+    assert_eq!(accepted["text"], text);
+    assert_eq!(accepted["from"], "office@example.com");
+    assert_eq!(accepted["to"], json!(["test@example.com", "b@example.com"]));
+}
+
+#[tokio::test]
+async fn later_means_not_done_and_never_means_refused() {
+    for (place, said) in [("mail", "451 4.3.0 try later"), ("data", "451 4.3.0 later"), ("dot", "452 4.3.1 full")] {
+        let server = SmtpServer::start(json!({ "replies": { place: said } })).await;
+        let error =
+            mailer(&server.settings(&[])).transport().send(&mail(&["test@example.com"])).await.unwrap_err();
+        assert!(matches!(error, CallError::NotDone(_)), "{place}: {error}");
+        assert!(error.to_string().contains(said), "{error}");
+    }
+    for (place, said) in [("mail", "550 5.7.1 no"), ("data", "554 5.5.1 no"), ("dot", "554 5.7.1 spam")] {
+        let server = SmtpServer::start(json!({ "replies": { place: said } })).await;
+        let error =
+            mailer(&server.settings(&[])).transport().send(&mail(&["test@example.com"])).await.unwrap_err();
+        assert!(matches!(error, CallError::Refused { code: "refused", .. }), "{place}: {error}");
+        assert!(error.to_string().contains(said), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_recipients_no_touches_only_that_recipient() {
+    let mut server = SmtpServer::start(json!({})).await;
+    let mailer = mailer(&server.settings(&[]));
+    let to = ["refuse@example.com", "a@example.com", "defer@example.com", "b@example.com"];
+    let receipt = mailer.transport().send(&mail(&to)).await.unwrap();
+    assert_eq!(receipt.refused, 2);
+    assert_eq!(receipt.detail.unwrap(), "550 5.1.1 <address> no such user");
+    assert_eq!(server.next("accepted").await["to"], json!(["a@example.com", "b@example.com"]));
+}
+
+#[tokio::test]
+async fn if_nobody_is_taken_one_later_is_worth_another_try() {
+    let server = SmtpServer::start(json!({})).await;
+    let mailer = mailer(&server.settings(&[]));
+    let send = async |to: &[&str]| mailer.transport().send(&mail(to)).await.unwrap_err();
+    let refused = send(&["refuse@example.com", "refuse2@example.com"]).await;
+    assert!(matches!(refused, CallError::Refused { .. }), "{refused}");
+    for to in [["refuse@example.com", "defer@example.com"], ["defer@example.com", "refuse@example.com"]] {
+        let deferred = send(&to).await;
+        assert!(matches!(deferred, CallError::NotDone(_)), "{deferred}");
+    }
+    let closing = send(&["a@example.com", "closing@example.com"]).await;
+    assert!(matches!(closing, CallError::NotDone(_)), "{closing}");
+    for error in [refused, closing] {
+        assert!(!error.to_string().contains('@'), "{error}");
+    }
+    assert!(!server.rest().await.contains(&"accepted".into()));
+}
+
+#[tokio::test]
+async fn a_refused_mail_leaves_nothing_for_the_next_one() {
+    let mut server = SmtpServer::start(json!({})).await;
+    let mailer = mailer(&server.settings(&[]));
+    mailer.transport().send(&mail(&["refuse@example.com"])).await.unwrap_err();
+    mailer.transport().send(&mail(&["b@example.com"])).await.unwrap();
+    assert_eq!(server.next("accepted").await["to"], json!(["b@example.com"]));
+    // The connection of the first was used again: nobody connected in between.
+    assert!(!server.rest().await.contains(&"connected".into()));
+}

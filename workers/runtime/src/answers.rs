@@ -1,0 +1,98 @@
+//! Queries, served as NATS services, so that `nats micro ls` shows them. Every answer is bound to the tenant that the
+//! door put into the header; only doors and operators may publish on `qry.`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::service::error::Error as ServiceError;
+use async_nats::service::{Request, ServiceExt};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use omnibus_schemas::{headers, subject};
+use tokio::sync::Semaphore;
+
+use crate::engine::Engine;
+use crate::handler::{Ask, AskError};
+use crate::registry::Reply;
+
+/// Questions answered at once, so that they leave connections to the commands.
+const AT_ONCE: usize = 32;
+const DEADLINE: Duration = Duration::from_secs(10);
+
+impl Engine {
+    /// Serves the worker's queries until it stops.
+    pub(crate) async fn serve_answers(self: Arc<Self>) -> anyhow::Result<()> {
+        let service = self
+            .bus
+            .client()
+            .service_builder()
+            .description(format!("Omnibus {}", self.domain))
+            .start(self.domain, env!("CARGO_PKG_VERSION"))
+            .await
+            .map_err(|error| anyhow::anyhow!("queries can't be served: {error}"))?;
+        let room = Arc::new(Semaphore::new(AT_ONCE));
+        for (name, reply) in self.registry.answers.clone() {
+            let subject = subject::query(self.domain, name);
+            let mut endpoint = service
+                .endpoint_builder()
+                .name(name)
+                .add(subject)
+                .await
+                .map_err(|error| anyhow::anyhow!("the query {name} can't be served: {error}"))?;
+            let (engine, room) = (self.clone(), room.clone());
+            self.tasks.spawn(async move {
+                loop {
+                    let request = tokio::select! {
+                        () = engine.stop.cancelled() => break,
+                        request = endpoint.next() => match request {
+                            Some(request) => request,
+                            None => break,
+                        },
+                    };
+                    let permit = room.clone().acquire_owned().await.expect("this semaphore is never closed");
+                    let (engine, reply) = (engine.clone(), reply.clone());
+                    tokio::spawn(async move {
+                        engine.answer(request, reply).await;
+                        drop(permit);
+                    });
+                }
+                let _ = endpoint.stop().await;
+            });
+        }
+        self.stop.cancelled().await;
+        let _ = service.stop().await;
+        Ok(())
+    }
+
+    async fn answer(&self, request: Request, reply: Arc<dyn Reply>) {
+        let result = match tokio::time::timeout(DEADLINE, self.reply(&request, reply)).await {
+            Ok(result) => result,
+            Err(_) => Err(ServiceError { code: 503, status: "the database does not answer".to_owned() }),
+        };
+        if let Err(error) = request.respond(result).await {
+            tracing::debug!(%error, "an answer was not sent");
+        }
+    }
+
+    async fn reply(&self, request: &Request, reply: Arc<dyn Reply>) -> Result<Bytes, ServiceError> {
+        let refuse = |code, status: &str| ServiceError { code, status: crate::ending::one_line(status) };
+        let tenant = request
+            .message
+            .headers
+            .as_ref()
+            .and_then(|map| map.get(headers::TENANT))
+            .map(|tenant| tenant.as_str().to_owned())
+            .ok_or_else(|| refuse(400, "the header ce-tenant is missing"))?;
+        tenant.parse::<subject::Token>().map_err(|error| refuse(400, &format!("the header ce-tenant {error}")))?;
+        let mut db = self.db.acquire().await.map_err(|_| refuse(503, "the database does not answer"))?;
+        let mut ask = Ask { tenant: &tenant, db: &mut db };
+        reply.reply(&mut ask, &request.message.payload).await.map(Bytes::from).map_err(|error| match error {
+            AskError::NotFound(words) => refuse(404, &words),
+            AskError::Invalid(words) => refuse(400, &words),
+            AskError::Failed(error) => {
+                tracing::error!(domain = self.domain, subject = %request.message.subject, %error, "a query failed");
+                refuse(500, "the query failed")
+            }
+        })
+    }
+}

@@ -1,0 +1,189 @@
+//! The attempt ledger: what was about to leave, and what became of it.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, Row};
+use uuid::Uuid;
+
+use crate::clock;
+use crate::inbox::Key;
+
+/// How long, in seconds, an open attempt is its worker's alone without being renewed. Counted on the database's clock:
+/// workers' clocks jump.
+pub(crate) const LEASE_SECONDS: f64 = 30.0;
+
+/// An attempt that this worker holds.
+#[derive(Debug, Clone)]
+pub(crate) struct Attempt {
+    pub(crate) key: Key,
+    pub(crate) number: u32,
+    /// Compare-and-set on this: it changes when somebody else takes over.
+    pub(crate) id: Uuid,
+    pub(crate) plan: Vec<u8>,
+}
+
+/// The latest attempt of a command, as a redelivery finds it.
+#[derive(Debug)]
+pub(crate) struct Latest {
+    pub(crate) attempt: Attempt,
+    /// What is left of the lease.
+    pub(crate) lease: Duration,
+    pub(crate) closed: bool,
+    pub(crate) detail: Option<String>,
+    /// Attempts that failed. One that was held and then resolved is not among them: a person asked for the next.
+    pub(crate) spent: u32,
+}
+
+/// Opens attempts. A number that exists already means that another worker was faster: an error that passes.
+pub(crate) async fn open(
+    db: &mut PgConnection,
+    consumer: &str,
+    attempts: &[Attempt],
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    if attempts.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "insert into bus.attempts (consumer, tenant, message_id, number, attempt_id, plan, started_at, lease_until)
+         select $1, x.tenant, x.id, x.number, x.attempt, x.plan, $7, now() + make_interval(secs => $8)
+         from unnest($2::text[], $3::uuid[], $4::int[], $5::uuid[], $6::bytea[]) as x(tenant, id, number, attempt, plan)",
+    )
+    .bind(consumer)
+    .bind(attempts.iter().map(|a| a.key.tenant.clone()).collect::<Vec<_>>())
+    .bind(attempts.iter().map(|a| a.key.id).collect::<Vec<_>>())
+    .bind(attempts.iter().map(|a| a.number as i32).collect::<Vec<_>>())
+    .bind(attempts.iter().map(|a| a.id).collect::<Vec<_>>())
+    .bind(attempts.iter().map(|a| a.plan.clone()).collect::<Vec<_>>())
+    .bind(now)
+    .bind(LEASE_SECONDS)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Closes attempts that are still ours; returns the ids of those that were.
+pub(crate) async fn close(
+    db: &mut PgConnection,
+    ids: &[Uuid],
+    result: &str,
+    detail: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<Vec<Uuid>, sqlx::Error> {
+    sqlx::query_scalar(
+        "update bus.attempts set closed_at = $4, result = $2, detail = coalesce($3, detail)
+         where attempt_id = any($1) and closed_at is null returning attempt_id",
+    )
+    .bind(ids)
+    .bind(result)
+    .bind(detail)
+    .bind(now)
+    .fetch_all(db)
+    .await
+}
+
+/// Says of an attempt, whoever holds it now, that its call is known to have happened.
+pub(crate) async fn book_late(
+    db: &mut PgConnection,
+    consumer: &str,
+    attempt: &Attempt,
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "update bus.attempts set closed_at = coalesce(closed_at, $5), result = 'done',
+             detail = concat_ws('; ', detail, 'a worker that had been overtaken reported late that it was done')
+         where consumer = $1 and tenant = $2 and message_id = $3 and number = $4",
+    )
+    .bind(consumer)
+    .bind(&attempt.key.tenant)
+    .bind(attempt.key.id)
+    .bind(attempt.number as i32)
+    .bind(now)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Closes a held attempt with what a person found.
+pub(crate) async fn resolve(
+    db: &mut PgConnection,
+    consumer: &str,
+    key: &Key,
+    result: &str,
+    detail: &str,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "update bus.attempts set result = $4, detail = concat_ws('; ', detail, $5::text)
+         where consumer = $1 and tenant = $2 and message_id = $3 and result = 'held'",
+    )
+    .bind(consumer)
+    .bind(&key.tenant)
+    .bind(key.id)
+    .bind(result)
+    .bind(detail)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// The latest attempt of a command.
+pub(crate) async fn latest(db: &mut PgConnection, consumer: &str, key: &Key) -> Result<Option<Latest>, sqlx::Error> {
+    let row = sqlx::query(
+        "select number, attempt_id, plan,
+             greatest(0, extract(epoch from lease_until - clock_timestamp()))::float8, closed_at is not null, detail,
+             (select count(*) from bus.attempts f where f.consumer = $1 and f.tenant = $2 and f.message_id = $3
+              and f.result in ('not_done', 'unknown'))
+         from bus.attempts
+         where consumer = $1 and tenant = $2 and message_id = $3 order by number desc limit 1",
+    )
+    .bind(consumer)
+    .bind(&key.tenant)
+    .bind(key.id)
+    .fetch_optional(db)
+    .await?;
+    row.map(|row| {
+        Ok(Latest {
+            attempt: Attempt {
+                key: key.clone(),
+                number: row.try_get::<i32, _>(0)?.unsigned_abs(),
+                id: row.try_get(1)?,
+                plan: row.try_get(2)?,
+            },
+            lease: Duration::from_secs_f64(row.try_get(3)?),
+            closed: row.try_get(4)?,
+            detail: row.try_get(5)?,
+            spent: u32::try_from(row.try_get::<i64, _>(6)?).unwrap_or(u32::MAX),
+        })
+    })
+    .transpose()
+}
+
+/// Takes over an open attempt whose lease ran out. `None` if somebody else was faster, or it was closed meanwhile.
+pub(crate) async fn take_over(db: &mut PgConnection, attempt: &Attempt) -> Result<Option<Attempt>, sqlx::Error> {
+    let id = clock::new_id();
+    let done = sqlx::query(
+        "update bus.attempts set attempt_id = $2, takeovers = takeovers + 1,
+             lease_until = clock_timestamp() + make_interval(secs => $3)
+         where attempt_id = $1 and closed_at is null and lease_until < clock_timestamp()",
+    )
+    .bind(attempt.id)
+    .bind(id)
+    .bind(LEASE_SECONDS)
+    .execute(db)
+    .await?;
+    Ok((done.rows_affected() == 1).then(|| Attempt { id, ..attempt.clone() }))
+}
+
+/// Renews the leases of open attempts.
+pub(crate) async fn renew(db: &mut PgConnection, ids: &[Uuid]) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "update bus.attempts set lease_until = clock_timestamp() + make_interval(secs => $2)
+         where attempt_id = any($1) and closed_at is null",
+    )
+    .bind(ids)
+    .bind(LEASE_SECONDS)
+    .execute(db)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,435 @@
+//! One batch, one transaction: claim, decide, finish, commit; then publish; then acknowledge.
+//!
+//! The batch is tried whole, without savepoints. If any handler fails, all is rolled back and tried again command by
+//! command, each in a transaction of its own: one bad command must not cost the others theirs.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use futures_util::FutureExt;
+use omnibus_schemas::platform::{CommandDone, Outcome};
+use omnibus_schemas::subject::EventSubject;
+
+use crate::attempts::{self, Attempt};
+use crate::clock;
+use crate::cx::Cx;
+use crate::delivery::Delivery;
+use crate::ending::{End, Why};
+use crate::engine::{self, PATIENCE};
+use crate::events::{Events, Outgoing};
+use crate::failpoint;
+use crate::handler::{Fail, Prepared};
+use crate::inbox::{self, Finish, Key, Outbox};
+use crate::lane::Lane;
+use crate::metrics::Metric;
+use crate::publish::{publish_all, ready};
+use crate::registry::{Entry, Trouble};
+use crate::resolve;
+
+/// What a committed transaction left to do.
+#[derive(Default)]
+struct Decided {
+    /// Finished now: publish and acknowledge.
+    finished: Vec<(usize, Option<Outbox>)>,
+    /// Calls that are about to go out, with what is to be published before.
+    calls: Vec<(usize, Attempt, Option<Outbox>)>,
+    /// Claimed before by somebody.
+    again: Vec<usize>,
+    /// Other rows that got new messages.
+    touched: Vec<resolve::Touched>,
+}
+
+enum NotDecided {
+    Database(sqlx::Error),
+    Trouble(usize, Trouble),
+}
+
+impl From<sqlx::Error> for NotDecided {
+    fn from(error: sqlx::Error) -> Self {
+        NotDecided::Database(error)
+    }
+}
+
+impl Lane {
+    /// Takes every message of the batch to where it can be answered for.
+    pub(crate) async fn process(self: &Arc<Self>, batch: Vec<Arc<Delivery>>) {
+        let labels = [("domain", self.engine.domain), ("lane", self.name.as_str())];
+        Metric::BatchSize.observe(batch.len() as f64, &labels);
+        let mut admitted = Vec::with_capacity(batch.len());
+        for delivery in batch {
+            if let Some(malformed) = &delivery.malformed {
+                let why = Why::dead(malformed.code, malformed.detail.clone(), 0);
+                self.end(&delivery, End::of(why)).await;
+                continue;
+            }
+            let Some(entry) = self.engine.registry.find(&delivery.meta, self.reaction) else {
+                let detail = format!("no handler for {} in this version of the worker", delivery.meta.name);
+                self.end(&delivery, End::of(Why::dead("unknown_command", detail, 0))).await;
+                continue;
+            };
+            match self.engine.limits.admit(&delivery.meta.tenant, entry.provider()) {
+                Ok(()) => admitted.push(delivery),
+                Err((reason, wait)) => self.put_off(&delivery, wait, reason).await,
+            }
+        }
+        if !admitted.is_empty() {
+            failpoint::reached("before_claim").await;
+            let _kept = self.engine.keep_batch(Arc::new(admitted.clone()));
+            self.decide_all(&admitted).await;
+        }
+    }
+
+    async fn decide_all(self: &Arc<Self>, batch: &[Arc<Delivery>]) {
+        match self.try_until_answered(batch).await {
+            Ok(()) => {}
+            Err(Some((index, trouble))) if batch.len() == 1 => self.trouble(&batch[index], trouble).await,
+            Err(Some(_)) => {
+                for single in batch.chunks(1) {
+                    match self.try_until_answered(single).await {
+                        Ok(()) => {}
+                        Err(Some((_, trouble))) => self.trouble(&single[0], trouble).await,
+                        Err(None) => single[0].again_in(Duration::ZERO).await,
+                    }
+                }
+            }
+            // The worker stops while the database is away: somebody else's turn.
+            Err(None) => {
+                for delivery in batch {
+                    delivery.again_in(Duration::ZERO).await;
+                }
+            }
+        }
+    }
+
+    /// Tries the whole batch until the database answers. `Err(None)` if the worker is to stop instead.
+    async fn try_until_answered(self: &Arc<Self>, batch: &[Arc<Delivery>]) -> Result<(), Option<(usize, Trouble)>> {
+        let mut collisions = 0;
+        loop {
+            let error = match self.decide(batch).await {
+                Ok(decided) => {
+                    self.carry_on(batch, decided).await;
+                    return Ok(());
+                }
+                Err(NotDecided::Database(error)) => error,
+                Err(NotDecided::Trouble(index, trouble)) => match the_databases(trouble) {
+                    Ok(error) => error,
+                    Err(trouble) => return Err(Some((index, trouble))),
+                },
+            };
+            if engine::database_away(&error) {
+                if !self.engine.database_back(&error).await {
+                    return Err(None);
+                }
+            } else if engine::collided(&error) && collisions < 10 {
+                collisions += 1;
+                tokio::time::sleep(Duration::from_millis(20).mul_f64(clock::chance())).await;
+            } else {
+                return Err(Some((0, Trouble::Fail(Fail::Retry(error.into())))));
+            }
+        }
+    }
+
+    async fn decide(self: &Arc<Self>, batch: &[Arc<Delivery>]) -> Result<Decided, NotDecided> {
+        let engine = &self.engine;
+        let now = clock::now();
+        let mut tx = engine.db.begin().await?;
+        let metas: Vec<_> = batch.iter().map(|delivery| &delivery.meta).collect();
+        let mut fresh = inbox::claim(&mut tx, &self.consumer, &metas, now).await?;
+        let (mut decided, mut rows, mut opened) = (Decided::default(), Vec::new(), Vec::new());
+        for (index, delivery) in batch.iter().enumerate() {
+            let key = delivery.key();
+            if !fresh.remove(&key) {
+                decided.again.push(index);
+                continue;
+            }
+            let entry = engine.registry.find(&delivery.meta, self.reaction).expect("only handled messages get here");
+            let started = std::time::Instant::now();
+            let mut cx = Cx::new(&delivery.meta, &mut tx);
+            let timeout = entry.policy().timeout;
+            let fails = |trouble| NotDecided::Trouble(index, trouble);
+            let (call, events) = match entry {
+                Entry::Decide(handler) => {
+                    (None, guarded(timeout, handler.decide(&mut cx, delivery.body())).await.map_err(fails)?)
+                }
+                Entry::Call(call) => {
+                    match guarded(timeout, call.prepare(&mut cx, delivery.body())).await.map_err(fails)? {
+                        Prepared::Go(plan, events) => (Some(plan), events),
+                        Prepared::Skip(events) => (None, events),
+                    }
+                }
+                Entry::Resolve => {
+                    let resolved = resolve::resolve(self, &mut cx, delivery.body());
+                    let (events, touched) = guarded(timeout, resolved).await.map_err(fails)?;
+                    decided.touched.push(touched);
+                    (None, events)
+                }
+            };
+            failpoint::reached("in_handler").await;
+            Metric::HandleSeconds.observe(
+                started.elapsed().as_secs_f64(),
+                &[("domain", engine.domain), ("command", &delivery.meta.name)],
+            );
+            match call {
+                Some(plan) => {
+                    let attempt = Attempt { key: key.clone(), number: 1, id: clock::new_id(), plan };
+                    opened.push(attempt.clone());
+                    let early = match events.is_empty() {
+                        true => None,
+                        false => Some(self.checked(delivery, tenant_bound(delivery, events)).map_err(fails)?),
+                    };
+                    if let Some(outbox) = &early {
+                        rows.push(Finish { key, outcome: None, outbox: Some(outbox.clone()), detail: None });
+                    }
+                    decided.calls.push((index, attempt, early));
+                }
+                None => {
+                    let outbox = self.checked(delivery, self.succeeded(delivery, events)).map_err(fails)?;
+                    rows.push(Finish {
+                        key,
+                        outcome: Some(Outcome::Succeeded),
+                        outbox: Some(outbox.clone()),
+                        detail: None,
+                    });
+                    decided.finished.push((index, Some(outbox)));
+                }
+            }
+        }
+        inbox::finish(&mut tx, &self.consumer, &rows, now).await?;
+        attempts::open(&mut tx, &self.consumer, &opened, now).await?;
+        let noted = engine.take_published();
+        let written = async {
+            inbox::published(&mut tx, &noted, now).await?;
+            failpoint::reached("before_commit").await;
+            tx.commit().await
+        };
+        if let Err(error) = written.await {
+            engine.put_back_published(noted);
+            return Err(error.into());
+        }
+        failpoint::reached("after_commit").await;
+        Ok(decided)
+    }
+
+    async fn carry_on(self: &Arc<Self>, batch: &[Arc<Delivery>], decided: Decided) {
+        let engine = &self.engine;
+        let rows = decided.finished.iter().map(|(index, outbox)| (index, outbox));
+        let early = decided.calls.iter().map(|(index, _, outbox)| (index, outbox));
+        let messages: Vec<_> = rows
+            .chain(early)
+            .filter_map(|(index, outbox)| Some((batch[*index].key(), outbox.as_ref()?)))
+            .flat_map(|(key, outbox)| ready(engine.domain, &key, outbox, 0))
+            .chain(decided.touched.iter().flat_map(|row| ready(engine.domain, &row.key, &row.outbox, row.from)))
+            .collect();
+        let published = self.publish(messages).await;
+        for (index, attempt, _) in decided.calls {
+            self.spawn_call(batch[index].clone(), attempt);
+        }
+        if published {
+            engine.note_published(&self.consumer, decided.finished.iter().map(|(index, _)| batch[*index].key()));
+            for row in decided.touched {
+                engine.note_published(&row.consumer, [row.key]);
+            }
+            failpoint::reached("before_ack").await;
+        }
+        for (index, _) in &decided.finished {
+            let delivery = &batch[*index];
+            match published {
+                true => {
+                    self.count(delivery, Outcome::Succeeded);
+                    delivery.ack().await;
+                }
+                // It comes again, is found done, and is published then.
+                false => delivery.again_in(Duration::from_secs(5)).await,
+            }
+        }
+        if !decided.again.is_empty() {
+            let deliveries: Vec<_> = decided.again.iter().map(|index| batch[*index].clone()).collect();
+            self.again(deliveries).await;
+        }
+    }
+
+    /// Publishes messages of committed rows. `false` if the bus does not take them now.
+    pub(crate) async fn publish(&self, messages: Vec<crate::publish::Ready>) -> bool {
+        if messages.is_empty() {
+            return true;
+        }
+        let started = std::time::Instant::now();
+        let result = publish_all(&self.engine.bus, messages, PATIENCE).await;
+        Metric::EventPublishSeconds.observe(started.elapsed().as_secs_f64(), &[("domain", self.engine.domain)]);
+        match result {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::error!(domain = self.engine.domain, consumer = self.consumer, %error, "committed messages wait to be published");
+                false
+            }
+        }
+    }
+
+    /// Meets messages whose commands were claimed before.
+    async fn again(self: &Arc<Self>, deliveries: Vec<Arc<Delivery>>) {
+        let keys: Vec<Key> = deliveries.iter().map(|delivery| delivery.key()).collect();
+        let read = async { inbox::find(&mut *self.engine.db.acquire().await?, &self.consumer, &keys, false).await };
+        let rows = match read.await {
+            Ok(rows) => rows,
+            Err(error) => {
+                tracing::warn!(consumer = self.consumer, %error, "the inbox can't be read");
+                for delivery in deliveries {
+                    delivery.again_in(Duration::from_secs(1)).await;
+                }
+                return;
+            }
+        };
+        for delivery in deliveries {
+            let key = delivery.key();
+            match rows.iter().find(|row| row.key == key) {
+                Some(row) if row.outcome.is_some() => {
+                    let outbox = row.outbox.clone().unwrap_or_default();
+                    match self.publish(ready(self.engine.domain, &key, &outbox, 0)).await {
+                        true => {
+                            self.engine.note_published(&self.consumer, [key]);
+                            delivery.ack().await;
+                        }
+                        false => delivery.again_in(Duration::from_secs(5)).await,
+                    }
+                }
+                Some(_) => self.spawn_resume(delivery),
+                // The claim that was in our way was rolled back.
+                None => delivery.again_in(Duration::from_millis(100)).await,
+            }
+        }
+    }
+
+    /// Answers a single command that could not be decided.
+    pub(crate) async fn trouble(self: &Arc<Self>, delivery: &Arc<Delivery>, trouble: Trouble) {
+        match trouble {
+            Trouble::Undecodable(fault) => {
+                self.end(delivery, End::of(Why::dead("undecodable", fault.to_string(), 0))).await;
+            }
+            Trouble::Invalid(faults) => self.end(delivery, End::of(Why::invalid(faults))).await,
+            Trouble::Fail(Fail::Reject { code, detail }) => {
+                self.end(delivery, End::of(Why::rejected(code, detail))).await
+            }
+            Trouble::Fail(Fail::Snooze(wait)) => self.put_off(delivery, wait, "handler").await,
+            Trouble::Fail(Fail::Retry(error)) => self.retry(delivery, &error).await,
+        }
+    }
+
+    async fn retry(self: &Arc<Self>, delivery: &Arc<Delivery>, error: &anyhow::Error) {
+        let words = format!("{error:#}");
+        let key = delivery.key();
+        let spend = async {
+            inbox::spend(&mut *self.engine.db.acquire().await?, &self.consumer, &key, &words, clock::now()).await
+        };
+        let spent = match spend.await {
+            Ok(spent) => spent,
+            Err(error) => {
+                tracing::warn!(consumer = self.consumer, %error, "a failed try could not be counted");
+                return delivery.again_in(Duration::from_secs(1)).await;
+            }
+        };
+        let policy = self.policy(delivery);
+        // The words may repeat what a body holds; they are kept in the database, and logs have the rest.
+        tracing::warn!(
+            tenant = delivery.meta.tenant,
+            command = delivery.meta.name,
+            command_id = %delivery.meta.id,
+            trace_id = delivery.meta.trace.trace_id(),
+            spent,
+            of = policy.attempts,
+            "a try failed"
+        );
+        if spent >= policy.attempts {
+            self.end(delivery, End::of(Why::dead("attempts_used_up", words, spent))).await;
+        } else {
+            Metric::Retries.count(&[("domain", self.engine.domain), ("command", &delivery.meta.name)]);
+            delivery.again_in(policy.delay(spent, clock::chance())).await;
+        }
+    }
+
+    /// What the handler says, unless configuration says otherwise.
+    pub(crate) fn policy(&self, delivery: &Delivery) -> crate::handler::Policy {
+        let entry = self.engine.registry.find(&delivery.meta, self.reaction);
+        let mut policy = entry.map_or(crate::handler::Policy::DEFAULT, Entry::policy);
+        policy.attempts = self.engine.settings.attempts.unwrap_or(policy.attempts);
+        policy
+    }
+
+    pub(crate) fn count(&self, delivery: &Delivery, outcome: Outcome) {
+        Metric::Commands.count(&[
+            ("domain", self.engine.domain),
+            ("command", &delivery.meta.name),
+            ("outcome", outcome.as_str()),
+        ]);
+        tracing::info!(
+            tenant = delivery.meta.tenant,
+            command = delivery.meta.name,
+            command_id = %delivery.meta.id,
+            trace_id = delivery.meta.trace.trace_id(),
+            outcome = outcome.as_str(),
+            "decided"
+        );
+    }
+
+    /// A success's messages: the last event is the terminal one.
+    pub(crate) fn succeeded(&self, delivery: &Delivery, events: Events) -> Vec<Outgoing> {
+        let mut list = tenant_bound(delivery, events);
+        let last = list.iter().rposition(|message| EventSubject::parse(&message.subject).is_some());
+        let last = last.unwrap_or_else(|| {
+            let done = CommandDone { command: delivery.meta.name.clone(), command_id: delivery.meta.id };
+            list.push(crate::ending::generic(self.engine.domain, &delivery.meta.tenant, &done));
+            list.len() - 1
+        });
+        list[last].outcome = Some(Outcome::Succeeded.as_str().to_owned());
+        list
+    }
+
+    /// The outbox, unless a message in it is larger than the server takes: then it must not be committed.
+    pub(crate) fn checked(&self, delivery: &Delivery, list: Vec<Outgoing>) -> Result<Outbox, Trouble> {
+        const HEADERS: usize = 4096;
+        let limit = self.engine.bus.client().server_info().max_payload.max(64 * 1024) - HEADERS;
+        match list.iter().find(|message| message.body.len() > limit) {
+            Some(large) => Err(Trouble::Fail(Fail::reject(
+                "message_too_large",
+                format!("{} has {} bytes, the bus takes {limit}", large.kind, large.body.len()),
+            ))),
+            None => Ok(Outbox::of(&delivery.meta, list)),
+        }
+    }
+}
+
+pub(crate) fn tenant_bound(delivery: &Delivery, events: Events) -> Vec<Outgoing> {
+    tenant_bound_to(&delivery.meta.tenant, events)
+}
+
+pub(crate) fn tenant_bound_to(tenant: &str, events: Events) -> Vec<Outgoing> {
+    events.list.into_iter().map(|caused| caused.for_tenant(tenant)).collect()
+}
+
+/// Turns panics and time-outs into failures that can be repeated.
+pub(crate) async fn guarded<T, E: From<Fail>>(
+    timeout: Duration,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    match tokio::time::timeout(timeout, AssertUnwindSafe(work).catch_unwind()).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(_)) => Err(Fail::Retry(anyhow!("the handler panicked")).into()),
+        Err(_) => Err(Fail::Retry(anyhow!("the handler took longer than {timeout:?}")).into()),
+    }
+}
+
+/// A handler's `?` on a database that went away, or on a collision, is not the command's fault.
+fn the_databases(trouble: Trouble) -> Result<sqlx::Error, Trouble> {
+    match trouble {
+        Trouble::Fail(Fail::Retry(error)) => {
+            let passes = engine::of_the_database(&error)
+                .is_some_and(|error| engine::database_away(error) || engine::collided(error));
+            match passes {
+                true => error.downcast::<sqlx::Error>().map_err(|error| Trouble::Fail(Fail::Retry(error))),
+                false => Err(Trouble::Fail(Fail::Retry(error))),
+            }
+        }
+        other => Err(other),
+    }
+}

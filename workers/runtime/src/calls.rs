@@ -1,0 +1,419 @@
+//! Effects on their way: the call, its record, and what a redelivery does about a call whose end nobody saw.
+//!
+//! The ledger's open row says that a call may have gone out. It carries a lease. Who finds the lease run out takes the
+//! attempt over by changing its id; the first worker's late record is then noticed and booked, not lost.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use futures_util::FutureExt;
+use omnibus_schemas::platform::Outcome;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::attempts::{self, Attempt};
+use crate::batch::guarded;
+use crate::clock;
+use crate::cx::Cx;
+use crate::delivery::Delivery;
+use crate::ending::{End, Why};
+use crate::engine::{self, Kept};
+use crate::events::Events;
+use crate::failpoint;
+use crate::handler::{CallError, Fail, Found, Prepared, Settled, WhenUncertain};
+use crate::inbox::{self, Finish, Outbox};
+use crate::lane::Lane;
+use crate::metrics::Metric;
+use crate::publish::ready;
+use crate::registry::{Call, Done, Entry, Trouble};
+
+/// A call that has come back.
+pub(crate) struct Finished {
+    delivery: Arc<Delivery>,
+    attempt: Attempt,
+    done: Done,
+    _kept: Kept,
+}
+
+/// Why a record was not committed.
+enum NotRecorded {
+    Database(sqlx::Error),
+    Handler(Fail),
+}
+
+impl From<sqlx::Error> for NotRecorded {
+    fn from(error: sqlx::Error) -> Self {
+        NotRecorded::Database(error)
+    }
+}
+
+impl Lane {
+    fn call(&self, delivery: &Delivery) -> Option<Arc<dyn Call>> {
+        match self.engine.registry.find(&delivery.meta, self.reaction) {
+            Some(Entry::Call(call)) => Some(call.clone()),
+            _ => None,
+        }
+    }
+
+    /// Lets a prepared call go out.
+    pub(crate) fn spawn_call(self: &Arc<Self>, delivery: Arc<Delivery>, attempt: Attempt) {
+        let lane = self.clone();
+        self.engine.tasks.spawn(async move {
+            let kept = lane.engine.keep_call(delivery.clone(), attempt.id);
+            tokio::select! {
+                // The attempt stays open: whether the call went out is found out by the one who takes it over.
+                () = lane.engine.abort.cancelled() => {}
+                () = lane.perform(delivery, attempt, kept) => {}
+            }
+        });
+    }
+
+    async fn perform(self: &Arc<Self>, delivery: Arc<Delivery>, attempt: Attempt, kept: Kept) {
+        let Some(call) = self.call(&delivery) else { return };
+        failpoint::reached("between_prepare_and_perform").await;
+        let timeout = call.policy().timeout;
+        let performing = AssertUnwindSafe(call.perform(&delivery.meta, &attempt.plan)).catch_unwind();
+        let result = match tokio::time::timeout(timeout, performing).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(CallError::Unknown(anyhow!("the call panicked"))),
+            Err(_) => Err(CallError::Unknown(anyhow!("no result within {timeout:?}"))),
+        };
+        failpoint::reached("between_perform_and_record").await;
+        match result {
+            Ok(done) => self.hand_in(Finished { delivery, attempt, done, _kept: kept }).await,
+            Err(CallError::NotDone(error)) => {
+                self.not_done(&delivery, attempt, "not_done", &format!("{error:#}")).await
+            }
+            Err(CallError::Refused { code, detail }) => {
+                let end = End {
+                    settled: Settled::Refused { code, detail: detail.clone() },
+                    why: Why::rejected(code, detail),
+                    close: Some((attempt, "refused")),
+                };
+                self.end(&delivery, end).await;
+            }
+            Err(CallError::Unknown(error)) => {
+                self.find_out(delivery, attempt, format!("{error:#}"), kept).await;
+            }
+        }
+    }
+
+    async fn hand_in(&self, finished: Finished) {
+        if self.finished.send(finished).await.is_err() {
+            // The recorder is gone only when the worker is being torn down; the attempt stays open.
+            tracing::warn!(consumer = self.consumer, "a call came back after the end");
+        }
+    }
+
+    /// It certainly did not happen (or may happen again): another attempt later, or the end.
+    async fn not_done(
+        self: &Arc<Self>,
+        delivery: &Arc<Delivery>,
+        attempt: Attempt,
+        result: &'static str,
+        detail: &str,
+    ) {
+        let policy = self.policy(delivery);
+        let key = delivery.key();
+        let closing = async {
+            let mut tx = self.engine.db.begin().await?;
+            let latest = attempts::latest(&mut tx, &self.consumer, &key).await?;
+            let spent = latest.map_or(0, |latest| latest.spent) + 1;
+            if spent >= policy.attempts {
+                return Ok(None);
+            }
+            attempts::close(&mut tx, &[attempt.id], result, Some(detail), clock::now()).await?;
+            tx.commit().await?;
+            Ok::<_, sqlx::Error>(Some(spent))
+        };
+        match closing.await {
+            Ok(Some(spent)) => {
+                Metric::Retries.count(&[("domain", self.engine.domain), ("command", &delivery.meta.name)]);
+                tracing::warn!(
+                    tenant = delivery.meta.tenant,
+                    command = delivery.meta.name,
+                    command_id = %delivery.meta.id,
+                    spent,
+                    of = policy.attempts,
+                    "a call was not done"
+                );
+                delivery.again_in(policy.delay(spent, clock::chance())).await;
+            }
+            Ok(None) => {
+                let why = Why::dead("attempts_used_up", detail, policy.attempts);
+                self.end(delivery, End::closing(why, attempt, result)).await;
+            }
+            Err(error) => {
+                tracing::warn!(command_id = %delivery.meta.id, %error, "a failed call could not be booked");
+                if engine::database_away(&error) {
+                    self.engine.database_back(&error).await;
+                }
+                // The attempt is open still; once its lease has run out, the provider is asked.
+                delivery.again_in(Duration::from_secs(1)).await;
+            }
+        }
+    }
+
+    /// It may have happened: asks the provider, and if nobody can tell, does what the effect says.
+    async fn find_out(self: &Arc<Self>, delivery: Arc<Delivery>, attempt: Attempt, detail: String, kept: Kept) {
+        let Some(call) = self.call(&delivery) else { return };
+        let asking = call.reconcile(&delivery.meta, &attempt.plan);
+        match guarded::<_, Fail>(call.policy().timeout, asking).await {
+            Ok(Found::Done(done)) => self.hand_in(Finished { delivery, attempt, done, _kept: kept }).await,
+            Ok(Found::NotDone) => self.not_done(&delivery, attempt, "not_done", &detail).await,
+            Ok(Found::CannotTell) => match call.when_uncertain(&attempt.plan) {
+                WhenUncertain::Resend => {
+                    Metric::Uncertain.count(&[("domain", self.engine.domain), ("command", &delivery.meta.name)]);
+                    self.not_done(&delivery, attempt, "unknown", &detail).await;
+                }
+                WhenUncertain::Hold => {
+                    self.end(&delivery, End::closing(Why::Held { detail }, attempt, "held")).await;
+                }
+            },
+            // The provider can't be asked now. The attempt stays open; its lease runs out, and it is asked again.
+            Err(fail) => {
+                let wait = match fail {
+                    Fail::Snooze(wait) => wait,
+                    _ => Duration::from_secs(30),
+                };
+                tracing::warn!(command_id = %delivery.meta.id, "the provider can't be asked whether a call happened");
+                self.put_off(&delivery, wait.max(Duration::from_secs(1)), "reconcile").await;
+            }
+        }
+    }
+
+    /// Writes down what has come back, as many calls in one transaction as are there.
+    /// After `enough`, nothing more will come: what is there is recorded still.
+    pub(crate) async fn recorder(self: Arc<Self>, mut finished: mpsc::Receiver<Finished>, enough: CancellationToken) {
+        let mut batch = Vec::new();
+        loop {
+            tokio::select! {
+                biased;
+                _ = finished.recv_many(&mut batch, self.engine.settings.batch as usize) => {}
+                () = enough.cancelled() => return,
+            }
+            self.record_all(std::mem::take(&mut batch)).await;
+        }
+    }
+
+    async fn record_all(self: &Arc<Self>, batch: Vec<Finished>) {
+        loop {
+            match self.record(&batch).await {
+                Ok(()) => return,
+                Err(NotRecorded::Database(error)) if engine::database_away(&error) => {
+                    // What a call brought back exists nowhere else: it is kept for as long as it may be.
+                    if !self.engine.database_back(&error).await && self.engine.abort.is_cancelled() {
+                        return;
+                    }
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                Err(_) => break,
+            }
+        }
+        for single in batch {
+            let lane = self.clone();
+            self.engine.tasks.spawn(async move { lane.record_single(single).await });
+        }
+    }
+
+    /// A record that fails is tried again here, with its result in hand. If it can't be written down for long, a person
+    /// is asked: the call has happened, so neither repeating nor forgetting it would be right.
+    async fn record_single(self: &Arc<Self>, single: Finished) {
+        let policy = self.policy(&single.delivery);
+        let batch = [single];
+        for spent in 1.. {
+            let words = match self.record(&batch).await {
+                Ok(()) => return,
+                Err(NotRecorded::Database(error)) if engine::database_away(&error) => {
+                    if !self.engine.database_back(&error).await && self.engine.abort.is_cancelled() {
+                        return;
+                    }
+                    continue;
+                }
+                Err(NotRecorded::Database(error)) => error.to_string(),
+                Err(NotRecorded::Handler(Fail::Retry(error))) => format!("{error:#}"),
+                Err(NotRecorded::Handler(Fail::Snooze(wait))) => format!("put off by {wait:?}"),
+                Err(NotRecorded::Handler(Fail::Reject { code, detail })) => format!("{code}: {detail}"),
+            };
+            if spent >= policy.attempts {
+                let [single] = batch;
+                let why = Why::Held { detail: format!("the call was done and could not be recorded: {words}") };
+                return self.end(&single.delivery, End::closing(why, single.attempt, "held")).await;
+            }
+            tokio::select! {
+                () = self.engine.abort.cancelled() => return,
+                () = tokio::time::sleep(policy.delay(spent, clock::chance())) => {}
+            }
+        }
+    }
+
+    async fn record(self: &Arc<Self>, batch: &[Finished]) -> Result<(), NotRecorded> {
+        let engine = &self.engine;
+        let now = clock::now();
+        let mut tx = engine.db.begin().await?;
+        let keys: Vec<_> = batch.iter().map(|item| item.attempt.key.clone()).collect();
+        let rows = inbox::find(&mut tx, &self.consumer, &keys, true).await?;
+        let ids: Vec<_> = batch.iter().map(|item| item.attempt.id).collect();
+        let ours = attempts::close(&mut tx, &ids, "done", None, now).await?;
+        let (mut finishes, mut messages, mut recorded) = (Vec::new(), Vec::new(), Vec::new());
+        for item in batch {
+            let (meta, key) = (&item.delivery.meta, &item.attempt.key);
+            if !ours.contains(&item.attempt.id) {
+                attempts::book_late(&mut tx, &self.consumer, &item.attempt, now).await?;
+                Metric::Uncertain.count(&[("domain", engine.domain), ("command", &meta.name)]);
+            }
+            // Whoever ends the row first ends it; a held one is ended by the truth that comes late.
+            let row = rows.iter().find(|row| &row.key == key);
+            let open = row.is_some_and(|row| matches!(row.outcome, None | Some(Outcome::Held)));
+            if !open {
+                continue;
+            }
+            let mut list = row.and_then(|row| row.outbox.clone()).map(|outbox| outbox.list).unwrap_or_default();
+            let from = list.len();
+            let call = self.call(&item.delivery).expect("only effects have attempts");
+            let mut cx = Cx::new(meta, &mut tx);
+            let recording = call.record(&mut cx, &item.attempt.plan, &item.done);
+            let events: Events = guarded(call.policy().timeout, recording).await.map_err(NotRecorded::Handler)?;
+            list.extend(self.succeeded(&item.delivery, events));
+            let outbox = self.checked(&item.delivery, list).map_err(|trouble| match trouble {
+                Trouble::Fail(fail) => NotRecorded::Handler(fail),
+                other => NotRecorded::Handler(Fail::Retry(anyhow!("{other:?}"))),
+            })?;
+            messages.extend(ready(engine.domain, key, &outbox, from));
+            finishes.push(Finish {
+                key: key.clone(),
+                outcome: Some(Outcome::Succeeded),
+                outbox: Some(outbox),
+                detail: None,
+            });
+            recorded.push(item);
+        }
+        inbox::finish(&mut tx, &self.consumer, &finishes, now).await?;
+        tx.commit().await?;
+        failpoint::reached("after_record").await;
+        let published = self.publish(messages).await;
+        if published {
+            engine.note_published(&self.consumer, recorded.iter().map(|item| item.attempt.key.clone()));
+        }
+        for item in batch {
+            match published {
+                true => item.delivery.ack().await,
+                false => item.delivery.again_in(Duration::from_secs(5)).await,
+            }
+        }
+        for item in recorded {
+            self.count(&item.delivery, Outcome::Succeeded);
+        }
+        Ok(())
+    }
+
+    /// A redelivered command whose effect has begun and not ended.
+    pub(crate) fn spawn_resume(self: &Arc<Self>, delivery: Arc<Delivery>) {
+        let lane = self.clone();
+        self.engine.tasks.spawn(async move {
+            tokio::select! {
+                () = lane.engine.abort.cancelled() => {}
+                () = lane.resume(delivery) => {}
+            }
+        });
+    }
+
+    async fn resume(self: &Arc<Self>, delivery: Arc<Delivery>) {
+        match self.try_resume(&delivery).await {
+            Ok(()) => {}
+            Err(error) => {
+                tracing::warn!(command_id = %delivery.meta.id, %error, "an attempt could not be resumed");
+                delivery.again_in(Duration::from_secs(1)).await;
+            }
+        }
+    }
+
+    async fn try_resume(self: &Arc<Self>, delivery: &Arc<Delivery>) -> Result<(), sqlx::Error> {
+        let engine = &self.engine;
+        let key = delivery.key();
+        let latest = {
+            let mut db = engine.db.acquire().await?;
+            attempts::latest(&mut db, &self.consumer, &key).await?
+        };
+        let Some(latest) = latest else { return self.next_attempt(delivery, 1).await };
+        if latest.closed {
+            let policy = self.policy(delivery);
+            if latest.spent >= policy.attempts {
+                let detail = latest.detail.unwrap_or_default();
+                let end = End::of(Why::dead("attempts_used_up", detail, latest.spent));
+                self.end(delivery, end).await;
+                return Ok(());
+            }
+            return self.next_attempt(delivery, latest.attempt.number + 1).await;
+        }
+        if !latest.lease.is_zero() {
+            // Somebody is at it, or was killed at it just now.
+            delivery.again_in(latest.lease + Duration::from_millis(500)).await;
+            return Ok(());
+        }
+        let taken = {
+            let mut db = engine.db.acquire().await?;
+            attempts::take_over(&mut db, &latest.attempt).await?
+        };
+        match taken {
+            None => delivery.again_in(Duration::from_secs(1)).await,
+            Some(attempt) => {
+                let kept = engine.keep_call(delivery.clone(), attempt.id);
+                let detail = "the worker that made the call ended before it knew the result".to_owned();
+                self.find_out(delivery.clone(), attempt, detail, kept).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn next_attempt(self: &Arc<Self>, delivery: &Arc<Delivery>, number: u32) -> Result<(), sqlx::Error> {
+        let engine = &self.engine;
+        let (now, key) = (clock::now(), delivery.key());
+        let Some(call) = self.call(delivery) else { return Ok(()) };
+        let mut tx = engine.db.begin().await?;
+        let row = inbox::find(&mut tx, &self.consumer, std::slice::from_ref(&key), true).await?;
+        let Some(row) = row.into_iter().next().filter(|row| row.outcome.is_none()) else {
+            drop(tx);
+            delivery.again_in(Duration::ZERO).await;
+            return Ok(());
+        };
+        let prepared = {
+            let mut cx = Cx::new(&delivery.meta, &mut tx);
+            guarded::<_, Trouble>(call.policy().timeout, call.prepare(&mut cx, delivery.body())).await
+        };
+        match prepared {
+            Ok(Prepared::Go(plan, _)) => {
+                let attempt = Attempt { key, number, id: clock::new_id(), plan };
+                attempts::open(&mut tx, &self.consumer, std::slice::from_ref(&attempt), now).await?;
+                tx.commit().await?;
+                failpoint::reached("after_next_attempt").await;
+                self.spawn_call(delivery.clone(), attempt);
+            }
+            Ok(Prepared::Skip(events)) => {
+                let mut list = row.outbox.map(|outbox| outbox.list).unwrap_or_default();
+                let from = list.len();
+                list.extend(self.succeeded(delivery, events));
+                let outbox = Outbox::of(&delivery.meta, list);
+                let outcome = Some(Outcome::Succeeded);
+                let finish = Finish { key: key.clone(), outcome, outbox: Some(outbox.clone()), detail: None };
+                inbox::finish(&mut tx, &self.consumer, &[finish], now).await?;
+                tx.commit().await?;
+                match self.publish(ready(engine.domain, &key, &outbox, from)).await {
+                    true => {
+                        engine.note_published(&self.consumer, [key]);
+                        self.count(delivery, Outcome::Succeeded);
+                        delivery.ack().await;
+                    }
+                    false => delivery.again_in(Duration::from_secs(5)).await,
+                }
+            }
+            Err(trouble) => {
+                drop(tx);
+                self.trouble(delivery, trouble).await;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,310 @@
+//! Every end but success: rejected, dead-lettered, held; and the putting off of what can't be done now.
+//!
+//! In this order: the refusal is committed, the dead letter is published and its PubAck awaited, the terminal event is
+//! published, the message is terminated. Wherever it is cut, the next delivery goes on from there.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use omnibus_schemas::body::encode;
+use omnibus_schemas::platform::{CommandDeadLettered, CommandHeld, CommandRejected, Outcome};
+use omnibus_schemas::{Encoding, Event, Fault, headers, subject};
+use sqlx::Acquire;
+use uuid::Uuid;
+
+use crate::attempts::{self, Attempt};
+use crate::batch::{guarded, tenant_bound};
+use crate::clock;
+use crate::cx::Cx;
+use crate::delivery::Delivery;
+use crate::engine;
+use crate::events::{Events, Outgoing};
+use crate::handler::{Fail, Settled};
+use crate::inbox::{self, Finish, Outbox};
+use crate::lane::Lane;
+use crate::metrics::Metric;
+use crate::publish::ready;
+use crate::registry::Entry;
+
+/// A put-off longer than this, or one of many, waits in the schedule and not in the consumer, whose deliveries and
+/// pending acknowledgements are limited.
+const LONG: Duration = Duration::from_secs(60);
+const OFTEN: u32 = 20;
+
+/// Why a command ends.
+#[derive(Debug, Clone)]
+pub(crate) enum Why {
+    Rejected { code: String, detail: String, faults: Vec<Fault> },
+    Dead { code: &'static str, detail: String, attempts: u32 },
+    Held { detail: String },
+}
+
+impl Why {
+    pub(crate) fn rejected(code: &str, detail: impl Into<String>) -> Self {
+        Why::Rejected { code: code.to_owned(), detail: detail.into(), faults: vec![] }
+    }
+
+    pub(crate) fn invalid(faults: Vec<Fault>) -> Self {
+        let detail = match faults.len() {
+            1 => "1 field is at fault".to_owned(),
+            n => format!("{n} fields are at fault"),
+        };
+        Why::Rejected { code: "invalid".to_owned(), detail, faults }
+    }
+
+    pub(crate) fn dead(code: &'static str, detail: impl Into<String>, attempts: u32) -> Self {
+        Why::Dead { code, detail: detail.into(), attempts }
+    }
+
+    fn outcome(&self) -> Outcome {
+        match self {
+            Why::Rejected { .. } => Outcome::Rejected,
+            Why::Dead { .. } => Outcome::DeadLettered,
+            Why::Held { .. } => Outcome::Held,
+        }
+    }
+
+    fn detail(&self) -> &str {
+        match self {
+            Why::Rejected { detail, .. } | Why::Dead { detail, .. } | Why::Held { detail } => detail,
+        }
+    }
+
+    /// What an effect is told if it has not been told better.
+    fn settled(&self) -> Settled {
+        let detail = self.detail().to_owned();
+        match self {
+            Why::Rejected { .. } => Settled::Refused { code: "rejected", detail },
+            Why::Dead { .. } => Settled::GaveUp { detail },
+            Why::Held { .. } => Settled::Uncertain { detail },
+        }
+    }
+}
+
+/// An end, with the attempt that it closes.
+pub(crate) struct End {
+    pub(crate) why: Why,
+    pub(crate) settled: Settled,
+    /// The attempt, and what its `result` becomes. If it is not ours any more, nothing is ended.
+    pub(crate) close: Option<(Attempt, &'static str)>,
+}
+
+impl End {
+    pub(crate) fn of(why: Why) -> Self {
+        End { settled: why.settled(), why, close: None }
+    }
+
+    pub(crate) fn closing(why: Why, attempt: Attempt, result: &'static str) -> Self {
+        End { settled: why.settled(), why, close: Some((attempt, result)) }
+    }
+}
+
+/// One of the platform's own events, in the worker's domain.
+pub(crate) fn generic<E: Event>(domain: &str, tenant: &str, event: &E) -> Outgoing {
+    Outgoing {
+        subject: subject::event(domain, E::NAME, tenant),
+        kind: subject::ce_type(domain, E::NAME, E::VERSION),
+        msgpack: false,
+        about: None,
+        outcome: None,
+        at: None,
+        extra: vec![],
+        body: encode(Encoding::Json, event),
+    }
+}
+
+impl Lane {
+    /// Ends a command. If the database is away, the message comes again and is ended then.
+    pub(crate) async fn end(self: &Arc<Self>, delivery: &Arc<Delivery>, end: End) {
+        match self.try_end(delivery, &end).await {
+            Ok(true) => {}
+            // Ended by somebody else meanwhile, or not ours to end.
+            Ok(false) => delivery.again_in(Duration::from_secs(1)).await,
+            Err(error) => {
+                tracing::warn!(consumer = self.consumer, command_id = %delivery.meta.id, %error, "an end could not be committed");
+                if engine::database_away(&error) {
+                    self.engine.database_back(&error).await;
+                }
+                delivery.again_in(Duration::from_secs(1)).await;
+            }
+        }
+    }
+
+    async fn try_end(self: &Arc<Self>, delivery: &Arc<Delivery>, end: &End) -> Result<bool, sqlx::Error> {
+        let engine = &self.engine;
+        let (now, key, meta) = (clock::now(), delivery.key(), &delivery.meta);
+        let mut tx = engine.db.begin().await?;
+        inbox::claim(&mut tx, &self.consumer, &[meta], now).await?;
+        let row = inbox::find(&mut tx, &self.consumer, std::slice::from_ref(&key), true).await?;
+        let Some(row) = row.into_iter().next().filter(|row| row.outcome.is_none()) else { return Ok(false) };
+        if let Some((attempt, result)) = &end.close {
+            let ours = attempts::close(&mut tx, &[attempt.id], result, Some(end.why.detail()), now).await?;
+            if ours.is_empty() {
+                return Ok(false);
+            }
+        }
+        let mut list = row.outbox.map(|outbox| outbox.list).unwrap_or_default();
+        let from = list.len();
+        if let Why::Dead { code, detail, attempts } = &end.why {
+            list.push(self.dead_letter(delivery, code, detail, *attempts));
+        }
+        if let Some(Entry::Call(call)) = engine.registry.find(meta, self.reaction) {
+            // The hook must not stand in the way of the end itself.
+            let mut inner = tx.begin().await?;
+            let plan = end.close.as_ref().map(|(attempt, _)| attempt.plan.as_slice());
+            let mut cx = Cx::new(meta, &mut inner);
+            let settling = call.settle(&mut cx, plan, &end.settled);
+            match guarded::<Events, Fail>(call.policy().timeout, settling).await {
+                Ok(events) => {
+                    inner.commit().await?;
+                    list.extend(tenant_bound(delivery, events));
+                }
+                Err(_) => {
+                    inner.rollback().await?;
+                    tracing::error!(command = meta.name, command_id = %meta.id, "an effect's rows could not be settled");
+                }
+            }
+        }
+        list.push(self.terminal(delivery, &end.why));
+        let outbox = Outbox::of(meta, list);
+        let outcome = end.why.outcome();
+        let finish = Finish {
+            key: key.clone(),
+            outcome: Some(outcome),
+            outbox: Some(outbox.clone()),
+            detail: Some(end.why.detail().to_owned()),
+        };
+        inbox::finish(&mut tx, &self.consumer, &[finish], now).await?;
+        tx.commit().await?;
+        crate::failpoint::reached("after_refusal").await;
+        if self.publish(ready(engine.domain, &key, &outbox, from)).await {
+            engine.note_published(&self.consumer, [key]);
+            self.count(delivery, outcome);
+            match &end.why {
+                Why::Dead { code, .. } => {
+                    Metric::Dlq.count(&[("domain", engine.domain), ("command", &meta.name), ("code", code)]);
+                    delivery.terminate(code).await;
+                }
+                Why::Held { .. } => {
+                    Metric::Uncertain.count(&[("domain", engine.domain), ("command", &meta.name)]);
+                    delivery.ack().await;
+                }
+                Why::Rejected { .. } => delivery.ack().await,
+            }
+        } else {
+            delivery.again_in(Duration::from_secs(5)).await;
+        }
+        Ok(true)
+    }
+
+    fn terminal(&self, delivery: &Delivery, why: &Why) -> Outgoing {
+        let (domain, meta) = (self.engine.domain, &delivery.meta);
+        let (command, command_id) = (meta.name.clone(), meta.id);
+        let mut message = match why.clone() {
+            Why::Rejected { code, detail, faults } => {
+                generic(domain, &meta.tenant, &CommandRejected { command, command_id, code, detail, faults })
+            }
+            Why::Dead { code, detail, attempts } => {
+                let code = code.to_owned();
+                generic(domain, &meta.tenant, &CommandDeadLettered { command, command_id, code, detail, attempts })
+            }
+            Why::Held { detail } => generic(domain, &meta.tenant, &CommandHeld { command, command_id, detail }),
+        };
+        message.outcome = Some(why.outcome().as_str().to_owned());
+        message
+    }
+
+    /// The message as it came, with why it could not be done. A body that leaves no room for that stays behind.
+    fn dead_letter(&self, delivery: &Delivery, code: &str, detail: &str, attempts: u32) -> Outgoing {
+        const ROOM: usize = 16 * 1024;
+        let meta = &delivery.meta;
+        let limit = self.engine.bus.client().server_info().max_payload.saturating_sub(ROOM);
+        let body = delivery.body();
+        let name = if meta.name.is_empty() { "unknown" } else { &meta.name };
+        let mut extra = vec![
+            ("omnibus-dlq-code".to_owned(), code.to_owned()),
+            ("omnibus-dlq-detail".to_owned(), one_line(detail)),
+            ("omnibus-dlq-attempts".to_owned(), attempts.to_string()),
+            ("omnibus-dlq-subject".to_owned(), delivery.subject().to_owned()),
+            ("omnibus-dlq-stream".to_owned(), self.stream.clone()),
+            ("omnibus-dlq-sequence".to_owned(), meta.sequence.to_string()),
+            ("omnibus-dlq-consumer".to_owned(), self.consumer.clone()),
+        ];
+        for (header, values) in delivery.headers().into_iter().flat_map(|map| map.iter()) {
+            // The original envelope, so that a retry can write it again. What is the server's is not the sender's.
+            if !header.to_string().starts_with("Nats-")
+                && let Some(value) = values.first()
+            {
+                extra.push((format!("omnibus-original-{header}"), one_line(value.as_str())));
+            }
+        }
+        if body.len() > limit {
+            extra.push(("omnibus-dlq-body".to_owned(), "left in the command stream: too large to carry".to_owned()));
+        }
+        Outgoing {
+            subject: subject::dead_letter(self.engine.domain, name, &meta.tenant),
+            kind: subject::ce_type(&meta.domain, name, meta.version),
+            msgpack: meta.encoding == Encoding::MessagePack,
+            about: Some(meta.ce_id.clone()),
+            outcome: None,
+            at: None,
+            extra,
+            body: if body.len() > limit { vec![] } else { body.to_vec() },
+        }
+    }
+
+    /// Not now. Spends no attempt.
+    pub(crate) async fn put_off(self: &Arc<Self>, delivery: &Arc<Delivery>, wait: Duration, reason: &str) {
+        Metric::Snoozes.count(&[("domain", self.engine.domain), ("reason", reason)]);
+        let scheduled = !self.reaction && (wait >= LONG || delivery.delivered >= OFTEN);
+        if scheduled && self.schedule(delivery, wait).await {
+            delivery.ack().await;
+        } else {
+            delivery.again_in(wait).await;
+        }
+    }
+
+    /// Puts the message itself into the schedule. It keeps its id, so however often it fires it is done once.
+    async fn schedule(&self, delivery: &Delivery, wait: Duration) -> bool {
+        let at = clock::now() + wait;
+        let id = Uuid::new_v5(&delivery.meta.id, format!("put-off/{}", delivery.delivered).as_bytes()).to_string();
+        let mut map = passed_on(delivery, at);
+        map.insert(headers::MSG_ID, format!("{}:{id}", delivery.meta.tenant).as_str());
+        let body: Bytes = delivery.body().clone();
+        match self.engine.bus.publish(&subject::scheduled(&id), map, body).await {
+            Ok(_) => true,
+            Err(error) => {
+                tracing::warn!(command_id = %delivery.meta.id, %error, "a put-off command stays in its lane");
+                false
+            }
+        }
+    }
+}
+
+/// The original headers, with the identity that the message's place on the bus gave it.
+fn passed_on(delivery: &Delivery, at: chrono::DateTime<chrono::Utc>) -> async_nats::HeaderMap {
+    use chrono::SecondsFormat;
+    let mut map = async_nats::HeaderMap::new();
+    for (name, values) in delivery.headers().into_iter().flat_map(|map| map.iter()) {
+        if !name.to_string().starts_with("Nats-") {
+            for value in values {
+                map.append(name.clone(), value.clone());
+            }
+        }
+    }
+    map.insert(headers::ID, delivery.meta.ce_id.as_str());
+    map.insert(headers::TIME, delivery.meta.time.to_rfc3339_opts(SecondsFormat::Micros, true).as_str());
+    map.insert(headers::CONTENT_TYPE, delivery.meta.encoding.content_type());
+    map.insert(
+        async_nats::header::NATS_SCHEDULE,
+        format!("@at {}", at.to_rfc3339_opts(SecondsFormat::Millis, true)).as_str(),
+    );
+    map.insert(async_nats::header::NATS_SCHEDULE_TARGET, subject::due(delivery.subject()).as_str());
+    map
+}
+
+/// A header is one line. Longer words are cut.
+pub(crate) fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(2000).collect()
+}

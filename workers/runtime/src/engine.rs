@@ -1,0 +1,213 @@
+//! What all loops of one worker share, and how they wait while a part they need is away.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_nats::jetstream::AckKind;
+use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use crate::bus::Bus;
+use crate::delivery::Delivery;
+use crate::health::Health;
+use crate::inbox::{self, Key};
+use crate::limits::Limits;
+use crate::registry::Registry;
+use crate::settings::WorkSettings;
+use crate::{attempts, clock};
+
+/// How often work that takes longer tells the server that it is still at it; a third of the consumers' `ack_wait`.
+pub(crate) const HEARTBEAT: Duration = Duration::from_secs(10);
+/// How long a finished row's messages are pressed upon a bus that does not take them, before they are left to the
+/// redelivery or the sweeper.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) struct Engine {
+    pub(crate) domain: &'static str,
+    pub(crate) bus: Bus,
+    pub(crate) db: PgPool,
+    pub(crate) registry: Registry,
+    pub(crate) settings: WorkSettings,
+    pub(crate) limits: Limits,
+    pub(crate) health: Health,
+    /// Stop taking new work.
+    pub(crate) stop: CancellationToken,
+    /// Leave what still runs.
+    pub(crate) abort: CancellationToken,
+    /// Everything that must end before the worker does.
+    pub(crate) tasks: TaskTracker,
+    /// Rows whose messages have reached the bus and whose `published_at` waits for the next transaction.
+    pub(crate) published: Mutex<Vec<(String, Key)>>,
+    running: Mutex<HashMap<u64, Running>>,
+    next: AtomicU64,
+}
+
+/// Work that is to be kept from being delivered again.
+enum Running {
+    Batch(Arc<Vec<Arc<Delivery>>>),
+    Call(Arc<Delivery>, Uuid),
+}
+
+/// While it lives, its work is kept from being delivered again.
+pub(crate) struct Kept {
+    engine: Arc<Engine>,
+    id: u64,
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.engine.running.lock().expect("no panic happens under this lock").remove(&self.id);
+    }
+}
+
+impl Engine {
+    #[expect(clippy::too_many_arguments, reason = "called once, by the worker that has just made each part")]
+    pub(crate) fn new(
+        domain: &'static str,
+        bus: Bus,
+        db: PgPool,
+        registry: Registry,
+        settings: WorkSettings,
+        health: Health,
+        stop: CancellationToken,
+    ) -> Arc<Self> {
+        Arc::new(Engine {
+            domain,
+            bus,
+            db,
+            registry,
+            limits: Limits::new(settings.tenant_rate, &settings.provider_rates()),
+            settings,
+            health,
+            stop,
+            abort: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            published: Mutex::new(Vec::new()),
+            running: Mutex::new(HashMap::new()),
+            next: AtomicU64::new(0),
+        })
+    }
+
+    pub(crate) fn keep_batch(self: &Arc<Self>, batch: Arc<Vec<Arc<Delivery>>>) -> Kept {
+        self.keep(Running::Batch(batch))
+    }
+
+    pub(crate) fn keep_call(self: &Arc<Self>, delivery: Arc<Delivery>, attempt: Uuid) -> Kept {
+        self.keep(Running::Call(delivery, attempt))
+    }
+
+    fn keep(self: &Arc<Self>, running: Running) -> Kept {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        self.running.lock().expect("no panic happens under this lock").insert(id, running);
+        Kept { engine: self.clone(), id }
+    }
+
+    /// Tells the server that work goes on and renews the leases of open attempts, until there is no more work.
+    pub(crate) async fn heartbeat(self: Arc<Self>) {
+        let mut tick = tokio::time::interval(HEARTBEAT);
+        tick.tick().await;
+        loop {
+            tokio::select! {
+                () = self.abort.cancelled() => return,
+                _ = tick.tick() => {}
+            }
+            let (mut messages, mut leases) = (Vec::new(), Vec::new());
+            for running in self.running.lock().expect("no panic happens under this lock").values() {
+                match running {
+                    Running::Batch(batch) => messages.extend(batch.iter().map(|delivery| delivery.acker())),
+                    Running::Call(delivery, attempt) => {
+                        messages.push(delivery.acker());
+                        leases.push(*attempt);
+                    }
+                }
+            }
+            for acker in &messages {
+                // Lost progress means a redelivery, which the inbox and the lease know how to meet.
+                let _ = acker.ack_with(AckKind::Progress).await;
+            }
+            if !leases.is_empty() {
+                let renewed = async { attempts::renew(&mut *self.db.acquire().await?, &leases).await };
+                if let Err(error) = renewed.await {
+                    tracing::warn!(domain = self.domain, %error, "leases could not be renewed");
+                }
+            }
+        }
+    }
+
+    /// Notes rows whose messages are on the bus; written down with the next transaction.
+    pub(crate) fn note_published(&self, consumer: &str, keys: impl IntoIterator<Item = Key>) {
+        let mut published = self.published.lock().expect("no panic happens under this lock");
+        published.extend(keys.into_iter().map(|key| (consumer.to_owned(), key)));
+    }
+
+    pub(crate) fn take_published(&self) -> Vec<(String, Key)> {
+        std::mem::take(&mut *self.published.lock().expect("no panic happens under this lock"))
+    }
+
+    pub(crate) fn put_back_published(&self, rows: Vec<(String, Key)>) {
+        self.published.lock().expect("no panic happens under this lock").extend(rows);
+    }
+
+    /// Writes `published_at` where no transaction comes along to do it.
+    pub(crate) async fn flush_published(&self) {
+        let rows = self.take_published();
+        if rows.is_empty() {
+            return;
+        }
+        let written = async { inbox::published(&mut *self.db.acquire().await?, &rows, clock::now()).await };
+        if let Err(error) = written.await {
+            tracing::debug!(domain = self.domain, %error, "published_at is written later");
+            self.put_back_published(rows);
+        }
+    }
+
+    /// Waits until the database answers again. `false` if the worker is to stop instead.
+    pub(crate) async fn database_back(&self, error: &sqlx::Error) -> bool {
+        self.health.ill("postgres", error.to_string());
+        crate::metrics::Metric::Up.set(0.0, &[("part", "postgres")]);
+        let mut pause = Duration::from_millis(100);
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return false,
+                () = tokio::time::sleep(pause.mul_f64(0.5 + clock::chance() / 2.0)) => {}
+            }
+            if sqlx::query("select 1").execute(&self.db).await.is_ok() {
+                self.health.well("postgres");
+                crate::metrics::Metric::Up.set(1.0, &[("part", "postgres")]);
+                return true;
+            }
+            pause = (pause * 2).min(Duration::from_secs(3));
+        }
+    }
+}
+
+/// Is it the database that is at fault, and not what was asked of it? Then no attempt is spent.
+pub(crate) fn database_away(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => true,
+        // Connection trouble, resources, operator intervention, system errors; a primary turned replica.
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            ["08", "53", "57P", "58", "XX"].iter().any(|class| code.starts_with(class)) || code == "25006"
+        }),
+        _ => false,
+    }
+}
+
+/// Did two transactions get in each other's way? Then the same again is right, and no attempt is spent.
+pub(crate) fn collided(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(error) if error.code().is_some_and(|code| code.starts_with("40")))
+}
+
+/// The database's error in what a handler returned, if that is what it was.
+pub(crate) fn of_the_database(error: &anyhow::Error) -> Option<&sqlx::Error> {
+    error.chain().find_map(|cause| cause.downcast_ref::<sqlx::Error>())
+}

@@ -1,0 +1,26 @@
+//! Named points at which a test can stop a worker, to kill it (or the server it talks to) right there.
+//!
+//! Compiled in with the feature `failpoints` only. `OMNIBUS_FAILPOINT=after_commit` (or `after_commit:2` for the second
+//! time it is reached) makes the process print `failpoint after_commit` on standard output and wait for a line on
+//! standard input.
+
+/// Stops here if this point was asked for.
+#[cfg(not(feature = "failpoints"))]
+pub(crate) async fn reached(_point: &'static str) {}
+
+/// Stops here if this point was asked for.
+#[cfg(feature = "failpoints")]
+#[expect(clippy::print_stdout, reason = "the test that set the point reads it")]
+pub(crate) async fn reached(point: &'static str) {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static SEEN: AtomicU32 = AtomicU32::new(0);
+
+    let Ok(wanted) = std::env::var("OMNIBUS_FAILPOINT") else { return };
+    let (name, nth) = wanted.split_once(':').unwrap_or((&wanted, "1"));
+    if name != point || (SEEN.fetch_add(1, Ordering::SeqCst) + 1).to_string() != nth {
+        return;
+    }
+    println!("failpoint {point}");
+    let resumed = tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new()));
+    resumed.await.expect("reading a line does not panic").expect("the test keeps standard input open");
+}

@@ -1,0 +1,218 @@
+//! The inbox table: what is claimed, how it ended, what it caused.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
+use omnibus_schemas::platform::Outcome;
+use serde::{Deserialize, Serialize};
+use sqlx::{PgConnection, Row};
+use uuid::Uuid;
+
+use crate::envelope::Meta;
+use crate::events::Outgoing;
+
+/// A row's key within one consumer.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Key {
+    pub(crate) tenant: String,
+    pub(crate) id: Uuid,
+}
+
+impl Key {
+    pub(crate) fn of(meta: &Meta) -> Self {
+        Key { tenant: meta.tenant.clone(), id: meta.id }
+    }
+}
+
+/// What a row's messages have in common, and the messages.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Outbox {
+    pub(crate) causation: String,
+    pub(crate) correlation: String,
+    pub(crate) actor: Option<String>,
+    pub(crate) trace: String,
+    /// Microseconds since 1970: the command's own time, which is its messages' time.
+    pub(crate) time: i64,
+    pub(crate) list: Vec<Outgoing>,
+}
+
+impl Outbox {
+    pub(crate) fn of(meta: &Meta, list: Vec<Outgoing>) -> Self {
+        Outbox {
+            causation: meta.ce_id.clone(),
+            correlation: meta.correlation.clone(),
+            actor: meta.actor.clone(),
+            trace: meta.trace.to_string(),
+            time: meta.time.timestamp_micros(),
+            list,
+        }
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        rmp_serde::to_vec(self).expect("plain data with known lengths")
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, sqlx::Error> {
+        rmp_serde::from_slice(bytes).map_err(|error| sqlx::Error::Decode(error.into()))
+    }
+}
+
+/// How a row is finished.
+#[derive(Debug, Clone)]
+pub(crate) struct Finish {
+    pub(crate) key: Key,
+    /// `None` leaves the command under way (an effect whose call is about to go out).
+    pub(crate) outcome: Option<Outcome>,
+    pub(crate) outbox: Option<Outbox>,
+    pub(crate) detail: Option<String>,
+}
+
+/// A row as a redelivery finds it.
+#[derive(Debug, Clone)]
+pub(crate) struct Found {
+    pub(crate) key: Key,
+    pub(crate) outcome: Option<Outcome>,
+    pub(crate) outbox: Option<Outbox>,
+}
+
+/// Inserts a row per message; what is returned is fresh, the rest was claimed before. Blocks while another
+/// transaction claims the same.
+pub(crate) async fn claim(
+    db: &mut PgConnection,
+    consumer: &str,
+    metas: &[&Meta],
+    now: DateTime<Utc>,
+) -> Result<HashSet<Key>, sqlx::Error> {
+    // In one order everywhere, so that two workers that claim the same rows wait for each other in a line.
+    let mut sorted: Vec<&&Meta> = metas.iter().collect();
+    sorted.sort_by(|a, b| (&a.tenant, a.id).cmp(&(&b.tenant, b.id)));
+    let rows = sqlx::query(
+        "insert into bus.inbox (consumer, tenant, message_id, name, sequence, received_at)
+         select $1, x.tenant, x.id, x.name, x.sequence, $6
+         from unnest($2::text[], $3::uuid[], $4::text[], $5::bigint[]) as x(tenant, id, name, sequence)
+         on conflict do nothing
+         returning tenant, message_id",
+    )
+    .bind(consumer)
+    .bind(sorted.iter().map(|m| m.tenant.clone()).collect::<Vec<_>>())
+    .bind(sorted.iter().map(|m| m.id).collect::<Vec<_>>())
+    .bind(sorted.iter().map(|m| m.name.clone()).collect::<Vec<_>>())
+    .bind(sorted.iter().map(|m| m.sequence as i64).collect::<Vec<_>>())
+    .bind(now)
+    .fetch_all(db)
+    .await?;
+    rows.iter().map(|row| Ok(Key { tenant: row.try_get(0)?, id: row.try_get(1)? })).collect()
+}
+
+/// Writes outcomes and messages into claimed rows. A row that has a terminal outcome already is left as it is.
+/// Returns how many rows were written.
+pub(crate) async fn finish(
+    db: &mut PgConnection,
+    consumer: &str,
+    rows: &[Finish],
+    now: DateTime<Utc>,
+) -> Result<u64, sqlx::Error> {
+    if rows.is_empty() {
+        return Ok(0);
+    }
+    let done = sqlx::query(
+        "update bus.inbox i
+         set outcome = x.outcome, messages = x.messages, detail = x.detail, published_at = null,
+             finished_at = case when x.outcome is null then null else $7 end
+         from unnest($2::text[], $3::uuid[], $4::text[], $5::bytea[], $6::text[]) as x(tenant, id, outcome, messages, detail)
+         where i.consumer = $1 and i.tenant = x.tenant and i.message_id = x.id
+           and (i.outcome is null or i.outcome = 'held')",
+    )
+    .bind(consumer)
+    .bind(rows.iter().map(|r| r.key.tenant.clone()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.key.id).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.outcome.map(Outcome::as_str)).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.outbox.as_ref().map(Outbox::encode)).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.detail.clone()).collect::<Vec<_>>())
+    .bind(now)
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Reads rows; locked until the transaction's end if `lock`.
+pub(crate) async fn find(
+    db: &mut PgConnection,
+    consumer: &str,
+    keys: &[Key],
+    lock: bool,
+) -> Result<Vec<Found>, sqlx::Error> {
+    let (read, read_locked) = (
+        "select i.tenant, i.message_id, i.outcome, i.messages from bus.inbox i
+         join unnest($2::text[], $3::uuid[]) as x(tenant, id) on i.tenant = x.tenant and i.message_id = x.id
+         where i.consumer = $1",
+        "select i.tenant, i.message_id, i.outcome, i.messages from bus.inbox i
+         join unnest($2::text[], $3::uuid[]) as x(tenant, id) on i.tenant = x.tenant and i.message_id = x.id
+         where i.consumer = $1
+         order by i.tenant, i.message_id for update of i",
+    );
+    let rows = sqlx::query(if lock { read_locked } else { read })
+        .bind(consumer)
+        .bind(keys.iter().map(|k| k.tenant.clone()).collect::<Vec<_>>())
+        .bind(keys.iter().map(|k| k.id).collect::<Vec<_>>())
+        .fetch_all(db)
+        .await?;
+    rows.iter()
+        .map(|row| {
+            let outcome: Option<String> = row.try_get(2)?;
+            let messages: Option<Vec<u8>> = row.try_get(3)?;
+            Ok(Found {
+                key: Key { tenant: row.try_get(0)?, id: row.try_get(1)? },
+                outcome: outcome.as_deref().and_then(Outcome::parse),
+                outbox: messages.as_deref().map(Outbox::decode).transpose()?,
+            })
+        })
+        .collect()
+}
+
+/// Notes that the messages of these rows have reached the bus.
+pub(crate) async fn published(
+    db: &mut PgConnection,
+    rows: &[(String, Key)],
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "update bus.inbox i set published_at = $4
+         from unnest($1::text[], $2::text[], $3::uuid[]) as x(consumer, tenant, id)
+         where i.consumer = x.consumer and i.tenant = x.tenant and i.message_id = x.id and i.published_at is null",
+    )
+    .bind(rows.iter().map(|(consumer, _)| consumer.clone()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|(_, key)| key.tenant.clone()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|(_, key)| key.id).collect::<Vec<_>>())
+    .bind(now)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Counts one more failed try; returns how many there are now.
+pub(crate) async fn spend(
+    db: &mut PgConnection,
+    consumer: &str,
+    key: &Key,
+    error: &str,
+    now: DateTime<Utc>,
+) -> Result<u32, sqlx::Error> {
+    let spent: i32 = sqlx::query_scalar(
+        "insert into bus.retries (consumer, tenant, message_id, spent, last_error, at) values ($1, $2, $3, 1, $4, $5)
+         on conflict (consumer, tenant, message_id)
+         do update set spent = bus.retries.spent + 1, last_error = excluded.last_error, at = excluded.at
+         returning spent",
+    )
+    .bind(consumer)
+    .bind(&key.tenant)
+    .bind(key.id)
+    .bind(error)
+    .bind(now)
+    .fetch_one(db)
+    .await?;
+    Ok(spent.unsigned_abs())
+}

@@ -1,0 +1,147 @@
+//! One lane's loop: fetch what is there, decide it in one transaction, publish, acknowledge.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::PullConsumer;
+use futures_util::StreamExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use crate::calls::Finished;
+use crate::clock;
+use crate::delivery::Delivery;
+use crate::engine::Engine;
+
+/// How long a pull waits for a first message. Short, because a worker that is told to stop waits it out: what the
+/// server sends to a pull that nobody listens to any more is lost until `ack_wait`.
+const IDLE_PULL: Duration = Duration::from_secs(2);
+
+/// A lane of commands, or the worker's reactions to events.
+pub(crate) struct Lane {
+    pub(crate) engine: Arc<Engine>,
+    /// The stream's name.
+    pub(crate) stream: String,
+    /// The durable consumer's name; also the inbox's.
+    pub(crate) consumer: String,
+    /// The lane's name, for metrics.
+    pub(crate) name: String,
+    /// Does it consume events of other domains?
+    pub(crate) reaction: bool,
+    /// Never more messages here than there is room to work on them: prefetched messages age towards redelivery.
+    pub(crate) permits: Arc<Semaphore>,
+    /// To the lane's recorder.
+    pub(crate) finished: mpsc::Sender<Finished>,
+}
+
+/// Why a lane can't go on.
+#[derive(Debug, thiserror::Error)]
+pub enum LaneError {
+    /// Somebody deleted the consumer underfoot.
+    #[error("the consumer {consumer} of stream {stream} is gone; run `omnibus bus apply`")]
+    ConsumerGone {
+        /// The stream.
+        stream: String,
+        /// The consumer.
+        consumer: String,
+    },
+    /// The bus user lacks a permission.
+    #[error(transparent)]
+    Refused(#[from] crate::bus::Refusal),
+}
+
+impl Lane {
+    /// Runs until the engine stops. Several run at once for one lane.
+    pub(crate) async fn pump(self: Arc<Self>, consumer: PullConsumer) -> Result<(), LaneError> {
+        let part = format!("lane {}", self.consumer);
+        let pull_subject = format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", self.stream, self.consumer);
+        let mut pause = Duration::from_millis(100);
+        while !self.engine.stop.is_cancelled() {
+            let Some(permits) = self.permits().await else { break };
+            let pulled = self.engine.bus.guard(&pull_subject, self.pull(&consumer, permits)).await?;
+            match pulled {
+                Ok(batch) => {
+                    pause = Duration::from_millis(100);
+                    self.engine.health.well(&part);
+                    if !batch.is_empty() {
+                        self.process(batch).await;
+                    }
+                }
+                Err(error) => {
+                    self.engine.health.ill(&part, error.to_string());
+                    if self.gone(&consumer).await {
+                        return Err(LaneError::ConsumerGone {
+                            stream: self.stream.clone(),
+                            consumer: self.consumer.clone(),
+                        });
+                    }
+                    tokio::select! {
+                        () = self.engine.stop.cancelled() => break,
+                        () = tokio::time::sleep(pause.mul_f64(0.5 + clock::chance() / 2.0)) => {}
+                    }
+                    pause = (pause * 2).min(Duration::from_secs(5));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Room for at least one message, and for as many as a batch may have.
+    async fn permits(&self) -> Option<Vec<OwnedSemaphorePermit>> {
+        let first = tokio::select! {
+            () = self.engine.stop.cancelled() => return None,
+            permit = self.permits.clone().acquire_owned() => permit.expect("this semaphore is never closed"),
+        };
+        let mut permits = vec![first];
+        while permits.len() < self.engine.settings.batch as usize {
+            match self.permits.clone().try_acquire_owned() {
+                Ok(permit) => permits.push(permit),
+                Err(_) => break,
+            }
+        }
+        Some(permits)
+    }
+
+    /// Takes what is there, up to the permits; if nothing is, waits a while for one message.
+    async fn pull(
+        &self,
+        consumer: &PullConsumer,
+        mut permits: Vec<OwnedSemaphorePermit>,
+    ) -> Result<Vec<Arc<Delivery>>, async_nats::Error> {
+        let mut batch = Vec::new();
+        let mut at_once = consumer.fetch().max_messages(permits.len()).messages().await?;
+        while let Some(message) = at_once.next().await {
+            if let (Some(delivery), Some(permit)) = (Delivery::read(message?), permits.pop()) {
+                batch.push(Arc::new(delivery.with(permit)));
+            }
+        }
+        if batch.is_empty() {
+            let mut one = consumer.batch().max_messages(1).expires(IDLE_PULL).messages().await?;
+            while let Some(message) = one.next().await {
+                if let (Some(delivery), Some(permit)) = (Delivery::read(message?), permits.pop()) {
+                    batch.push(Arc::new(delivery.with(permit)));
+                }
+            }
+        }
+        if self.engine.stop.is_cancelled() {
+            for delivery in batch.drain(..) {
+                delivery.again_in(Duration::ZERO).await;
+            }
+        }
+        Ok(batch)
+    }
+
+    async fn gone(&self, consumer: &PullConsumer) -> bool {
+        use async_nats::jetstream::ErrorCode;
+        use async_nats::jetstream::context::ConsumerInfoErrorKind;
+        match consumer.get_info().await {
+            Ok(_) => false,
+            Err(error) => match error.kind() {
+                ConsumerInfoErrorKind::NotFound => true,
+                ConsumerInfoErrorKind::JetStream(error) => {
+                    [ErrorCode::CONSUMER_NOT_FOUND, ErrorCode::STREAM_NOT_FOUND].contains(&error.error_code())
+                }
+                _ => false,
+            },
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! The queries every worker answers about its own commands.
+
+use omnibus_schemas::platform::{
+    Account, Accounts, AccountsReport, AttemptReport, CausedMessage, CommandPage, CommandReport, HeldCommand,
+    HeldCommands, HeldList, Outcome,
+};
+use omnibus_schemas::{Encoding, body};
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+
+use crate::handler::{Answer, Ask, AskError};
+use crate::inbox::Outbox;
+use crate::publish::caused_id;
+
+/// Answers from the runtime's own tables, for the consumers of one domain.
+pub(crate) struct Pages {
+    /// The domain's lanes.
+    pub(crate) consumers: Vec<String>,
+}
+
+impl Answer<CommandPage> for Pages {
+    async fn answer(&self, ask: &mut Ask<'_>, query: CommandPage) -> Result<CommandReport, AskError> {
+        let row = sqlx::query(
+            "select i.name, i.outcome, i.received_at, i.finished_at, i.published_at, i.messages, i.detail,
+                    r.spent, r.last_error
+             from bus.inbox i left join bus.retries r using (consumer, tenant, message_id)
+             where i.consumer = any($1) and i.tenant = $2 and i.message_id = $3",
+        )
+        .bind(&self.consumers)
+        .bind(ask.tenant)
+        .bind(query.command_id)
+        .fetch_optional(&mut *ask.db)
+        .await?;
+        let Some(row) = row else { return self.retried(ask, &query).await };
+        let attempts = sqlx::query(
+            "select number, started_at, closed_at, result, detail, takeovers from bus.attempts
+             where consumer = any($1) and tenant = $2 and message_id = $3 order by number",
+        )
+        .bind(&self.consumers)
+        .bind(ask.tenant)
+        .bind(query.command_id)
+        .fetch_all(&mut *ask.db)
+        .await?;
+        let outbox = row.try_get::<Option<Vec<u8>>, _>(5)?.as_deref().map(Outbox::decode).transpose()?;
+        let outcome: Option<String> = row.try_get(1)?;
+        let (last_error, detail): (Option<String>, Option<String>) = (row.try_get(8)?, row.try_get(6)?);
+        Ok(CommandReport {
+            command_id: query.command_id,
+            command: row.try_get(0)?,
+            outcome: outcome.as_deref().and_then(Outcome::parse),
+            received_at: row.try_get(2)?,
+            finished_at: row.try_get(3)?,
+            published_at: row.try_get(4)?,
+            retries: row.try_get::<Option<i32>, _>(7)?.unwrap_or(0).unsigned_abs(),
+            last_error: last_error.or(detail),
+            attempts: attempts.iter().map(attempt).collect::<Result<_, _>>()?,
+            events: outbox.map(|outbox| caused(query.command_id, &outbox)).unwrap_or_default(),
+        })
+    }
+}
+
+impl Pages {
+    /// A command that has only failed so far has no inbox row yet.
+    async fn retried(&self, ask: &mut Ask<'_>, query: &CommandPage) -> Result<CommandReport, AskError> {
+        let row = sqlx::query(
+            "select spent, last_error, at from bus.retries
+             where consumer = any($1) and tenant = $2 and message_id = $3",
+        )
+        .bind(&self.consumers)
+        .bind(ask.tenant)
+        .bind(query.command_id)
+        .fetch_optional(&mut *ask.db)
+        .await?
+        .ok_or_else(|| AskError::NotFound("no worker has seen such a command yet".into()))?;
+        Ok(CommandReport {
+            command_id: query.command_id,
+            command: String::new(),
+            outcome: None,
+            received_at: row.try_get(2)?,
+            finished_at: None,
+            published_at: None,
+            retries: row.try_get::<i32, _>(0)?.unsigned_abs(),
+            last_error: row.try_get(1)?,
+            attempts: vec![],
+            events: vec![],
+        })
+    }
+}
+
+fn attempt(row: &PgRow) -> Result<AttemptReport, sqlx::Error> {
+    Ok(AttemptReport {
+        number: row.try_get::<i32, _>(0)?.unsigned_abs(),
+        started_at: row.try_get(1)?,
+        closed_at: row.try_get(2)?,
+        result: row.try_get(3)?,
+        detail: row.try_get(4)?,
+        takeovers: row.try_get::<i32, _>(5)?.unsigned_abs(),
+    })
+}
+
+fn caused(command: uuid::Uuid, outbox: &Outbox) -> Vec<CausedMessage> {
+    let encoding = |msgpack| if msgpack { Encoding::MessagePack } else { Encoding::Json };
+    outbox
+        .list
+        .iter()
+        .enumerate()
+        .map(|(n, message)| CausedMessage {
+            id: caused_id(command, n, &message.subject),
+            subject: message.subject.clone(),
+            payload: body::to_json(encoding(message.msgpack), &message.body).unwrap_or_default(),
+        })
+        .collect()
+}
+
+impl Answer<HeldCommands> for Pages {
+    async fn answer(&self, ask: &mut Ask<'_>, query: HeldCommands) -> Result<HeldList, AskError> {
+        let rows = sqlx::query(
+            "select i.message_id, i.name, i.finished_at, i.detail
+             from bus.attempts a join bus.inbox i using (consumer, tenant, message_id)
+             where a.result = 'held' and i.outcome = 'held' and a.consumer = any($1) and a.tenant = $2
+             order by i.finished_at limit $3",
+        )
+        .bind(&self.consumers)
+        .bind(ask.tenant)
+        .bind(i64::from(query.limit))
+        .fetch_all(&mut *ask.db)
+        .await?;
+        let held = rows.iter().map(|row| {
+            Ok(HeldCommand {
+                command_id: row.try_get(0)?,
+                command: row.try_get(1)?,
+                since: row.try_get(2)?,
+                detail: row.try_get(3)?,
+            })
+        });
+        Ok(HeldList { held: held.collect::<Result<_, sqlx::Error>>()? })
+    }
+}
+
+impl Answer<Accounts> for Pages {
+    async fn answer(&self, ask: &mut Ask<'_>, _: Accounts) -> Result<AccountsReport, AskError> {
+        let rows = sqlx::query(
+            "select name,
+                    count(*) filter (where outcome = 'succeeded'), count(*) filter (where outcome = 'rejected'),
+                    count(*) filter (where outcome = 'dead_lettered'), count(*) filter (where outcome = 'held'),
+                    count(*) filter (where outcome is null)
+             from bus.inbox where consumer = any($1) and tenant = $2 group by name order by name",
+        )
+        .bind(&self.consumers)
+        .bind(ask.tenant)
+        .fetch_all(&mut *ask.db)
+        .await?;
+        let commands = rows.iter().map(|row| {
+            let count = |at: usize| row.try_get::<i64, _>(at).map(i64::unsigned_abs);
+            Ok(Account {
+                command: row.try_get(0)?,
+                succeeded: count(1)?,
+                rejected: count(2)?,
+                dead_lettered: count(3)?,
+                held: count(4)?,
+                under_way: count(5)?,
+            })
+        });
+        Ok(AccountsReport { commands: commands.collect::<Result<_, sqlx::Error>>()? })
+    }
+}

@@ -1,0 +1,126 @@
+//! A worker as a process of its own: settings from flags and environment, signals, exit codes.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use omnibus_schemas::Catalogue;
+use secrecy::ExposeSecret;
+use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
+use tokio_util::sync::CancellationToken;
+
+use crate::bus::Bus;
+use crate::health::Health;
+use crate::settings::{DatabaseSettings, Settings};
+use crate::worker::{Parts, Worker};
+use crate::{clock, metrics, telemetry};
+
+#[derive(Parser)]
+#[command(version, about = "An Omnibus worker. Every setting is a flag and an environment variable; .env is read.")]
+struct Cli<A: clap::Args> {
+    #[command(flatten)]
+    settings: Settings,
+    #[command(flatten)]
+    own: A,
+}
+
+/// The whole of a worker's `main`: reads the settings, runs until SIGTERM or SIGINT, drains, exits 0; exits 1 with the
+/// reason if it can't start or go on.
+pub fn main<A: clap::Args>(build: fn(A) -> anyhow::Result<Worker>) -> ExitCode {
+    // A missing .env is the ordinary case.
+    let _ = dotenvy::dotenv();
+    let Cli { settings, own } = Cli::<A>::parse();
+    let catalogue = Catalogue::omnibus();
+    match telemetry::start(&settings.log)
+        .and_then(|()| build(own))
+        .and_then(|worker| block_on(worker, settings, catalogue))
+    {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn block_on(worker: Worker, settings: Settings, catalogue: Catalogue) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(run(worker, settings, catalogue));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result
+}
+
+async fn run(worker: Worker, settings: Settings, catalogue: Catalogue) -> anyhow::Result<()> {
+    metrics::recorder();
+    let (stop, health) = (CancellationToken::new(), Health::default());
+    tokio::spawn(stop_on_signals(stop.clone()));
+    if let Some(at) = settings.health_addr {
+        health.ill("worker", "starting");
+        tokio::spawn(health.clone().serve(at, stop.clone()));
+    }
+    let connected = async {
+        let bus = Bus::connect(&settings.bus, worker.domain()).await?;
+        let db = connect(&settings.database, &health).await;
+        anyhow::Ok((bus, db))
+    };
+    let (bus, db) = tokio::select! {
+        () = stop.cancelled() => return Ok(()),
+        connected = connected => connected?,
+    };
+    watch_bus(&bus, &health);
+    health.well("worker");
+    let parts = Parts { bus, db: db.clone(), catalogue, settings: settings.work, health, stop };
+    worker.run(parts).await?;
+    db.close().await;
+    Ok(())
+}
+
+/// Reports the connection to NATS as a part of `health`.
+pub fn watch_bus(bus: &Bus, health: &Health) {
+    let (mut connected, health) = (bus.connected(), health.clone());
+    tokio::spawn(async move {
+        loop {
+            match *connected.borrow_and_update() {
+                true => health.well("nats"),
+                false => health.ill("nats", "no connection"),
+            }
+            if connected.changed().await.is_err() {
+                return;
+            }
+        }
+    });
+}
+
+/// Connects to PostgreSQL, waiting for as long as it takes.
+pub async fn connect(settings: &DatabaseSettings, health: &Health) -> PgPool {
+    let options = PgPoolOptions::new()
+        .max_connections(settings.database_connections)
+        .min_connections(1)
+        .acquire_timeout(Duration::from_secs(10))
+        .idle_timeout(Duration::from_secs(300));
+    let mut pause = Duration::from_millis(100);
+    loop {
+        match options.clone().connect(settings.database_url.expose_secret()).await {
+            Ok(pool) => return pool,
+            Err(error) => {
+                health.ill("postgres", error.to_string());
+                tokio::time::sleep(pause.mul_f64(0.5 + clock::chance() / 2.0)).await;
+                pause = (pause * 2).min(Duration::from_secs(5));
+            }
+        }
+    }
+}
+
+/// SIGTERM and SIGINT ask to stop.
+pub async fn stop_on_signals(stop: CancellationToken) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).expect("a process may install a SIGTERM handler");
+    let mut interrupt = signal(SignalKind::interrupt()).expect("a process may install a SIGINT handler");
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("asked to stop");
+    stop.cancel();
+}

@@ -1,0 +1,190 @@
+//! Getting what commands caused onto the bus: dead letters, follow-ups and schedules first, one by one; then the
+//! events, as one atomic batch, so that whoever sees an outcome finds its consequences under way.
+
+use std::time::Duration;
+
+use async_nats::HeaderMap;
+use async_nats::header::{NATS_BATCH_COMMIT, NATS_BATCH_ID, NATS_BATCH_SEQUENCE};
+use async_nats::jetstream::context::PublishAckFuture;
+use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::{publish::PublishAck, response::Response};
+use bytes::Bytes;
+use chrono::{DateTime, SecondsFormat};
+use futures_util::future::join_all;
+use omnibus_schemas::{Encoding, headers, subject};
+use uuid::Uuid;
+
+use crate::bus::{Bus, PublishError, server_error};
+use crate::clock;
+use crate::envelope::Envelope;
+use crate::events::Outgoing;
+use crate::failpoint;
+use crate::inbox::{Key, Outbox};
+use crate::trace::TraceParent;
+
+/// The server takes no more in one atomic batch.
+const ATOMIC_LIMIT: usize = 1000;
+
+/// A message with its final subject and headers.
+#[derive(Debug, Clone)]
+pub(crate) struct Ready {
+    pub(crate) subject: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Ready {
+    fn is_event(&self) -> bool {
+        self.subject.starts_with("evt.")
+    }
+}
+
+/// The messages of a row from the `from`-th on, each with the identity that its place in the row gives.
+pub(crate) fn ready(domain: &str, key: &Key, outbox: &Outbox, from: usize) -> Vec<Ready> {
+    outbox.list.iter().enumerate().skip(from).map(|(n, message)| one(domain, key, outbox, n, message)).collect()
+}
+
+/// `<command id>/<n>`; a follow-up command needs a UUID, derived from the same.
+pub(crate) fn caused_id(command: Uuid, n: usize, subject: &str) -> String {
+    match subject.starts_with("cmd.") {
+        true => Uuid::new_v5(&command, n.to_string().as_bytes()).to_string(),
+        false => format!("{command}/{n}"),
+    }
+}
+
+fn one(domain: &str, key: &Key, outbox: &Outbox, n: usize, message: &Outgoing) -> Ready {
+    let id = caused_id(key.id, n, &message.subject);
+    let trace = TraceParent::parse(&outbox.trace).unwrap_or_else(TraceParent::start).child();
+    let mut map = Envelope {
+        id: &id,
+        kind: &message.kind,
+        source: &format!("omnibus/{domain}"),
+        time: DateTime::from_timestamp_micros(outbox.time).unwrap_or(DateTime::UNIX_EPOCH),
+        tenant: &key.tenant,
+        actor: outbox.actor.as_deref(),
+        correlation: &outbox.correlation,
+        causation: Some(&outbox.causation),
+        trace: &trace,
+        encoding: if message.msgpack { Encoding::MessagePack } else { Encoding::Json },
+    }
+    .headers();
+    if let Some(about) = &message.about {
+        map.insert(headers::SUBJECT, about.as_str());
+    }
+    if let Some(outcome) = &message.outcome {
+        map.insert(headers::OUTCOME, outcome.as_str());
+    }
+    // Ids are chosen by callers; the tenant in front keeps one tenant's from shadowing another's.
+    map.insert(headers::MSG_ID, format!("{}:{id}", key.tenant).as_str());
+    for (name, value) in &message.extra {
+        map.insert(name.as_str(), value.as_str());
+    }
+    let mut subject = message.subject.clone();
+    if let Some(at) = message.at.and_then(DateTime::from_timestamp_millis) {
+        map.insert(
+            async_nats::header::NATS_SCHEDULE,
+            format!("@at {}", at.to_rfc3339_opts(SecondsFormat::Millis, true)).as_str(),
+        );
+        map.insert(async_nats::header::NATS_SCHEDULE_TARGET, subject::due(&message.subject).as_str());
+        subject = subject::scheduled(&id);
+    }
+    Ready { subject, headers: map, body: message.body.clone().into() }
+}
+
+/// Publishes everything and awaits every PubAck. What passes is tried again, with growing pauses, for `patience`.
+pub(crate) async fn publish_all(bus: &Bus, messages: Vec<Ready>, patience: Duration) -> Result<(), PublishError> {
+    let (events, others): (Vec<_>, Vec<_>) = messages.into_iter().partition(Ready::is_event);
+    let until = tokio::time::Instant::now() + patience;
+    singly(bus, others, until).await?;
+    failpoint::reached("between_publishes").await;
+    for chunk in events.chunks(ATOMIC_LIMIT) {
+        let done = match chunk.len() {
+            1 => false,
+            _ => match atomically(bus, chunk).await {
+                Ok(()) => true,
+                Err(PublishError::Refused(refusal)) => return Err(refusal.into()),
+                // One id that is known already refuses the whole batch; other refusals may be of the batch as such.
+                Err(_) => false,
+            },
+        };
+        if !done {
+            singly(bus, chunk.to_vec(), until).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn singly(bus: &Bus, mut left: Vec<Ready>, until: tokio::time::Instant) -> Result<(), PublishError> {
+    let mut pause = Duration::from_millis(50);
+    loop {
+        if left.is_empty() {
+            return Ok(());
+        }
+        let ours = |subject: &str| left.iter().any(|message| message.subject == subject);
+        let results = bus.guard_where(ours, pipelined(bus, &left)).await?;
+        let mut failed = None;
+        left = left
+            .into_iter()
+            .zip(results)
+            .filter_map(|(message, result)| match result {
+                Ok(_) => None,
+                Err(error) => {
+                    failed = Some(error);
+                    Some(message)
+                }
+            })
+            .collect();
+        match failed {
+            None => return Ok(()),
+            Some(error) if error.passes() && tokio::time::Instant::now() + pause < until => {
+                tokio::time::sleep(pause.mul_f64(0.5 + clock::chance() / 2.0)).await;
+                pause = (pause * 2).min(Duration::from_secs(5));
+            }
+            Some(error) => return Err(error),
+        }
+    }
+}
+
+async fn pipelined(bus: &Bus, messages: &[Ready]) -> Vec<Result<PublishAck, PublishError>> {
+    let mut acks: Vec<Result<PublishAckFuture, PublishError>> = Vec::with_capacity(messages.len());
+    for message in messages {
+        let publish = PublishMessage::build().payload(message.body.clone()).headers(message.headers.clone());
+        let sent = bus.jetstream().send_publish(message.subject.clone(), publish).await;
+        acks.push(sent.map_err(|error| (&error).into()));
+    }
+    join_all(acks.into_iter().map(|ack| async { ack?.await.map_err(|error| (&error).into()) })).await
+}
+
+/// All or none. The server stores the batch when it has seen the commit; `sync_interval: always` then syncs once.
+async fn atomically(bus: &Bus, messages: &[Ready]) -> Result<(), PublishError> {
+    let batch = clock::new_id().to_string();
+    let (last, rest) = messages.split_last().expect("called with two messages or more");
+    let numbered = |message: &Ready, n: usize| {
+        let mut map = message.headers.clone();
+        map.insert(NATS_BATCH_ID, batch.as_str());
+        map.insert(NATS_BATCH_SEQUENCE, n.to_string().as_str());
+        map
+    };
+    let away = |error: &dyn std::fmt::Display| PublishError::Away(error.to_string());
+    let client = bus.client();
+    let work = async {
+        for (n, message) in rest.iter().enumerate() {
+            client
+                .publish_with_headers(message.subject.clone(), numbered(message, n + 1), message.body.clone())
+                .await
+                .map_err(|error| away(&error))?;
+        }
+        let mut map = numbered(last, messages.len());
+        map.insert(NATS_BATCH_COMMIT, "1");
+        let answer = client
+            .request_with_headers(last.subject.clone(), map, last.body.clone())
+            .await
+            .map_err(|error| away(&error))?;
+        match serde_json::from_slice::<Response<PublishAck>>(&answer.payload) {
+            Ok(Response::Ok(_)) => Ok(()),
+            Ok(Response::Err { error }) => Err(server_error(&error)),
+            Err(error) => Err(PublishError::Other(error.to_string())),
+        }
+    };
+    bus.guard_where(|subject| messages.iter().any(|message| message.subject == subject), work).await?
+}

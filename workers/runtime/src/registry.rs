@@ -1,0 +1,270 @@
+//! A worker's handlers, by name. The generics end here: one boxed future per command is what that costs.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use omnibus_schemas::body::{self, Fault};
+use omnibus_schemas::catalogue::read_command;
+use omnibus_schemas::{Command, Encoding, Event, Query};
+use serde::de::DeserializeOwned;
+
+use crate::cx::Cx;
+use crate::envelope::Meta;
+use crate::events::Events;
+use crate::handler::{
+    Answer, Ask, AskError, CallError, Effect, Fail, Found, Handle, Policy, Prepared, React, Settled, WhenUncertain,
+};
+
+pub(crate) type Fut<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What a call brought back, its type known to its effect alone.
+pub(crate) type Done = Arc<dyn Any + Send + Sync>;
+
+/// Why a command was not decided.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    /// The body is not one of this command; final.
+    Undecodable(Fault),
+    /// The body breaks the command's own rules; final.
+    Invalid(Vec<Fault>),
+    /// The handler's no.
+    Fail(Fail),
+}
+
+impl From<Fail> for Trouble {
+    fn from(fail: Fail) -> Self {
+        Trouble::Fail(fail)
+    }
+}
+
+/// A [`Handle`] or [`React`] whose type is forgotten.
+pub(crate) trait Decide: Send + Sync {
+    fn policy(&self) -> Policy;
+    fn decide<'a>(&'a self, cx: &'a mut Cx<'_>, body: &'a [u8]) -> Fut<'a, Result<Events, Trouble>>;
+}
+
+/// An [`Effect`] whose type is forgotten. Plans travel encoded, as they are stored.
+pub(crate) trait Call: Send + Sync {
+    fn policy(&self) -> Policy;
+    fn provider(&self) -> Option<&'static str>;
+    fn prepare<'a>(&'a self, cx: &'a mut Cx<'_>, body: &'a [u8]) -> Fut<'a, Result<Prepared<Vec<u8>>, Trouble>>;
+    fn perform<'a>(&'a self, meta: &'a Meta, plan: &'a [u8]) -> Fut<'a, Result<Done, CallError>>;
+    fn record<'a>(&'a self, cx: &'a mut Cx<'_>, plan: &'a [u8], done: &'a Done) -> Fut<'a, Result<Events, Fail>>;
+    fn reconcile<'a>(&'a self, meta: &'a Meta, plan: &'a [u8]) -> Fut<'a, Result<Found<Done>, Fail>>;
+    fn when_uncertain(&self, plan: &[u8]) -> WhenUncertain;
+    fn settle<'a>(
+        &'a self,
+        cx: &'a mut Cx<'_>,
+        plan: Option<&'a [u8]>,
+        how: &'a Settled,
+    ) -> Fut<'a, Result<Events, Fail>>;
+}
+
+/// An [`Answer`] whose type is forgotten: JSON in, JSON out.
+pub(crate) trait Reply: Send + Sync {
+    fn reply<'a>(&'a self, ask: &'a mut Ask<'_>, body: &'a [u8]) -> Fut<'a, Result<Vec<u8>, AskError>>;
+}
+
+#[derive(Clone)]
+pub(crate) enum Entry {
+    Decide(Arc<dyn Decide>),
+    Call(Arc<dyn Call>),
+    /// The platform's own `resolve_held`, which works on other commands' rows.
+    Resolve,
+}
+
+impl Entry {
+    pub(crate) fn policy(&self) -> Policy {
+        match self {
+            Entry::Decide(decide) => decide.policy(),
+            Entry::Call(call) => call.policy(),
+            Entry::Resolve => Policy::DEFAULT,
+        }
+    }
+
+    pub(crate) fn provider(&self) -> Option<&'static str> {
+        match self {
+            Entry::Call(call) => call.provider(),
+            _ => None,
+        }
+    }
+}
+
+/// All handlers of one worker.
+#[derive(Default, Clone)]
+pub(crate) struct Registry {
+    /// By command name, old names included.
+    pub(crate) commands: BTreeMap<&'static str, Entry>,
+    /// Names without old ones, with their lanes.
+    pub(crate) lanes: BTreeMap<&'static str, &'static str>,
+    /// By (domain, event).
+    pub(crate) reactions: BTreeMap<(&'static str, &'static str), Entry>,
+    /// By query name.
+    pub(crate) answers: BTreeMap<&'static str, Arc<dyn Reply>>,
+}
+
+impl Registry {
+    pub(crate) fn command<C: Command>(&mut self, entry: Entry) {
+        self.lanes.insert(C::NAME, C::LANE);
+        for name in std::iter::once(&C::NAME).chain(C::ALIASES) {
+            assert!(self.commands.insert(name, entry.clone()).is_none(), "registered twice: the command {name}");
+        }
+    }
+
+    pub(crate) fn reaction<E: Event>(&mut self, entry: Entry) {
+        let before = self.reactions.insert((E::DOMAIN, E::NAME), entry);
+        assert!(before.is_none(), "registered twice: the event {}.{}", E::DOMAIN, E::NAME);
+    }
+
+    pub(crate) fn answer<Q: Query>(&mut self, reply: Arc<dyn Reply>) {
+        assert!(self.answers.insert(Q::NAME, reply).is_none(), "registered twice: the query {}", Q::NAME);
+    }
+
+    /// The handler of a message, by the name in its subject.
+    pub(crate) fn find(&self, meta: &Meta, reaction: bool) -> Option<&Entry> {
+        match reaction {
+            true => self.reactions.iter().find(|((d, n), _)| *d == meta.domain && *n == meta.name).map(|(_, e)| e),
+            false => self.commands.get(meta.name.as_str()),
+        }
+    }
+}
+
+/// Ties a state to the message it handles.
+pub(crate) struct Of<S, T>(pub(crate) Arc<S>, PhantomData<fn() -> T>);
+
+impl<S, T> Of<S, T> {
+    pub(crate) fn new(state: Arc<S>) -> Arc<Self> {
+        Arc::new(Of(state, PhantomData))
+    }
+}
+
+fn read<C: Command>(meta: &Meta, body: &[u8]) -> Result<C, Trouble> {
+    let command: C = read_command(meta.version, meta.encoding, body).map_err(Trouble::Undecodable)?;
+    body::validate(&command).map_err(Trouble::Invalid)?;
+    Ok(command)
+}
+
+fn plan<P: DeserializeOwned>(bytes: &[u8]) -> Result<P, Fault> {
+    body::decode(Encoding::MessagePack, bytes)
+}
+
+/// A plan that can't be read back was written by another version: the call must not be guessed at.
+fn unreadable(fault: &Fault) -> anyhow::Error {
+    anyhow::anyhow!("the stored plan can't be read: {fault}")
+}
+
+impl<S: Handle<C>, C: Command> Decide for Of<S, C> {
+    fn policy(&self) -> Policy {
+        S::POLICY
+    }
+
+    fn decide<'a>(&'a self, cx: &'a mut Cx<'_>, body: &'a [u8]) -> Fut<'a, Result<Events, Trouble>> {
+        Box::pin(async move {
+            let command = read::<C>(cx.meta(), body)?;
+            Ok(self.0.handle(cx, command).await?)
+        })
+    }
+}
+
+/// As [`Of`], for events.
+pub(crate) struct OfEvent<S, E>(Arc<S>, PhantomData<fn() -> E>);
+
+impl<S, E> OfEvent<S, E> {
+    pub(crate) fn new(state: Arc<S>) -> Arc<Self> {
+        Arc::new(OfEvent(state, PhantomData))
+    }
+}
+
+impl<S: React<E>, E: Event> Decide for OfEvent<S, E> {
+    fn policy(&self) -> Policy {
+        S::POLICY
+    }
+
+    fn decide<'a>(&'a self, cx: &'a mut Cx<'_>, body: &'a [u8]) -> Fut<'a, Result<Events, Trouble>> {
+        Box::pin(async move {
+            let event: E = body::decode(cx.meta().encoding, body).map_err(Trouble::Undecodable)?;
+            Ok(self.0.react(cx, event).await?)
+        })
+    }
+}
+
+impl<S: Effect<C>, C: Command> Call for Of<S, C> {
+    fn policy(&self) -> Policy {
+        S::POLICY
+    }
+
+    fn provider(&self) -> Option<&'static str> {
+        S::PROVIDER
+    }
+
+    fn prepare<'a>(&'a self, cx: &'a mut Cx<'_>, body: &'a [u8]) -> Fut<'a, Result<Prepared<Vec<u8>>, Trouble>> {
+        Box::pin(async move {
+            let command = read::<C>(cx.meta(), body)?;
+            Ok(match self.0.prepare(cx, command).await? {
+                Prepared::Go(plan, events) => Prepared::Go(body::encode(Encoding::MessagePack, &plan), events),
+                Prepared::Skip(events) => Prepared::Skip(events),
+            })
+        })
+    }
+
+    fn perform<'a>(&'a self, meta: &'a Meta, bytes: &'a [u8]) -> Fut<'a, Result<Done, CallError>> {
+        Box::pin(async move {
+            let plan = plan(bytes).map_err(|fault| CallError::NotDone(unreadable(&fault)))?;
+            let done = self.0.perform(meta, &plan).await?;
+            Ok(Arc::new(done) as Done)
+        })
+    }
+
+    fn record<'a>(&'a self, cx: &'a mut Cx<'_>, bytes: &'a [u8], done: &'a Done) -> Fut<'a, Result<Events, Fail>> {
+        Box::pin(async move {
+            let plan = plan(bytes).map_err(|fault| Fail::Retry(unreadable(&fault)))?;
+            let done = done.downcast_ref::<S::Done>().expect("a call is recorded by the effect that performed it");
+            self.0.record(cx, plan, done.clone()).await
+        })
+    }
+
+    fn reconcile<'a>(&'a self, meta: &'a Meta, bytes: &'a [u8]) -> Fut<'a, Result<Found<Done>, Fail>> {
+        Box::pin(async move {
+            let plan = plan(bytes).map_err(|fault| Fail::Retry(unreadable(&fault)))?;
+            Ok(match self.0.reconcile(meta, &plan).await? {
+                Found::Done(done) => Found::Done(Arc::new(done) as Done),
+                Found::NotDone => Found::NotDone,
+                Found::CannotTell => Found::CannotTell,
+            })
+        })
+    }
+
+    fn when_uncertain(&self, bytes: &[u8]) -> WhenUncertain {
+        plan(bytes).map_or(WhenUncertain::Hold, |plan| self.0.when_uncertain(&plan))
+    }
+
+    fn settle<'a>(
+        &'a self,
+        cx: &'a mut Cx<'_>,
+        bytes: Option<&'a [u8]>,
+        how: &'a Settled,
+    ) -> Fut<'a, Result<Events, Fail>> {
+        Box::pin(async move {
+            // A plan that can't be read is no reason not to settle.
+            let plan = bytes.and_then(|bytes| plan(bytes).ok());
+            self.0.settle(cx, plan, how).await
+        })
+    }
+}
+
+impl<S: Answer<Q>, Q: Query> Reply for Of<S, Q> {
+    fn reply<'a>(&'a self, ask: &'a mut Ask<'_>, body: &'a [u8]) -> Fut<'a, Result<Vec<u8>, AskError>> {
+        Box::pin(async move {
+            let query: Q = body::decode(Encoding::Json, body).map_err(|fault| AskError::Invalid(fault.to_string()))?;
+            body::validate(&query).map_err(|faults| {
+                AskError::Invalid(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+            })?;
+            let answer = self.0.answer(ask, query).await?;
+            Ok(body::encode(Encoding::Json, &answer))
+        })
+    }
+}

@@ -1,0 +1,173 @@
+//! Two nets. The republishing sweeper finds rows whose events never reached the bus. The advisory sweeper turns messages
+//! that the server gave up on (`max_deliver`) into dead letters, so that nothing is ever just gone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream::AckKind;
+use async_nats::jetstream::consumer::PullConsumer;
+use async_nats::jetstream::stream::RawMessageErrorKind;
+use futures_util::StreamExt;
+use serde::Deserialize;
+use sqlx::Row;
+
+use crate::attempts;
+use crate::clock;
+use crate::delivery::Delivery;
+use crate::ending::{End, Why};
+use crate::engine::{Engine, PATIENCE};
+use crate::inbox::{self, Key, Outbox};
+use crate::lane::Lane;
+use crate::metrics::Metric;
+use crate::publish::{publish_all, ready};
+
+const REPUBLISH_BATCH: i64 = 200;
+
+impl Engine {
+    /// Publishes what stands unpublished for longer than it should, and writes `published_at` while no batch comes by.
+    pub(crate) async fn sweep(self: Arc<Self>, consumers: Vec<String>) {
+        let mut flush = tokio::time::interval(Duration::from_secs(1));
+        let every = Duration::from_secs(self.settings.republish_after_seconds.clamp(1, 15));
+        let mut sweep = tokio::time::interval(every);
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                _ = flush.tick() => self.flush_published().await,
+                _ = sweep.tick() => {
+                    self.limits.forget();
+                    if let Err(error) = self.republish(&consumers).await {
+                        tracing::warn!(domain = self.domain, %error, "unpublished rows could not be swept");
+                    }
+                }
+            }
+        }
+    }
+
+    async fn republish(&self, consumers: &[String]) -> anyhow::Result<()> {
+        loop {
+            let mut tx = self.db.begin().await?;
+            let rows = sqlx::query(
+                "select consumer, tenant, message_id, messages from bus.inbox
+                 where published_at is null and outcome is not null and consumer = any($1)
+                   and finished_at < now() - make_interval(secs => $2)
+                 order by received_at limit $3 for update skip locked",
+            )
+            .bind(consumers)
+            .bind(self.settings.republish_after_seconds as f64)
+            .bind(REPUBLISH_BATCH)
+            .fetch_all(&mut *tx)
+            .await?;
+            let (mut messages, mut keys) = (Vec::new(), Vec::new());
+            for row in &rows {
+                let key = Key { tenant: row.try_get(1)?, id: row.try_get(2)? };
+                let outbox: Option<Vec<u8>> = row.try_get(3)?;
+                if let Some(bytes) = outbox {
+                    messages.extend(ready(self.domain, &key, &Outbox::decode(&bytes)?, 0));
+                }
+                keys.push((row.try_get(0)?, key));
+            }
+            if keys.is_empty() {
+                return Ok(());
+            }
+            publish_all(&self.bus, messages, PATIENCE).await?;
+            inbox::published(&mut tx, &keys, clock::now()).await?;
+            tx.commit().await?;
+            Metric::Republished.add(keys.len() as u64, &[("domain", self.domain)]);
+            tracing::warn!(domain = self.domain, rows = keys.len(), "published what had been left unpublished");
+            if (keys.len() as i64) < REPUBLISH_BATCH {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// What the server says when it gives up on a message.
+#[derive(Debug, Deserialize)]
+struct MaxDeliveries {
+    stream: String,
+    consumer: String,
+    stream_seq: u64,
+    deliveries: u64,
+}
+
+/// Reads the domain's advisories and ends the messages they name.
+pub(crate) async fn advisories(engine: Arc<Engine>, consumer: PullConsumer, lanes: Vec<Arc<Lane>>) {
+    while !engine.stop.is_cancelled() {
+        let pulled = async {
+            let mut batch = consumer.batch().max_messages(16).expires(Duration::from_secs(2)).messages().await?;
+            let mut messages = Vec::new();
+            while let Some(message) = batch.next().await {
+                messages.push(message?);
+            }
+            Ok::<_, async_nats::Error>(messages)
+        };
+        match pulled.await {
+            Ok(messages) => {
+                for message in messages {
+                    let swept = async {
+                        match serde_json::from_slice::<MaxDeliveries>(&message.payload) {
+                            Ok(advisory) => sweep_one(&engine, &lanes, &advisory).await,
+                            Err(error) => Err(anyhow::anyhow!("an advisory can't be read: {error}")),
+                        }
+                    };
+                    let answer = match swept.await {
+                        Ok(()) => AckKind::Ack,
+                        Err(error) => {
+                            tracing::warn!(domain = engine.domain, %error, "an advisory waits");
+                            AckKind::Nak(Some(Duration::from_secs(10)))
+                        }
+                    };
+                    let _ = message.ack_with(answer).await;
+                }
+            }
+            Err(error) => {
+                tracing::debug!(domain = engine.domain, %error, "advisories can't be read");
+                tokio::select! {
+                    () = engine.stop.cancelled() => return,
+                    () = tokio::time::sleep(Duration::from_secs(5)) => {}
+                }
+            }
+        }
+    }
+}
+
+async fn sweep_one(engine: &Arc<Engine>, lanes: &[Arc<Lane>], advisory: &MaxDeliveries) -> anyhow::Result<()> {
+    let Some(lane) = lanes.iter().find(|lane| lane.consumer == advisory.consumer && lane.stream == advisory.stream)
+    else {
+        // A lane that this process does not run, but another of the domain may: leave it to that one.
+        anyhow::bail!("{} is not consumed here", advisory.consumer);
+    };
+    let js = engine.bus.jetstream();
+    let stream = js.get_stream_no_info(&advisory.stream).await?;
+    let stored = match stream.get_raw_message(advisory.stream_seq).await {
+        Ok(stored) => stored,
+        Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    let deliveries = u32::try_from(advisory.deliveries).unwrap_or(u32::MAX);
+    let Some(delivery) = Delivery::stored(stored, &advisory.stream, js.clone(), deliveries) else { return Ok(()) };
+    let delivery = Arc::new(delivery);
+    let key = delivery.key();
+    let (row, latest) = {
+        let mut db = engine.db.acquire().await?;
+        let row = inbox::find(&mut db, &lane.consumer, std::slice::from_ref(&key), false).await?;
+        (row.into_iter().next(), attempts::latest(&mut db, &lane.consumer, &key).await?)
+    };
+    if row.as_ref().is_none_or(|row| row.outcome.is_none()) {
+        let detail = format!("the server gave up after {} deliveries", advisory.deliveries);
+        let end = match latest {
+            // A call may be out: whether it happened is not for the net to guess.
+            Some(latest) if !latest.closed => End::closing(Why::Held { detail }, latest.attempt, "held"),
+            _ => End::of(Why::dead("deliveries_used_up", detail, deliveries)),
+        };
+        lane.end(&delivery, end).await;
+        let mut db = engine.db.acquire().await?;
+        let ended = inbox::find(&mut db, &lane.consumer, std::slice::from_ref(&key), false).await?;
+        anyhow::ensure!(ended.first().is_some_and(|row| row.outcome.is_some()), "it could not be ended yet");
+    }
+    if !lane.reaction {
+        // What the server gave up on pins the consumer's ack floor, and so the trimmer. It lies in the dead letters now.
+        stream.delete_message(advisory.stream_seq).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,117 @@
+//! Forgetting, in small steps: inbox rows after `keep_inbox`, done commands on the bus after `keep_done`. The bus is
+//! purged below every consumer's ack floor only; what may be unread is never touched, however old it is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream::stream::RawMessageErrorKind;
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::TryStreamExt;
+use omnibus_schemas::subject;
+use sqlx::{AssertSqlSafe, PgConnection};
+
+use crate::clock;
+use crate::engine::Engine;
+
+const EVERY: Duration = Duration::from_secs(15 * 60);
+const STEP: i64 = 1000;
+
+impl Engine {
+    /// Trims now and then, one worker of the domain at a time.
+    pub(crate) async fn trimmer(self: Arc<Self>, consumers: Vec<String>) {
+        let mut tick = tokio::time::interval(EVERY);
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                _ = tick.tick() => {}
+            }
+            if let Err(error) = self.trim(&consumers).await {
+                tracing::warn!(domain = self.domain, %error, "trimming goes on later");
+            }
+        }
+    }
+
+    pub(crate) async fn trim(&self, consumers: &[String]) -> anyhow::Result<()> {
+        let mut db = self.db.acquire().await?;
+        let alone: bool = sqlx::query_scalar("select pg_try_advisory_lock(hashtext('omnibus trim'), hashtext($1))")
+            .bind(self.domain)
+            .fetch_one(&mut *db)
+            .await?;
+        if !alone {
+            return Ok(());
+        }
+        let trimmed = self.trim_alone(&mut db, consumers).await;
+        sqlx::query("select pg_advisory_unlock(hashtext('omnibus trim'), hashtext($1))")
+            .bind(self.domain)
+            .execute(&mut *db)
+            .await?;
+        trimmed
+    }
+
+    async fn trim_alone(&self, db: &mut PgConnection, consumers: &[String]) -> anyhow::Result<()> {
+        let now = clock::now();
+        let inbox_before = now - TimeDelta::days(self.settings.keep_inbox_days.into());
+        let done_before = now - TimeDelta::days(self.settings.keep_done_days.into());
+        for (table, old) in [
+            ("inbox", "received_at < $1 and published_at is not null and outcome is not null and outcome <> 'held'"),
+            ("retries", "at < $1"),
+            (
+                "attempts",
+                "started_at < $1 and closed_at is not null and not exists (select 1 from bus.inbox i
+                where i.consumer = t.consumer and i.tenant = t.tenant and i.message_id = t.message_id)",
+            ),
+        ] {
+            let statement = format!(
+                "delete from bus.{table} where ctid = any(array(
+                    select t.ctid from bus.{table} t where t.consumer = any($2) and {old} limit $3))"
+            );
+            loop {
+                let gone = sqlx::query(AssertSqlSafe(statement.clone()))
+                    .bind(inbox_before)
+                    .bind(consumers)
+                    .bind(STEP)
+                    .execute(&mut *db)
+                    .await?
+                    .rows_affected();
+                if gone < STEP as u64 || self.stop.is_cancelled() {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+        self.trim_stream(done_before).await
+    }
+
+    /// Purges the domain's command stream up to the last message that every consumer is through with and that is older
+    /// than `before`.
+    async fn trim_stream(&self, before: DateTime<Utc>) -> anyhow::Result<()> {
+        let js = self.bus.jetstream();
+        let stream = js.get_stream(subject::command_stream(self.domain)).await?;
+        let consumers: Vec<_> = stream.consumers().try_collect().await?;
+        let Some(floor) = consumers.iter().map(|consumer| consumer.ack_floor.stream_sequence).min() else {
+            return Ok(());
+        };
+        let (mut low, mut high) = (stream.cached_info().state.first_sequence, floor + 1);
+        // The first message at or above `low` that must stay; sequences have gaps, so each probe asks for "at or above".
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match stream.get_first_raw_message_by_subject(">", middle).await {
+                Ok(message) => {
+                    let nanos = message.time.unix_timestamp_nanos();
+                    let old = i64::try_from(nanos).is_ok_and(|nanos| DateTime::from_timestamp_nanos(nanos) < before);
+                    match old && message.sequence < high {
+                        true => low = message.sequence + 1,
+                        false => high = middle,
+                    }
+                }
+                Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => high = middle,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if low > stream.cached_info().state.first_sequence {
+            let purged = stream.purge().sequence(low).await?.purged;
+            tracing::info!(domain = self.domain, purged, "trimmed done commands");
+        }
+        Ok(())
+    }
+}

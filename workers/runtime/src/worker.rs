@@ -1,0 +1,360 @@
+//! A worker: its handlers by name, and the loops that feed them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use omnibus_bus::{BindError, Topology};
+use omnibus_schemas::platform::{Accounts, CommandPage, HeldCommands, ResolveHeld};
+use omnibus_schemas::{Catalogue, Command, Event, Query, subject};
+use sqlx::PgPool;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::bus::{Bus, Refusal};
+use crate::engine::Engine;
+use crate::handler::{Answer, Effect, Handle, React};
+use crate::health::Health;
+use crate::lane::{Lane, LaneError};
+use crate::metrics::Metric;
+use crate::migrate::{self, MigrationError, Migrations};
+use crate::pages::Pages;
+use crate::registry::{Entry, Of, OfEvent, Registry};
+use crate::settings::WorkSettings;
+use crate::sweep;
+
+/// One domain's worker, ready to run. Made by [`Worker::new`], whose [`Builder`] takes the handlers.
+pub struct Worker {
+    domain: &'static str,
+    registry: Registry,
+    migrations: Option<Migrations>,
+}
+
+/// Takes a worker's handlers.
+pub struct Builder<S> {
+    state: Arc<S>,
+    worker: Worker,
+}
+
+/// What a worker runs on.
+pub struct Parts {
+    /// The connection, as the worker's own bus user.
+    pub bus: Bus,
+    /// The database.
+    pub db: PgPool,
+    /// Every contract there is.
+    pub catalogue: Catalogue,
+    /// How to work.
+    pub settings: WorkSettings,
+    /// Where to say what is missing.
+    pub health: Health,
+    /// Stop taking new work, finish what runs, return.
+    pub stop: CancellationToken,
+}
+
+/// Why a worker can't start, or can't go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Settings that contradict each other.
+    #[error("{0}")]
+    Settings(String),
+    /// A lane that the catalogue does not know.
+    #[error("the domain {domain} has no lane '{lane}'; it has: {known}")]
+    NoSuchLane {
+        /// Whose.
+        domain: &'static str,
+        /// Which.
+        lane: String,
+        /// Those there are.
+        known: String,
+    },
+    /// A consumer is missing or not as this build expects it.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The bus user lacks a permission.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The database is not migrated.
+    #[error(transparent)]
+    Migration(#[from] MigrationError),
+    /// A lane could not go on.
+    #[error(transparent)]
+    Lane(#[from] LaneError),
+    /// The bus's words.
+    #[error("{0}")]
+    Bus(String),
+}
+
+impl Worker {
+    /// A worker for `domain`, whose handlers share `state`.
+    #[expect(clippy::new_ret_no_self, reason = "reads as it should: Worker::new(..).handles::<..>().build()")]
+    pub fn new<S>(domain: &'static str, state: S) -> Builder<S> {
+        let mut registry = Registry::default();
+        registry.command::<ResolveHeld>(Entry::Resolve);
+        Builder { state: Arc::new(state), worker: Worker { domain, registry, migrations: None } }
+    }
+
+    /// The domain.
+    pub fn domain(&self) -> &'static str {
+        self.domain
+    }
+
+    /// Its tables.
+    pub fn migrations(&self) -> Option<Migrations> {
+        self.migrations
+    }
+
+    /// What the catalogue says that nobody here handles: commands, events reacted to, queries.
+    pub fn unhandled(&self, catalogue: &Catalogue) -> Vec<String> {
+        let Some(domain) = catalogue.domain(self.domain) else {
+            return vec![format!("the catalogue has no domain {}", self.domain)];
+        };
+        let commands = domain.commands.iter().filter(|c| !self.registry.commands.contains_key(c.name));
+        let queries = domain.queries.iter().filter(|q| {
+            let platform = ["command", "held", "accounts"].contains(&q.name);
+            !platform && !self.registry.answers.contains_key(q.name)
+        });
+        let reacts = domain.reacts.iter().filter(|reacts| !self.registry.reactions.contains_key(reacts));
+        commands
+            .map(|command| format!("command {}.{}", self.domain, command.name))
+            .chain(queries.map(|query| format!("query {}.{}", self.domain, query.name)))
+            .chain(reacts.map(|(domain, event)| format!("event {domain}.{event}")))
+            .collect()
+    }
+
+    /// Runs until `parts.stop`, or until it can't go on.
+    pub async fn run(self, parts: Parts) -> Result<(), RunError> {
+        let Parts { bus, db, catalogue, settings, health, stop } = parts;
+        settings.check().map_err(RunError::Settings)?;
+        migrate::BUS.check(&db).await?;
+        if let Some(migrations) = &self.migrations {
+            migrations.check(&db).await?;
+        }
+        health.well("postgres");
+        Metric::Up.set(1.0, &[("part", "postgres")]);
+
+        let known = catalogue.domain(self.domain).map(|domain| domain.lanes()).unwrap_or_default();
+        if let Some(lane) = settings.lanes.iter().find(|lane| !known.contains(&lane.as_str())) {
+            let (domain, lane) = (self.domain, lane.clone());
+            return Err(RunError::NoSuchLane { domain, lane, known: known.join(", ") });
+        }
+        let mine: Vec<_> = known
+            .iter()
+            .filter(|lane| settings.lanes.is_empty() || settings.lanes.iter().any(|l| l == *lane))
+            .collect();
+
+        let mut registry = self.registry;
+        let pages =
+            Arc::new(Pages { consumers: known.iter().map(|lane| subject::lane_consumer(self.domain, lane)).collect() });
+        registry.answer::<CommandPage>(Of::<Pages, CommandPage>::new(pages.clone()));
+        registry.answer::<HeldCommands>(Of::<Pages, HeldCommands>::new(pages.clone()));
+        registry.answer::<Accounts>(Of::<Pages, Accounts>::new(pages.clone()));
+
+        let engine = Engine::new(self.domain, bus, db, registry, settings, health, stop.clone());
+        let topology = Topology::of(&catalogue, &omnibus_bus::Settings::default());
+        let mut specs: Vec<_> = Vec::new();
+        for lane in mine {
+            specs.push((*lane, false, topology.lane(self.domain, lane).expect("the topology has every lane")));
+        }
+        if let Some(spec) = topology.reacts(self.domain) {
+            specs.push(("reacts", true, spec));
+        }
+
+        let (mut loops, mut recorders, mut lanes) = (JoinSet::new(), JoinSet::new(), Vec::new());
+        let recorded = CancellationToken::new();
+        for (name, reaction, spec) in specs {
+            let consumer = bind(&engine.bus, spec).await?;
+            let calls = !reaction
+                && engine.registry.lanes.iter().any(|(command, lane)| {
+                    *lane == name && matches!(engine.registry.commands.get(command), Some(Entry::Call(_)))
+                });
+            let room = match calls {
+                true => engine.settings.in_flight,
+                false => engine.settings.batch * engine.settings.loops,
+            };
+            let (finished, results) = mpsc::channel(room as usize);
+            let lane = Arc::new(Lane {
+                engine: engine.clone(),
+                stream: spec.stream.clone(),
+                consumer: spec.durable_name.clone(),
+                name: name.to_owned(),
+                reaction,
+                permits: Arc::new(Semaphore::new(room as usize)),
+                finished,
+            });
+            recorders.spawn(lane.clone().recorder(results, recorded.clone()));
+            for _ in 0..engine.settings.loops {
+                loops.spawn(lane.clone().pump(consumer.clone()));
+            }
+            lanes.push(lane);
+        }
+        let sweeper = topology.sweeper(self.domain).expect("the topology has a sweeper for every domain");
+        let sweeper = bind(&engine.bus, sweeper).await?;
+        let mut side = JoinSet::new();
+        side.spawn(engine.clone().heartbeat());
+        side.spawn(engine.clone().sweep(lanes.iter().map(|lane| lane.consumer.clone()).collect()));
+        side.spawn(engine.clone().trimmer(lanes.iter().map(|lane| lane.consumer.clone()).collect()));
+        side.spawn(sweep::advisories(engine.clone(), sweeper, lanes.clone()));
+        side.spawn(gauges(engine.clone(), lanes.clone()));
+        let answers = tokio::spawn(engine.clone().serve_answers());
+        tracing::info!(domain = self.domain, lanes = lanes.len(), "at work");
+
+        let mut result = Ok(());
+        while let Some(ended) = loops.join_next().await {
+            match ended {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) if result.is_ok() => {
+                    tracing::error!(domain = self.domain, %error, "a lane can't go on");
+                    result = Err(error.into());
+                    stop.cancel();
+                }
+                Ok(Err(_)) => {}
+                Err(error) => {
+                    stop.cancel();
+                    result = Err(RunError::Bus(format!("a lane's loop ended: {error}")));
+                }
+            }
+        }
+
+        // Nothing new comes in; what runs may finish, for a while.
+        engine.tasks.close();
+        let drained = async {
+            engine.tasks.wait().await;
+            recorded.cancel();
+            while recorders.join_next().await.is_some() {}
+            engine.tasks.wait().await;
+        };
+        if tokio::time::timeout(engine.settings.drain(), drained).await.is_err() {
+            tracing::warn!(domain = self.domain, "left what did not finish in time; it will be taken over");
+        }
+        engine.abort.cancel();
+        engine.flush_published().await;
+        answers.abort();
+        side.shutdown().await;
+        // Acknowledgements stand in the client's buffer.
+        let _ = engine.bus.client().flush().await;
+        tracing::info!(domain = self.domain, "stopped");
+        result
+    }
+}
+
+async fn bind(
+    bus: &Bus,
+    spec: &omnibus_bus::ConsumerSpec,
+) -> Result<async_nats::jetstream::consumer::PullConsumer, RunError> {
+    let info = format!("$JS.API.CONSUMER.INFO.{}.{}", spec.stream, spec.durable_name);
+    let js = bus.jetstream();
+    let verify = || async { bus.guard(&info, omnibus_bus::verify_consumer(js, spec)).await };
+    // A leader may be in election just now.
+    let mut tries = 0;
+    loop {
+        match verify().await? {
+            Ok(()) => break,
+            Err(BindError::Bus(error)) if tries < 20 => {
+                tries += 1;
+                tracing::warn!(consumer = spec.durable_name, %error, "waiting for the consumer");
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let bound = js.get_consumer_from_stream(spec.durable_name.as_str(), spec.stream.as_str());
+    bus.guard(&info, bound).await?.map_err(|error| RunError::Bus(error.to_string()))
+}
+
+/// How much waits, and for how long, as a scaler and an alert want to know it.
+async fn gauges(engine: Arc<Engine>, lanes: Vec<Arc<Lane>>) {
+    let mut tick = tokio::time::interval(Duration::from_secs(10));
+    loop {
+        tick.tick().await;
+        for lane in &lanes {
+            let js = engine.bus.jetstream();
+            let measured = async {
+                let consumer: async_nats::jetstream::consumer::PullConsumer =
+                    js.get_consumer_from_stream(lane.consumer.as_str(), lane.stream.as_str()).await?;
+                let info = consumer.cached_info();
+                let pending = info.num_pending + info.num_ack_pending as u64;
+                let oldest = match pending {
+                    0 => None,
+                    _ if lane.reaction => None,
+                    _ => {
+                        let stream = js.get_stream_no_info(&lane.stream).await?;
+                        let filter = info.config.filter_subject.clone();
+                        let filter = if filter.is_empty() {
+                            info.config.filter_subjects.first().cloned().unwrap_or_else(|| ">".into())
+                        } else {
+                            filter
+                        };
+                        let next = info.ack_floor.stream_sequence + 1;
+                        stream.get_first_raw_message_by_subject(filter.as_str(), next).await.ok()
+                    }
+                };
+                let age = oldest.map_or(0.0, |message| {
+                    let since = crate::clock::now().timestamp_millis() as f64 / 1000.0;
+                    since - message.time.unix_timestamp_nanos() as f64 / 1e9
+                });
+                Ok::<_, async_nats::Error>((pending, age))
+            };
+            if let Ok((pending, age)) = measured.await {
+                let labels = [("domain", engine.domain), ("lane", lane.name.as_str())];
+                Metric::QueuePending.set(pending as f64, &labels);
+                Metric::OldestPendingSeconds.set(age.max(0.0), &labels);
+            }
+        }
+    }
+}
+
+impl<S: Send + Sync + 'static> Builder<S> {
+    /// The worker's own tables.
+    #[must_use]
+    pub fn migrations(mut self, schema: &'static str, files: &'static [(&'static str, &'static str)]) -> Self {
+        self.worker.migrations = Some(Migrations { schema, files });
+        self
+    }
+
+    /// Registers a state change.
+    #[must_use]
+    pub fn handles<C: Command>(mut self) -> Self
+    where
+        S: Handle<C>,
+    {
+        self.worker.registry.command::<C>(Entry::Decide(Of::<S, C>::new(self.state.clone())));
+        self
+    }
+
+    /// Registers a call that leaves the database.
+    #[must_use]
+    pub fn effects<C: Command>(mut self) -> Self
+    where
+        S: Effect<C>,
+    {
+        self.worker.registry.command::<C>(Entry::Call(Of::<S, C>::new(self.state.clone())));
+        self
+    }
+
+    /// Registers a reaction to another worker's event.
+    #[must_use]
+    pub fn reacts<E: Event>(mut self) -> Self
+    where
+        S: React<E>,
+    {
+        self.worker.registry.reaction::<E>(Entry::Decide(OfEvent::<S, E>::new(self.state.clone())));
+        self
+    }
+
+    /// Registers a query.
+    #[must_use]
+    pub fn answers<Q: Query>(mut self) -> Self
+    where
+        S: Answer<Q>,
+    {
+        self.worker.registry.answer::<Q>(Of::<S, Q>::new(self.state.clone()));
+        self
+    }
+
+    /// The worker.
+    #[must_use]
+    pub fn build(self) -> Worker {
+        self.worker
+    }
+}
