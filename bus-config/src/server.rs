@@ -17,8 +17,8 @@ pub struct ServerOptions {
     pub listen: String,
     /// Where monitoring answers: `127.0.0.1:8222`. It has no authentication: never a public address.
     pub http: Option<String>,
-    /// Where streams are kept.
-    pub store_dir: PathBuf,
+    /// Where streams are kept; `None` if that is said on the server's command line.
+    pub store_dir: Option<PathBuf>,
     /// Most bytes on disk; `None` for the server's choice, three quarters of what is free.
     pub max_store_bytes: Option<u64>,
     /// Syncs every write before it is acknowledged. Without it, a power failure loses what was written since the last
@@ -63,7 +63,7 @@ impl ServerOptions {
             name: "omnibus".to_owned(),
             listen: "127.0.0.1:4222".to_owned(),
             http: Some("127.0.0.1:8222".to_owned()),
-            store_dir: store_dir.into(),
+            store_dir: Some(store_dir.into()),
             max_store_bytes: None,
             sync_always: true,
             max_payload: 1 << 20,
@@ -106,7 +106,9 @@ pub fn server_config(topology: &Topology, keys: &PublicKeys, options: &ServerOpt
     }
     line(format!("max_payload: {}", options.max_payload));
     line("jetstream {".to_owned());
-    line(format!("  store_dir: {}", path(&options.store_dir)?));
+    if let Some(store_dir) = &options.store_dir {
+        line(format!("  store_dir: {}", path(store_dir)?));
+    }
     if let Some(bytes) = options.max_store_bytes {
         line(format!("  max_file_store: {bytes}"));
     }

@@ -1,1 +1,3 @@
-fn main() {}
+//! One binary, so that linking is paid once.
+
+mod deciding;

@@ -114,9 +114,11 @@ impl Page<'_> {
 
 fn encoding(headers: &HeaderMap) -> Result<Encoding, Problem> {
     let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(Encoding::Json) };
-    value.to_str().ok().and_then(Encoding::from_content_type).ok_or_else(|| {
-        Problem::unsupported_media_type("Send the body as application/json or application/msgpack.")
-    })
+    value
+        .to_str()
+        .ok()
+        .and_then(Encoding::from_content_type)
+        .ok_or_else(|| Problem::unsupported_media_type("Send the body as application/json or application/msgpack."))
 }
 
 async fn read_body(door: &Shared, headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use async_nats::{HeaderMap, Message};
 use axum::body::Body;
-use axum::extract::{RawPathParams, Request};
+use axum::extract::RawPathParams;
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
@@ -30,12 +31,12 @@ pub(crate) async fn answer(
     door: &Arc<Shared>,
     route: &QueryRoute,
     path: &RawPathParams,
-    request: &Request,
+    request: &Parts,
     observed: &mut Observed,
 ) -> Result<Response, Problem> {
-    let caller = door.admit(request.headers(), &route.entry.scope, observed)?;
+    let caller = door.admit(&request.headers, &route.entry.scope, observed)?;
     let mut fields = route.fields.from_path(path);
-    route.fields.add_query(&mut fields, request.uri())?;
+    route.fields.add_query(&mut fields, &request.uri)?;
     let written = serde_json::to_vec(&Value::Object(fields)).expect("a JSON value is always written");
     let body = (route.entry.accept)(Encoding::Json, &written).map_err(Problem::invalid)?;
     let deadline = door.settings.query_timeout();

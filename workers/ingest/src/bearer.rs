@@ -7,7 +7,9 @@ use crate::problem::Problem;
 /// The credential, unchecked.
 pub(crate) fn of(headers: &HeaderMap) -> Result<&str, Problem> {
     let no = || {
-        Problem::unauthenticated("Send `Authorization: Bearer` or `X-API-Key` with an API key (omk_...), or a token as Bearer.")
+        Problem::unauthenticated(
+            "Send `Authorization: Bearer` or `X-API-Key` with an API key (omk_...), or a token as Bearer.",
+        )
     };
     if let Some(value) = headers.get(header::AUTHORIZATION) {
         let value = value.to_str().map_err(|_| no())?;

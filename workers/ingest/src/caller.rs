@@ -42,11 +42,7 @@ fn by_key(key: &str, ring: &KeyRing) -> Result<Caller, Problem> {
         .map_err(|_| Problem::starting("The API keys are not loaded yet; see /readyz.").after(1))?
         .filter(|record| !record.has_expired() && record.tenant.as_str() == tenant)
         .ok_or_else(no)?;
-    Ok(Caller {
-        tenant: record.tenant.clone(),
-        actor: format!("key:{}", record.id),
-        grants: Grants::Key(record),
-    })
+    Ok(Caller { tenant: record.tenant.clone(), actor: format!("key:{}", record.id), grants: Grants::Key(record) })
 }
 
 fn by_token(token: &str, tokens: &Verifier) -> Result<Caller, Problem> {

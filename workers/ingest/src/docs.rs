@@ -58,13 +58,13 @@ fn document(kind: &'static str, text: Bytes) -> Response {
 }
 
 async fn file(name: &str, config: Arc<Config<'static>>) -> Response {
-    match utoipa_swagger_ui::serve(name, config) {
-        Ok(Some(file)) => guarded(([(header::CONTENT_TYPE, file.content_type)], file.bytes.into_owned())),
-        Ok(None) => nowhere().await,
-        Err(error) => {
-            tracing::error!(%error, "a file of the documentation can't be served");
-            nowhere().await
-        }
+    let found = utoipa_swagger_ui::serve(name, config).unwrap_or_else(|error| {
+        tracing::error!(%error, "a file of the documentation can't be served");
+        None
+    });
+    match found {
+        Some(file) => guarded(([(header::CONTENT_TYPE, file.content_type)], file.bytes.into_owned())),
+        None => nowhere().await,
     }
 }
 

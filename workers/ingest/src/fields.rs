@@ -38,11 +38,8 @@ impl Fields {
     pub(crate) fn of(schema: &Schema, route: &Route) -> Self {
         let root = schema.as_value();
         let properties = root.get("properties").and_then(Value::as_object);
-        let kinds = properties
-            .into_iter()
-            .flatten()
-            .map(|(name, property)| (name.clone(), kind(property, root, 0)))
-            .collect();
+        let kinds =
+            properties.into_iter().flatten().map(|(name, property)| (name.clone(), kind(property, root, 0))).collect();
         Fields { params: route.params().map(str::to_owned).collect(), kinds }
     }
 

@@ -94,9 +94,11 @@ mod tests {
     fn tenant_route_and_key_each_make_another_command() {
         let id = command_id("acme", "POST /x", "1");
         assert_eq!(id, command_id("acme", "POST /x", "1"));
-        for other in
-            [command_id("globex", "POST /x", "1"), command_id("acme", "POST /y", "1"), command_id("acme", "POST /x", "2")]
-        {
+        for other in [
+            command_id("globex", "POST /x", "1"),
+            command_id("acme", "POST /y", "1"),
+            command_id("acme", "POST /x", "2"),
+        ] {
             assert_ne!(id, other);
         }
     }

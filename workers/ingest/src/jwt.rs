@@ -71,8 +71,7 @@ impl Verifier {
             verifier.keys.push(Key::new(None, Algorithm::HS256, key, settings));
         }
         if let Some(path) = &settings.jwt_jwks_file {
-            let text =
-                std::fs::read(path).map_err(|error| JwtKeysError::File { path: path.clone(), error })?;
+            let text = std::fs::read(path).map_err(|error| JwtKeysError::File { path: path.clone(), error })?;
             let bad = |error: String| JwtKeysError::Set { path: path.clone(), error };
             let set: JwkSet = serde_json::from_slice(&text).map_err(|error| bad(error.to_string()))?;
             let before = verifier.keys.len();

@@ -171,8 +171,7 @@ pub async fn revoke(js: &jetstream::Context, id: Uuid) -> Result<KeyRecord, Keys
 
 async fn stored(store: &Store) -> Result<Vec<(String, KeyRecord)>, KeysError> {
     let failed = |error: &dyn std::fmt::Display| KeysError::List(error.to_string());
-    let names: Vec<String> =
-        store.keys().await.map_err(|e| failed(&e))?.try_collect().await.map_err(|e| failed(&e))?;
+    let names: Vec<String> = store.keys().await.map_err(|e| failed(&e))?.try_collect().await.map_err(|e| failed(&e))?;
     let mut records = Vec::with_capacity(names.len());
     for name in names {
         let Some(entry) = store.entry(&name).await.map_err(|e| failed(&e))? else { continue };

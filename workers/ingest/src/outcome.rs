@@ -144,7 +144,9 @@ fn tell(waiters: &Mutex<Waiters>, event: &Message) {
     let get = |name: &str| event.headers.as_ref()?.get(name).map(|value| value.as_str());
     let Some(outcome) = get(headers::OUTCOME).and_then(Outcome::parse) else { return };
     let Some(id) = get(headers::CAUSATION).and_then(|id| id.parse::<Uuid>().ok()) else { return };
-    let Some(tenant) = EventSubject::parse(&event.subject).and_then(|subject| subject.tenant.parse().ok()) else { return };
+    let Some(tenant) = EventSubject::parse(&event.subject).and_then(|subject| subject.tenant.parse().ok()) else {
+        return;
+    };
     let places = waiters.lock().expect("no panic happens under this lock").remove(&(tenant, id));
     let Some(places) = places else { return };
     let encoding = get(headers::CONTENT_TYPE).and_then(Encoding::from_content_type).unwrap_or_default();

@@ -89,17 +89,13 @@ impl Outgoing<'_> {
             .with_max_delay(Duration::from_millis(800))
             .with_max_times(6)
             .with_jitter();
-        once.retry(delays)
-            .when(|error| matches!(error, PublishError::Away(_)) && start.elapsed() < RETRY_FOR)
-            .await
+        once.retry(delays).when(|error| matches!(error, PublishError::Away(_)) && start.elapsed() < RETRY_FOR).await
     }
 }
 
 fn refusal(error: &PublishError) -> Problem {
     match error {
-        PublishError::Full => {
-            Problem::queue_full("The queue is full. Nothing was accepted; try again later.").after(5)
-        }
+        PublishError::Full => Problem::queue_full("The queue is full. Nothing was accepted; try again later.").after(5),
         PublishError::TooLarge => Problem::too_large("The command is larger than the bus takes."),
         PublishError::Away(why) => {
             tracing::warn!(why, "the bus took no command");

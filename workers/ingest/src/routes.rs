@@ -75,7 +75,7 @@ pub(crate) fn of(catalogue: &Catalogue, door: &Arc<Shared>) -> Router {
         let door = door.clone();
         let handler = move |path: Path, request: Request| {
             let (door, query) = (door.clone(), query.clone());
-            async move { tell(&door, &query, path, &request).await }
+            async move { tell(&door, &query, path, request).await }
         };
         add(route, on(filter(route.method), handler));
     }
@@ -91,10 +91,11 @@ async fn take(door: &Arc<Shared>, route: &CommandRoute, path: Path, request: Req
     observed.finish(result)
 }
 
-async fn tell(door: &Arc<Shared>, route: &QueryRoute, path: Path, request: &Request) -> Response {
+async fn tell(door: &Arc<Shared>, route: &QueryRoute, path: Path, request: Request) -> Response {
     let mut observed = Observed::start(&route.label, request.headers());
+    let (parts, _) = request.into_parts();
     let result = match path {
-        Ok(path) => ask::answer(door, route, &path, request, &mut observed).await,
+        Ok(path) => ask::answer(door, route, &path, &parts, &mut observed).await,
         Err(_) => Err(bad_path()),
     };
     observed.finish(result)

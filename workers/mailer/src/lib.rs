@@ -35,7 +35,7 @@ impl Mailer {
     pub fn new(settings: &Settings) -> anyhow::Result<Self> {
         let senders = settings.senders()?;
         let transport = match &settings.smtp_host {
-            Some(host) => Transport::Smtp(Smtp::new(host, settings)?),
+            Some(host) => Transport::Smtp(Box::new(Smtp::new(host, settings)?)),
             None => Transport::File(Folder::new(settings.mail_dir.clone())),
         };
         Ok(Mailer { senders, transport })

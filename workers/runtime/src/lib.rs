@@ -30,6 +30,8 @@ mod resolve;
 pub mod settings;
 mod sweep;
 pub mod telemetry;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod trace;
 mod trim;
 pub mod worker;

@@ -28,10 +28,14 @@ struct Cli<A: clap::Args> {
 /// The whole of a worker's `main`: reads the settings, runs until SIGTERM or SIGINT, drains, exits 0; exits 1 with the
 /// reason if it can't start or go on.
 pub fn main<A: clap::Args>(build: fn(A) -> anyhow::Result<Worker>) -> ExitCode {
+    main_with(Catalogue::omnibus(), build)
+}
+
+/// As [`main`], with a catalogue of one's own.
+pub fn main_with<A: clap::Args>(catalogue: Catalogue, build: fn(A) -> anyhow::Result<Worker>) -> ExitCode {
     // A missing .env is the ordinary case.
     let _ = dotenvy::dotenv();
     let Cli { settings, own } = Cli::<A>::parse();
-    let catalogue = Catalogue::omnibus();
     match telemetry::start(&settings.log)
         .and_then(|()| build(own))
         .and_then(|worker| block_on(worker, settings, catalogue))

@@ -74,7 +74,7 @@ pub struct Receipt {
 #[derive(Debug)]
 pub enum Transport {
     /// See [`Smtp`].
-    Smtp(Smtp),
+    Smtp(Box<Smtp>),
     /// See [`Folder`].
     File(Folder),
 }

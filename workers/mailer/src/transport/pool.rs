@@ -53,9 +53,7 @@ impl Server {
             TlsMode::Tls => Encryption::Tls(tls()?),
         };
         let credentials = match (&settings.smtp_username, &settings.smtp_password) {
-            (Some(name), Some(password)) => {
-                Some(Credentials::new(name.clone(), password.expose_secret().to_owned()))
-            }
+            (Some(name), Some(password)) => Some(Credentials::new(name.clone(), password.expose_secret().to_owned())),
             (None, None) => None,
             (Some(_), None) => anyhow::bail!("SMTP_USERNAME is set without SMTP_PASSWORD"),
             (None, Some(_)) => anyhow::bail!("SMTP_PASSWORD is set without SMTP_USERNAME"),
@@ -68,7 +66,14 @@ impl Server {
             Some(_) => anyhow::bail!("SMTP_HELO must be a host name such as mailer.example.com"),
             None => ClientId::default(),
         };
-        Ok(Server { host: host.to_owned(), port: settings.smtp_port, tls, credentials, helo, timeout: settings.timeout() })
+        Ok(Server {
+            host: host.to_owned(),
+            port: settings.smtp_port,
+            tls,
+            credentials,
+            helo,
+            timeout: settings.timeout(),
+        })
     }
 
     async fn connect(&self) -> anyhow::Result<AsyncSmtpConnection> {
@@ -178,11 +183,7 @@ impl Loan<'_> {
     }
 }
 
-async fn within<T>(
-    limit: Duration,
-    what: impl Future<Output = anyhow::Result<T>>,
-    doing: &str,
-) -> anyhow::Result<T> {
+async fn within<T>(limit: Duration, what: impl Future<Output = anyhow::Result<T>>, doing: &str) -> anyhow::Result<T> {
     match tokio::time::timeout(limit, what).await {
         Ok(result) => result,
         Err(_) => Err(anyhow!("{doing} took longer than {} s", limit.as_secs())),

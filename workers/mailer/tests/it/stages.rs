@@ -16,8 +16,7 @@ async fn a_server_that_is_not_there_means_not_done() {
 async fn a_cut_before_the_final_dot_means_not_done() {
     for place in ["greeting", "mail", "rcpt", "data"] {
         let server = SmtpServer::start(json!({ "cut": place })).await;
-        let error =
-            mailer(&server.settings(&[])).transport().send(&mail(&["test@example.com"])).await.unwrap_err();
+        let error = mailer(&server.settings(&[])).transport().send(&mail(&["test@example.com"])).await.unwrap_err();
         assert!(matches!(error, CallError::NotDone(_)), "{place}: {error}");
         assert!(!server.rest().await.contains(&"accepted".into()), "{place}");
     }

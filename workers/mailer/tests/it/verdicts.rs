@@ -22,15 +22,13 @@ async fn a_mail_arrives_byte_for_byte() {
 async fn later_means_not_done_and_never_means_refused() {
     for (place, said) in [("mail", "451 4.3.0 try later"), ("data", "451 4.3.0 later"), ("dot", "452 4.3.1 full")] {
         let server = SmtpServer::start(json!({ "replies": { place: said } })).await;
-        let error =
-            mailer(&server.settings(&[])).transport().send(&mail(&["test@example.com"])).await.unwrap_err();
+        let error = mailer(&server.settings(&[])).transport().send(&mail(&["test@example.com"])).await.unwrap_err();
         assert!(matches!(error, CallError::NotDone(_)), "{place}: {error}");
         assert!(error.to_string().contains(said), "{error}");
     }
     for (place, said) in [("mail", "550 5.7.1 no"), ("data", "554 5.5.1 no"), ("dot", "554 5.7.1 spam")] {
         let server = SmtpServer::start(json!({ "replies": { place: said } })).await;
-        let error =
-            mailer(&server.settings(&[])).transport().send(&mail(&["test@example.com"])).await.unwrap_err();
+        let error = mailer(&server.settings(&[])).transport().send(&mail(&["test@example.com"])).await.unwrap_err();
         assert!(matches!(error, CallError::Refused { code: "refused", .. }), "{place}: {error}");
         assert!(error.to_string().contains(said), "{error}");
     }

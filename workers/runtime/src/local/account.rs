@@ -126,6 +126,7 @@ impl Account {
         if self.runs(&pg_bin.join("postgres")) && self.runs(&pg_bin.join("initdb")) {
             return Ok(pg_bin);
         }
+        let _ = fs::remove_dir_all(&copy);
         let source =
             std::io::Error::other("PostgreSQL's user can't run it, nor a copy; install it where every user may go");
         Err(LocalError::Io { action: "use", path: program, source })

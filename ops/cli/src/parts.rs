@@ -1,0 +1,50 @@
+//! Every worker there is, with the settings that its own program would have from the same environment.
+
+use clap::{Args, FromArgMatches};
+use omnibus_runtime::Worker;
+use omnibus_runtime::migrate::{self, Migrations};
+
+/// Settings from environment variables and defaults alone: those of all parts together would name some flags twice.
+pub(crate) fn from_environment<A: Args>(part: &'static str) -> anyhow::Result<A> {
+    let command = A::augment_args(clap::Command::new(part)).no_binary_name(true);
+    let matches = command.try_get_matches_from(std::iter::empty::<&str>()).map_err(|error| {
+        let words = error.to_string();
+        let words = words.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        anyhow::anyhow!("the settings of {part}: {words}")
+    })?;
+    Ok(A::from_arg_matches(&matches)?)
+}
+
+/// The mailer's settings.
+pub(crate) fn mailer_settings() -> anyhow::Result<omnibus_mailer::Settings> {
+    from_environment("mailer")
+}
+
+/// Every worker.
+pub(crate) fn workers(mailer: omnibus_mailer::Settings) -> anyhow::Result<Vec<Worker>> {
+    Ok(vec![omnibus_mailer::worker(mailer)?, minimal_worker::worker(from_environment("greeter")?)?])
+}
+
+/// The tables of the runtime and of every worker, in the order in which they are made.
+pub(crate) fn migrations() -> anyhow::Result<Vec<Migrations>> {
+    let workers = workers(mailer_settings()?)?;
+    Ok(std::iter::once(migrate::BUS).chain(workers.iter().filter_map(Worker::migrations)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use omnibus_schemas::Catalogue;
+
+    use super::*;
+
+    #[test]
+    fn every_domain_of_the_catalogue_has_its_worker_here() {
+        let workers = workers(mailer_settings().unwrap()).unwrap();
+        let mut here: Vec<_> = workers.iter().map(Worker::domain).collect();
+        let catalogue = Catalogue::omnibus();
+        let mut wanted: Vec<_> = catalogue.domains().iter().map(|domain| domain.name).collect();
+        here.sort_unstable();
+        wanted.sort_unstable();
+        assert_eq!(here, wanted);
+    }
+}

@@ -1,0 +1,370 @@
+//! A domain made for breaking: `put` changes state as it is told, `charge` calls a provider that does as it is told.
+//!
+//! What a command's `how` says, its handler does: so every way a handler can end has a command that ends that way.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::anyhow;
+use omnibus_runtime::{
+    Answer, Ask, AskError, CallError, Cx, Effect, Events, Fail, Found, Handle, Meta, Policy, Prepared, Settled,
+    WhenUncertain, Worker,
+};
+use omnibus_schemas::{Catalogue, Command, Domain, Event, Http, Query};
+use serde::{Deserialize, Serialize};
+use sqlx::Row;
+use uuid::Uuid;
+
+/// A catalogue with the shop alone.
+pub fn catalogue() -> Catalogue {
+    let domain = Domain::new("shop", "Shop (for tests)")
+        .command::<Put>()
+        .command::<Charge>()
+        .event::<PutDone>()
+        .event::<Charged>()
+        .event::<ChargeSettled>()
+        .query::<Count>();
+    Catalogue::new(vec![domain])
+}
+
+/// Puts a thing into the shop.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema, garde::Validate)]
+pub struct Put {
+    /// What. At most 40 characters.
+    #[garde(length(chars, max = 40))]
+    pub thing: String,
+    /// How the handler ends: `ok`, `fail:<n>` (the first n tries of this process), `fail`, `panic`, `hang`, `reject`,
+    /// `snooze:<ms>` (once), `database` (a statement that fails), `then` (a follow-up), `later:<ms>` (a scheduled one).
+    #[serde(default)]
+    #[garde(length(max = 40))]
+    pub how: String,
+}
+
+impl Command for Put {
+    const DOMAIN: &'static str = "shop";
+    const NAME: &'static str = "put";
+    const HTTP: Option<Http> = Some(Http::post("/api/v1/shop/things"));
+    const SCOPE: &'static str = "shop:put";
+    const ALIASES: &'static [&'static str] = &["lay"];
+
+    fn example() -> Self {
+        Put { thing: "apple".into(), how: String::new() }
+    }
+}
+
+/// Charges through a provider that is a folder: a call leaves one file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema, garde::Validate)]
+pub struct Charge {
+    /// What for.
+    #[garde(length(chars, max = 40))]
+    pub thing: String,
+    /// How the call ends: `ok`, `not_done:<n>` (the first n calls), `not_done`, `refused`, `unknown` (after it
+    /// happened), `unknown_not` (without it having happened), `hang`, `panic`, `skip`.
+    #[serde(default)]
+    #[garde(length(max = 40))]
+    pub how: String,
+    /// What the provider says when asked: `done`, `not_done`, `cannot_tell`, `away`.
+    #[serde(default)]
+    #[garde(length(max = 40))]
+    pub reconcile: String,
+    /// Send again when nobody can tell, instead of holding.
+    #[serde(default)]
+    #[garde(skip)]
+    pub resend: bool,
+}
+
+impl Command for Charge {
+    const DOMAIN: &'static str = "shop";
+    const NAME: &'static str = "charge";
+    const LANE: &'static str = "calls";
+    const HTTP: Option<Http> = Some(Http::post("/api/v1/shop/charges"));
+    const SCOPE: &'static str = "shop:charge";
+
+    fn example() -> Self {
+        Charge { thing: "apple".into(), how: String::new(), reconcile: String::new(), resend: false }
+    }
+}
+
+/// A thing is in the shop.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct PutDone {
+    /// What.
+    pub thing: String,
+}
+
+impl Event for PutDone {
+    const DOMAIN: &'static str = "shop";
+    const NAME: &'static str = "put_done";
+
+    fn example() -> Self {
+        PutDone { thing: "apple".into() }
+    }
+}
+
+/// The provider has charged.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Charged {
+    /// The provider's receipt.
+    pub receipt: String,
+}
+
+impl Event for Charged {
+    const DOMAIN: &'static str = "shop";
+    const NAME: &'static str = "charged";
+
+    fn example() -> Self {
+        Charged { receipt: "r1".into() }
+    }
+}
+
+/// A charge ended otherwise.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct ChargeSettled {
+    /// `refused`, `gave_up`, `uncertain`, `vouched` or `dropped`.
+    pub how: String,
+}
+
+impl Event for ChargeSettled {
+    const DOMAIN: &'static str = "shop";
+    const NAME: &'static str = "charge_settled";
+
+    fn example() -> Self {
+        ChargeSettled { how: "refused".into() }
+    }
+}
+
+/// How often a thing was put, and charged.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema, garde::Validate)]
+pub struct Count {
+    /// What.
+    #[garde(length(chars, max = 40))]
+    pub thing: String,
+}
+
+/// Counts of one thing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Counted {
+    /// Rows of `put`.
+    pub put: i64,
+    /// Rows of `charge` that are recorded as done.
+    pub charged: i64,
+}
+
+impl Query for Count {
+    type Answer = Counted;
+    const DOMAIN: &'static str = "shop";
+    const NAME: &'static str = "count";
+    const HTTP: Option<Http> = Some(Http::get("/api/v1/shop/things/{thing}"));
+    const SCOPE: &'static str = "shop:read";
+
+    fn example() -> Self {
+        Count { thing: "apple".into() }
+    }
+}
+
+/// The shop's state: where the provider's folder is.
+pub struct Shop {
+    provider: PathBuf,
+}
+
+/// The shop's worker. `provider` is the folder in which calls leave their files.
+pub fn worker(provider: &Path) -> Worker {
+    Worker::new("shop", Shop { provider: provider.to_owned() })
+        .migrations(
+            "shop",
+            &[(
+                "0001_shop",
+                // Deliberately without a key on the command: a command carried out twice shows as two rows.
+                "create table shop.things (tenant text not null, thing text not null, command_id uuid not null);
+                 create table shop.charges (tenant text not null, thing text not null, command_id uuid primary key,
+                                            status text not null, receipt text);",
+            )],
+        )
+        .handles::<Put>()
+        .effects::<Charge>()
+        .answers::<Count>()
+        .build()
+}
+
+/// `fail:2` → 2
+fn number(how: &str) -> u64 {
+    how.split_once(':').and_then(|(_, n)| n.parse().ok()).unwrap_or(0)
+}
+
+impl Shop {
+    /// How often this has been reached, over all processes: a file of one byte a time.
+    fn times(&self, what: &str, id: Uuid) -> u64 {
+        use std::io::Write;
+        let path = self.provider.join(format!("{what}-{id}"));
+        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(&path).expect("the folder is there");
+        file.write_all(b".").expect("one byte fits");
+        file.metadata().expect("the file is open").len()
+    }
+}
+
+impl Handle<Put> for Shop {
+    const POLICY: Policy = Policy {
+        attempts: 3,
+        backoff: Duration::from_millis(20),
+        backoff_cap: Duration::from_millis(100),
+        timeout: Duration::from_secs(2),
+    };
+
+    async fn handle(&self, cx: &mut Cx<'_>, cmd: Put) -> Result<Events, Fail> {
+        let (tenant, id) = (cx.tenant().to_owned(), cx.meta().id);
+        sqlx::query("insert into shop.things (tenant, thing, command_id) values ($1, $2, $3)")
+            .bind(tenant)
+            .bind(&cmd.thing)
+            .bind(id)
+            .execute(cx.db())
+            .await?;
+        let done = Events::of(PutDone { thing: cmd.thing.clone() });
+        let once_more = |how: &str| Put { thing: cmd.thing.clone(), how: how.into() };
+        match cmd.how.split(':').next().unwrap_or_default() {
+            "fail" if cmd.how == "fail" || self.times("put", id) <= number(&cmd.how) => {
+                Err(Fail::Retry(anyhow!("told to fail")))
+            }
+            "panic" => panic!("told to panic"),
+            "hang" => std::future::pending().await,
+            "reject" => Err(Fail::reject("no_room", "the shop is full")),
+            "snooze" if self.times("snooze", id) == 1 => Err(Fail::Snooze(Duration::from_millis(number(&cmd.how)))),
+            "database" => {
+                sqlx::query("select 1/0").execute(cx.db()).await?;
+                Ok(done)
+            }
+            "then" => Ok(Events::none().then(once_more("")).join(done)),
+            "later" => {
+                let at = cx.now() + Duration::from_millis(number(&cmd.how));
+                Ok(done.then_at(at, once_more("")))
+            }
+            "nothing" => Ok(Events::none()),
+            _ => Ok(done),
+        }
+    }
+}
+
+/// What is about to leave.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ChargePlan {
+    charge: Charge,
+    number: u64,
+}
+
+impl Effect<Charge> for Shop {
+    const POLICY: Policy = Policy {
+        attempts: 3,
+        backoff: Duration::from_millis(20),
+        backoff_cap: Duration::from_millis(100),
+        timeout: Duration::from_secs(2),
+    };
+    const PROVIDER: Option<&'static str> = Some("bank");
+
+    type Plan = ChargePlan;
+    type Done = String;
+
+    async fn prepare(&self, cx: &mut Cx<'_>, cmd: Charge) -> Result<Prepared<ChargePlan>, Fail> {
+        if cmd.how == "skip" {
+            return Ok(Prepared::Skip(Events::none()));
+        }
+        let (tenant, id) = (cx.tenant().to_owned(), cx.meta().id);
+        sqlx::query(
+            "insert into shop.charges (tenant, thing, command_id, status) values ($1, $2, $3, 'queued')
+             on conflict (command_id) do nothing",
+        )
+        .bind(tenant)
+        .bind(&cmd.thing)
+        .bind(id)
+        .execute(cx.db())
+        .await?;
+        Ok(Prepared::go(ChargePlan { charge: cmd, number: self.times("prepare", id) }))
+    }
+
+    async fn perform(&self, meta: &Meta, plan: &ChargePlan) -> Result<String, CallError> {
+        let how = plan.charge.how.as_str();
+        let called = |shop: &Shop| shop.times("call", meta.id);
+        match how.split(':').next().unwrap_or_default() {
+            "not_done" if how == "not_done" || self.times("refusal", meta.id) <= number(how) => {
+                Err(CallError::NotDone(anyhow!("the line is busy")))
+            }
+            "refused" => Err(CallError::Refused { code: "no_funds", detail: "the account is empty".into() }),
+            "unknown" => {
+                called(self);
+                Err(CallError::Unknown(anyhow!("the line was cut after the call")))
+            }
+            "unknown_not" => Err(CallError::Unknown(anyhow!("the line was cut"))),
+            "hang" => {
+                called(self);
+                std::future::pending().await
+            }
+            "panic" => panic!("told to panic"),
+            "slow" => {
+                let calls = called(self);
+                tokio::time::sleep(Duration::from_millis(number(how))).await;
+                Ok(format!("receipt {calls}"))
+            }
+            _ => Ok(format!("receipt {}", called(self))),
+        }
+    }
+
+    async fn record(&self, cx: &mut Cx<'_>, _plan: ChargePlan, receipt: String) -> Result<Events, Fail> {
+        let (tenant, id) = (cx.tenant().to_owned(), cx.meta().id);
+        sqlx::query("update shop.charges set status = 'charged', receipt = $3 where tenant = $1 and command_id = $2")
+            .bind(tenant)
+            .bind(id)
+            .bind(&receipt)
+            .execute(cx.db())
+            .await?;
+        Ok(Events::of(Charged { receipt }))
+    }
+
+    async fn reconcile(&self, meta: &Meta, plan: &ChargePlan) -> Result<Found<String>, Fail> {
+        match plan.charge.reconcile.as_str() {
+            "done" => Ok(Found::Done("receipt found".into())),
+            "not_done" => Ok(Found::NotDone),
+            "away" if self.times("asked", meta.id) == 1 => Err(Fail::Retry(anyhow!("the bank does not answer"))),
+            "away" => Ok(Found::Done("receipt found later".into())),
+            // What a real provider does: it knows its own calls.
+            "ask" => Ok(match std::fs::metadata(self.provider.join(format!("call-{}", meta.id))) {
+                Ok(_) => Found::Done("receipt found".into()),
+                Err(_) => Found::NotDone,
+            }),
+            _ => Ok(Found::CannotTell),
+        }
+    }
+
+    fn when_uncertain(&self, plan: &ChargePlan) -> WhenUncertain {
+        if plan.charge.resend { WhenUncertain::Resend } else { WhenUncertain::Hold }
+    }
+
+    async fn settle(&self, cx: &mut Cx<'_>, _plan: Option<ChargePlan>, how: &Settled) -> Result<Events, Fail> {
+        let how = match how {
+            Settled::Refused { .. } => "refused",
+            Settled::GaveUp { .. } => "gave_up",
+            Settled::Uncertain { .. } => "uncertain",
+            Settled::Vouched { .. } => "vouched",
+            Settled::Dropped { .. } => "dropped",
+        };
+        let (tenant, id) = (cx.tenant().to_owned(), cx.meta().id);
+        sqlx::query("update shop.charges set status = $3 where tenant = $1 and command_id = $2")
+            .bind(tenant)
+            .bind(id)
+            .bind(how)
+            .execute(cx.db())
+            .await?;
+        Ok(Events::of(ChargeSettled { how: how.into() }))
+    }
+}
+
+impl Answer<Count> for Shop {
+    async fn answer(&self, ask: &mut Ask<'_>, query: Count) -> Result<Counted, AskError> {
+        let row = sqlx::query(
+            "select (select count(*) from shop.things where tenant = $1 and thing = $2),
+                    (select count(*) from shop.charges where tenant = $1 and thing = $2 and status = 'charged')",
+        )
+        .bind(ask.tenant)
+        .bind(&query.thing)
+        .fetch_one(&mut *ask.db)
+        .await?;
+        Ok(Counted { put: row.try_get(0)?, charged: row.try_get(1)? })
+    }
+}

@@ -1,0 +1,296 @@
+//! The kit: a private nats-server with the real users and permissions, a database of its own, and the real loops.
+//! Nothing is simulated, and nothing is waited for by sleeping: outcomes are events.
+//!
+//! ```no_run
+//! # use omnibus_runtime::{testing::Stage, settings::WorkSettings, Worker};
+//! # use omnibus_schemas::{Catalogue, greeter::Greet};
+//! # async fn test(worker: Worker) {
+//! let stage = Stage::new(Catalogue::omnibus()).await;
+//! let running = stage.run(worker).await;
+//! let id = stage.publish("acme", &Greet { name: "Ada".into() }).await;
+//! let outcome = stage.outcome(id).await;
+//! assert_eq!(outcome.name, "greeted");
+//! running.stop().await;
+//! # }
+//! ```
+
+mod database;
+mod told;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use async_nats::HeaderMap;
+use bytes::Bytes;
+use omnibus_bus::{Credentials, ServerOptions, TenantUser, Topology, server_config, tenant_user};
+use omnibus_schemas::body::encode;
+use omnibus_schemas::{Catalogue, Command, Encoding, headers, subject};
+use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+pub use told::Told;
+
+use crate::bus::{Bus, BusSettings};
+use crate::clock;
+use crate::envelope::Envelope;
+use crate::health::Health;
+use crate::local::{NatsConfig, NatsOptions, NatsServer, Postgres};
+use crate::settings::WorkSettings;
+use crate::trace::TraceParent;
+use crate::worker::{Parts, RunError, Worker};
+
+/// No test waits longer than this for anything.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The tenants that have a bus user on every stage.
+pub const TENANTS: [&str; 2] = ["acme", "globex"];
+
+/// A bus, a database and a catalogue, of one test alone.
+pub struct Stage {
+    /// The nats-server, to be killed and restarted.
+    pub nats: tokio::sync::Mutex<NatsServer>,
+    /// The database's address.
+    pub database_url: String,
+    /// A pool on it.
+    pub db: PgPool,
+    /// As the operator.
+    pub operator: Bus,
+    catalogue: Catalogue,
+    nats_url: String,
+    seeds: tempfile::TempDir,
+    told: told::Listener,
+    sent: Mutex<HashMap<Uuid, ()>>,
+}
+
+/// A worker at work.
+pub struct Running {
+    stop: CancellationToken,
+    /// What the worker says of its parts.
+    pub health: Health,
+    task: tokio::task::JoinHandle<Result<(), RunError>>,
+}
+
+impl Running {
+    /// Drains and stops, as SIGTERM does.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.ended().await.expect("the worker was at work until it was stopped");
+    }
+
+    /// Waits until the worker ends by itself.
+    pub async fn ended(self) -> Result<(), RunError> {
+        tokio::time::timeout(PATIENCE, self.task)
+            .await
+            .expect("a worker ends in time")
+            .expect("a worker does not panic")
+    }
+
+    /// Stops at once, wherever it is; what it held comes again when its `ack_wait` or lease is over.
+    pub async fn abort(self) {
+        self.task.abort();
+        let _ = self.task.await;
+    }
+}
+
+impl Stage {
+    /// Provisions everything that the catalogue says. PostgreSQL is shared by the tests of the process, the database
+    /// is not.
+    pub async fn new(catalogue: Catalogue) -> Self {
+        Self::with(catalogue, omnibus_bus::Settings::default(), Postgres::shared().await.expect("PostgreSQL starts"))
+            .await
+    }
+
+    /// As [`Stage::new`], with other limits on the bus, or another PostgreSQL.
+    pub async fn with(catalogue: Catalogue, mut limits: omnibus_bus::Settings, postgres: &Postgres) -> Self {
+        limits.tenants = TENANTS
+            .map(|tenant| TenantUser::of_every_command(tenant.parse().expect("a constant that is a token")))
+            .to_vec();
+        let topology = Topology::of(&catalogue, &limits);
+        let seeds = tempfile::tempdir().expect("a temporary folder can be made");
+        let credentials = Credentials::load_or_generate(seeds.path(), &topology).expect("seeds can be written");
+        let options = ServerOptions {
+            store_dir: None,
+            http: None,
+            listen: "127.0.0.1:-1".into(),
+            sync_always: false,
+            ..ServerOptions::local("unused")
+        };
+        let config = server_config(&topology, &credentials.public_keys(), &options).expect("the paths are text");
+        let options = NatsOptions { config: NatsConfig::Text(config), ..NatsOptions::default() };
+        let (nats, database_url) =
+            tokio::join!(NatsServer::start(options), database::fresh(postgres, crate::migrate::BUS));
+        let nats = nats.expect("nats-server starts");
+        let nats_url = nats.url();
+        let operator = connect(&nats_url, seeds.path().join("operator.nk"), "operator").await;
+        omnibus_bus::apply(operator.jetstream(), &topology).await.expect("the bus can be provisioned");
+        let db = PgPoolOptions::new().max_connections(4).connect(&database_url).await.expect("the database answers");
+        let told = told::Listener::start(&operator).await;
+        Stage {
+            nats: tokio::sync::Mutex::new(nats),
+            database_url,
+            db,
+            operator,
+            catalogue,
+            nats_url,
+            seeds,
+            told,
+            sent: Mutex::new(HashMap::new()),
+        }
+    }
+
+    /// The server's address.
+    pub fn nats_url(&self) -> &str {
+        &self.nats_url
+    }
+
+    /// The file with a bus user's seed.
+    pub fn seed_file(&self, user: &str) -> PathBuf {
+        self.seeds.path().join(format!("{user}.nk"))
+    }
+
+    /// What there is to say on this stage.
+    pub fn catalogue(&self) -> &Catalogue {
+        &self.catalogue
+    }
+
+    /// A connection as one of the bus's users: a domain, `ingest`, `operator`, `tenant_acme`, `tenant_globex`.
+    pub async fn connect(&self, user: &str) -> Bus {
+        connect(&self.nats_url, self.seed_file(user), user).await
+    }
+
+    /// Runs a worker with the default settings, its tables migrated.
+    pub async fn run(&self, worker: Worker) -> Running {
+        self.run_with(worker, WorkSettings::defaults()).await
+    }
+
+    /// Runs a worker, its tables migrated.
+    pub async fn run_with(&self, worker: Worker, settings: WorkSettings) -> Running {
+        if let Some(migrations) = worker.migrations() {
+            migrations.apply(&self.db).await.expect("the worker's migrations apply");
+        }
+        let bus = self.connect(worker.domain()).await;
+        let db = PgPoolOptions::new()
+            .max_connections(8)
+            .acquire_timeout(Duration::from_secs(5))
+            .connect(&self.database_url)
+            .await
+            .expect("the database answers");
+        let (stop, health) = (CancellationToken::new(), Health::default());
+        let parts =
+            Parts { bus, db, catalogue: self.catalogue.clone(), settings, health: health.clone(), stop: stop.clone() };
+        Running { stop, health, task: tokio::spawn(worker.run(parts)) }
+    }
+
+    /// Publishes a command as the doors do. Returns its id once the bus has it.
+    pub async fn publish<C: Command>(&self, tenant: &str, command: &C) -> Uuid {
+        self.publish_as(clock::new_id(), tenant, command).await
+    }
+
+    /// As [`Stage::publish`], with an id.
+    pub async fn publish_as<C: Command>(&self, id: Uuid, tenant: &str, command: &C) -> Uuid {
+        let entry =
+            self.catalogue.commands().find(|e| e.name == C::NAME && (e.domain == C::DOMAIN || C::DOMAIN == "{domain}"));
+        let entry = entry.expect("the catalogue has the command");
+        let text = id.to_string();
+        let mut map = Envelope {
+            id: &text,
+            kind: &entry.ce_type(),
+            source: "omnibus/test",
+            time: clock::now(),
+            tenant,
+            actor: Some("test"),
+            correlation: &text,
+            causation: None,
+            trace: &TraceParent::start(),
+            encoding: Encoding::MessagePack,
+        }
+        .headers();
+        map.insert(headers::MSG_ID, text.as_str());
+        self.publish_raw(&entry.subject(tenant), map, encode(Encoding::MessagePack, command)).await;
+        self.sent.lock().expect("no panic happens under this lock").insert(id, ());
+        id
+    }
+
+    /// Publishes anything at all as the operator and waits for the bus to have it.
+    pub async fn publish_raw(&self, subject: &str, map: HeaderMap, body: impl Into<Bytes>) -> u64 {
+        self.operator.publish(subject, map, body.into()).await.expect("the bus takes the message").sequence
+    }
+
+    /// Waits for a command's terminal event.
+    pub async fn outcome(&self, id: Uuid) -> Told {
+        self.told.wait(PATIENCE, |told| told.causation == id.to_string() && told.outcome.is_some()).await
+    }
+
+    /// Waits for an event that `wanted` accepts, seen since the stage was made.
+    pub async fn event(&self, wanted: impl Fn(&Told) -> bool) -> Told {
+        self.told.wait(PATIENCE, wanted).await
+    }
+
+    /// Waits until every command that was published through the stage has its terminal event.
+    pub async fn drain(&self) {
+        let sent: Vec<Uuid> = self.sent.lock().expect("no panic happens under this lock").keys().copied().collect();
+        for id in sent {
+            self.outcome(id).await;
+        }
+    }
+
+    /// Everything on `EVT` and `DLQ` so far, in the order in which it came.
+    pub fn told(&self) -> Vec<Told> {
+        self.told.all()
+    }
+
+    /// What a command has caused so far.
+    pub fn caused_by(&self, id: Uuid) -> Vec<Told> {
+        let id = id.to_string();
+        self.told.all().into_iter().filter(|told| told.causation == id).collect()
+    }
+
+    /// Asks a query as the door does. `Err` has the code and the words.
+    pub async fn ask<Q: omnibus_schemas::Query>(
+        &self,
+        domain: &str,
+        tenant: &str,
+        query: &Q,
+    ) -> Result<Q::Answer, (u16, String)> {
+        let mut map = HeaderMap::new();
+        map.insert(headers::TENANT, tenant);
+        let subject = subject::query(domain, Q::NAME);
+        let body = encode(Encoding::Json, query);
+        let answer = self.operator.ask(subject, map, body.into(), Duration::from_secs(10)).await;
+        let answer = answer.expect("the bus answers").expect("the worker serves the query");
+        let header = |name: &str| answer.headers.as_ref().and_then(|map| map.get(name)).map(|value| value.to_string());
+        match header(async_nats::service::NATS_SERVICE_ERROR_CODE) {
+            Some(code) => Err((
+                code.parse().expect("the code is a number"),
+                header(async_nats::service::NATS_SERVICE_ERROR).unwrap_or_default(),
+            )),
+            None => Ok(serde_json::from_slice(&answer.payload).expect("the answer is of the query's type")),
+        }
+    }
+
+    /// How a lane's consumer stands: what waits, and what is out.
+    pub async fn lane(&self, domain: &str, lane: &str) -> (u64, usize) {
+        let consumer: async_nats::jetstream::consumer::PullConsumer = self
+            .operator
+            .jetstream()
+            .get_consumer_from_stream(subject::lane_consumer(domain, lane), subject::command_stream(domain))
+            .await
+            .expect("the consumer is there");
+        let info = consumer.cached_info();
+        (info.num_pending, info.num_ack_pending)
+    }
+
+    /// The bus user's name of a tenant.
+    pub fn tenant_user(tenant: &str) -> String {
+        tenant_user(tenant)
+    }
+}
+
+async fn connect(url: &str, seed: PathBuf, user: &str) -> Bus {
+    let settings = BusSettings { nats_url: url.into(), nats_nkey_file: Some(seed), nats_ca_file: None };
+    Bus::connect(&settings, user).await.expect("the user may log in")
+}
