@@ -2,23 +2,14 @@
 
 mod bus;
 mod connect;
-mod dlq;
-mod held;
 mod home;
-mod key;
-mod listing;
 mod migrate;
-mod order;
 mod outcome;
 mod parts;
-mod query;
 mod reading;
-mod send;
 mod show;
 mod status;
-mod tail;
 mod token;
-mod trace;
 mod up;
 
 use std::process::ExitCode;
@@ -59,25 +50,6 @@ enum Command {
     Bus(bus::BusCommand),
     /// Brings the tables of every worker up to this version.
     Migrate(migrate::Migrate),
-    /// API keys of the HTTP door.
-    #[command(subcommand)]
-    Key(key::KeyCommand),
-    /// Signs a short-lived token for a browser.
-    Token(token::Token),
-    /// Publishes a command.
-    Send(send::Send),
-    /// Follows what happens on a subject, in either encoding.
-    Tail(tail::Tail),
-    /// Everything about one command, in order: its message, attempts, retries and events.
-    Trace(trace::Trace),
-    /// Dead letters: commands that could not be done.
-    #[command(subcommand)]
-    Dlq(dlq::DlqCommand),
-    /// Held commands: calls of which nobody knows whether they happened. A person decides.
-    #[command(subcommand)]
-    Held(held::HeldCommand),
-    /// Lanes, streams, workers, dead letters and held commands at a glance.
-    Status(status::Status),
     /// Prints the completions for a shell: `omnibus completions bash > /etc/bash_completion.d/omnibus`.
     Completions {
         /// Which shell.
@@ -108,14 +80,6 @@ async fn run() -> anyhow::Result<ExitCode> {
         Command::Up(up) => return up.run(home).await,
         Command::Bus(bus) => return bus.run(&home, output).await,
         Command::Migrate(migrate) => return migrate.run(&home, output).await,
-        Command::Key(key) => key.run(&home, output).await?,
-        Command::Token(token) => token.run(&home, output)?,
-        Command::Send(send) => return send.run(&home, output).await,
-        Command::Tail(tail) => tail.run(&home, output).await?,
-        Command::Trace(trace) => trace.run(&home, output).await?,
-        Command::Dlq(dlq) => dlq.run(&home, output).await?,
-        Command::Held(held) => return held.run(&home, output).await,
-        Command::Status(status) => status.run(&home, output).await?,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "omnibus", &mut script);

@@ -53,11 +53,12 @@ impl Outgoing<'_> {
         }
         // The server drops by id alone, whoever sent it. What is there must be ours: else another tenant could make a
         // command vanish by publishing its id first. The inbox tells tenants apart, so one too many does no harm.
-        let stream = self.bus.jetstream().get_stream_no_info(&ack.stream).await;
-        let there = match &stream {
-            Ok(stream) => stream.get_raw_message(ack.sequence).await.map_err(|error| error.to_string()),
-            Err(error) => Err(error.to_string()),
+        let subject = format!("$JS.API.STREAM.MSG.GET.{}", ack.stream);
+        let there = async {
+            let stream = self.bus.jetstream().get_stream_no_info(&ack.stream).await.map_err(|e| e.to_string())?;
+            stream.get_raw_message(ack.sequence).await.map_err(|e| e.to_string())
         };
+        let there = self.bus.guard(&subject, there).await?;
         match there {
             Ok(message) if message.subject.as_str() == self.subject => Ok(Stored::Before),
             Ok(_) => {

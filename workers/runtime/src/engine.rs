@@ -65,7 +65,6 @@ impl Drop for Kept {
 }
 
 impl Engine {
-    #[expect(clippy::too_many_arguments, reason = "called once, by the worker that has just made each part")]
     pub(crate) fn new(
         domain: &'static str,
         bus: Bus,

@@ -57,6 +57,17 @@ pub(crate) struct Position<'a> {
 }
 
 impl Meta {
+    /// Reads the envelope of a stored message, as a worker would: for tools that look at streams.
+    pub fn at(
+        subject: &str,
+        given: Option<&HeaderMap>,
+        stream: &str,
+        sequence: u64,
+        stored: DateTime<Utc>,
+    ) -> (Meta, Result<(), Malformed>) {
+        Meta::read(subject, given, Position { stream, sequence, stored })
+    }
+
     /// Reads the envelope of a command or event. What is malformed still has a [`Meta`], so that it can be accounted
     /// for: everybody is told under the id and tenant that its place on the bus gives.
     pub(crate) fn read(

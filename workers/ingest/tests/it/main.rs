@@ -1,1 +1,12 @@
-fn main() {}
+//! The door, driven over HTTP against a real nats-server with the real users and permissions.
+
+mod commands;
+mod credentials;
+mod documents;
+mod idempotency;
+mod limits;
+mod queries;
+mod stage;
+mod transport;
+mod trouble;
+mod waiting;

@@ -5,3 +5,4 @@ mod login;
 mod server;
 mod stages;
 mod verdicts;
+mod worker;

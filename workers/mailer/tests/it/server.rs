@@ -82,6 +82,11 @@ pub(crate) fn settings(port: u16, more: &[&str]) -> Settings {
     Line::parse_from([&base, tls, more].concat()).settings
 }
 
+/// Settings without a server.
+pub(crate) fn folder_settings(folder: &Path) -> Settings {
+    Line::parse_from(["mailer", "--mail-dir", folder.to_str().unwrap()]).settings
+}
+
 #[derive(clap::Parser)]
 struct Line {
     #[command(flatten)]

@@ -215,6 +215,40 @@ impl Stage {
         id
     }
 
+    /// Publishes many commands, pipelined. They are not among those that [`Stage::drain`] waits for.
+    pub async fn backlog<C: Command>(&self, tenant: &str, count: usize, command: impl Fn(usize) -> C) {
+        let entry = self.catalogue.command(C::DOMAIN, C::NAME).expect("the catalogue has the command");
+        let (subject, kind) = (entry.subject(tenant), entry.ce_type());
+        let mut acks = Vec::with_capacity(1000);
+        for n in 0..count {
+            let id = clock::new_id().to_string();
+            let mut map = Envelope {
+                id: &id,
+                kind: &kind,
+                source: "omnibus/test",
+                time: clock::now(),
+                tenant,
+                actor: Some("test"),
+                correlation: &id,
+                causation: None,
+                trace: &TraceParent::start(),
+                encoding: Encoding::MessagePack,
+            }
+            .headers();
+            map.insert(headers::MSG_ID, id.as_str());
+            let publish = async_nats::jetstream::message::PublishMessage::build()
+                .payload(encode(Encoding::MessagePack, &command(n)).into())
+                .headers(map);
+            let js = self.operator.jetstream();
+            acks.push(js.send_publish(subject.clone(), publish).await.expect("the bus takes the message"));
+            if acks.len() == 1000 || n + 1 == count {
+                for ack in acks.drain(..) {
+                    ack.await.expect("the bus has the message");
+                }
+            }
+        }
+    }
+
     /// Publishes anything at all as the operator and waits for the bus to have it.
     pub async fn publish_raw(&self, subject: &str, map: HeaderMap, body: impl Into<Bytes>) -> u64 {
         self.operator.publish(subject, map, body.into()).await.expect("the bus takes the message").sequence

@@ -1,0 +1,62 @@
+//! Limits by address and by tenant.
+
+use crate::stage::{Stage, problem};
+
+#[tokio::test]
+async fn an_address_over_its_limit_is_refused_before_anybody_looks_at_its_key() {
+    let stage = Stage::unready(|door, _| door.rate_limit_ip = 3).await;
+    let mut refused = None;
+    for _ in 0..10 {
+        // Another address in the header is anybody's word.
+        let forged = format!("10.0.0.{}", rand_octet());
+        let response = stage.get("/api/v1/greetings/Ada").header("x-forwarded-for", forged).send().await.unwrap();
+        assert_eq!(response.headers()["ratelimit-policy"], "\"address\";q=3;w=1");
+        assert!(response.headers()["ratelimit"].to_str().unwrap().starts_with("\"address\";r="));
+        if response.status() == 429 {
+            refused = Some(response);
+            break;
+        }
+        assert_eq!(response.status(), 401);
+    }
+    let refused = refused.expect("ten requests are more than three a second");
+    assert_eq!(refused.headers()["retry-after"], "1");
+    assert_eq!(problem(refused).await.1, "rate_limited");
+    assert_eq!(stage.get("/healthz").send().await.unwrap().status(), 200, "probes are not limited");
+}
+
+#[tokio::test]
+async fn behind_a_trusted_proxy_addresses_are_told_apart() {
+    let stage = Stage::unready(|door, _| {
+        door.rate_limit_ip = 1;
+        door.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    })
+    .await;
+    for n in 0..10 {
+        let request = stage.get("/api/v1/greetings/Ada").header("x-forwarded-for", format!("192.0.2.{n}"));
+        assert_eq!(request.send().await.unwrap().status(), 401);
+    }
+}
+
+#[tokio::test]
+async fn one_tenant_over_its_limit_costs_another_nothing() {
+    let stage = Stage::with(|door, _| door.rate_limit_tenant = 5).await;
+    let (acme, _) = stage.key("acme", &["*"]).await;
+    let mut refused = false;
+    for _ in 0..50 {
+        let response = stage.greet(&acme).send().await.unwrap();
+        assert_eq!(response.headers()["ratelimit-policy"], "\"tenant\";q=5;w=1");
+        if response.status() == 429 {
+            assert!(response.headers().contains_key("retry-after"));
+            refused = true;
+            break;
+        }
+    }
+    assert!(refused);
+    let (globex, _) = stage.key("globex", &["*"]).await;
+    assert_eq!(stage.greet(&globex).send().await.unwrap().status(), 202);
+}
+
+fn rand_octet() -> u8 {
+    use std::hash::{BuildHasher, Hasher};
+    std::collections::hash_map::RandomState::new().build_hasher().finish() as u8
+}
