@@ -232,6 +232,31 @@ need_all_to_run() {
     need_postgres
 }
 
+# fresh_home <folder>: from here on the data is that folder's, new and closed to whatever else runs on this machine,
+# on servers that are those of the real home.
+fresh_home() {
+    if [ -z "${OMNIBUS_NATS_SERVER:-}" ] && [ -x "$home/bin/nats-server" ]; then
+        export OMNIBUS_NATS_SERVER=$home/bin/nats-server
+    fi
+    if [ -z "${OMNIBUS_PG_BIN:-}" ] && [ -x "$home/bin/postgres" ]; then
+        export OMNIBUS_PG_BIN=$home/bin
+    fi
+    unset NATS_URL NATS_NKEY_FILE DATABASE_URL MAIL_DIR
+    # 127.0.0.1 is not for a proxy.
+    export no_proxy=127.0.0.1,localhost NO_PROXY=127.0.0.1,localhost
+    export OMNIBUS_HOME=$1
+    mkdir -p "$1"
+}
+
+# remove_home <folder>: and what PostgreSQL kept elsewhere because the folder was closed to its user.
+remove_home() {
+    local marker
+    for marker in /var/lib/omnibus/*/for; do
+        [ ! -f "$marker" ] || case $(cat "$marker") in "$1"/*) rm -rf "${marker%/for}" ;; esac
+    done
+    rm -rf "$1"
+}
+
 # Builds the `omnibus` program; `omnibus` is where it stands. OMNIBUS_PROFILE=dev builds it as the tests are built,
 # which is quicker to make and slower to run.
 case ${OMNIBUS_PROFILE:-release} in

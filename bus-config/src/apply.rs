@@ -187,7 +187,8 @@ fn unmanaged_stream(name: &str, info: &Value) -> Option<Unmanaged> {
 
 /// Only durable ones: those that watches and tails make come and go.
 fn unmanaged_consumer(stream: &str, info: &Value, ours: &[&ConsumerSpec]) -> Option<Unmanaged> {
-    let name = info["config"]["durable_name"].as_str()?;
+    // The server makes those of sources by itself.
+    let name = info["config"]["durable_name"].as_str().filter(|name| !name.starts_with("JS_SRC_"))?;
     if ours.iter().any(|spec| spec.durable_name == name) {
         return None;
     }

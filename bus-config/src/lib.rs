@@ -25,4 +25,4 @@ pub use spec::{
     BucketSpec, ConsumerSpec, Discard, KEEP_DONE_SECONDS, Retention, SourceSpec, Storage, StreamSpec, SubjectTransform,
 };
 pub use topology::{BUCKET_IDEMPOTENCY, BUCKET_KEYS, MAX_DELIVERIES, Topology};
-pub use worker::{BindError, verify_consumer};
+pub use worker::{BindError, Bound, LEAST_ACK_WAIT, LEAST_MAX_DELIVER, binding_differences, verify_consumer};

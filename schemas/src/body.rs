@@ -100,8 +100,13 @@ pub fn decode_strict<T: DeserializeOwned>(encoding: Encoding, body: &[u8]) -> Re
     }
 }
 
+/// Deepest nesting of a MessagePack body, as serde_json has it for JSON. The library's own 1024 overflows a thread's
+/// stack, which no caller may do to us.
+const DEEPEST: usize = 128;
+
 fn msgpack<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
     let mut from = rmp_serde::Deserializer::new(body).with_human_readable();
+    from.set_max_depth(DEEPEST);
     let value = T::deserialize(&mut from).map_err(|e| e.to_string())?;
     match from.get_ref().is_empty() {
         true => Ok(value),
@@ -126,6 +131,7 @@ fn decode_with<T: DeserializeOwned>(
         }
         Encoding::MessagePack => {
             let mut from = rmp_serde::Deserializer::new(body).with_human_readable();
+            from.set_max_depth(DEEPEST);
             let tracked = serde_path_to_error::Deserializer::new(&mut from, &mut track);
             serde_ignored::deserialize(tracked, &mut on_unknown).map_err(|e| e.to_string()).and_then(|value| match from
                 .get_ref()
@@ -276,6 +282,21 @@ mod tests {
             body.extend_from_slice(b"1");
             assert!(decode::<Outer>(encoding, &body).is_err());
             assert!(decode_strict::<Outer>(encoding, &body).is_err());
+        }
+    }
+
+    #[test]
+    fn a_bottomless_body_is_an_error_and_not_the_end_of_the_process() {
+        for (encoding, byte) in [(Encoding::Json, b'['), (Encoding::MessagePack, 0x91)] {
+            assert!(to_json(encoding, &[byte; 100_000]).is_err());
+            // An unknown field that holds the pit: {"x": [[[...
+            let start: &[u8] = match encoding {
+                Encoding::Json => b"{\"x\":",
+                Encoding::MessagePack => b"\x81\xa1x",
+            };
+            let below = [start, &[byte; 100_000]].concat();
+            assert!(decode_strict::<Outer>(encoding, &below).is_err());
+            assert!(decode::<Outer>(encoding, &below).is_err());
         }
     }
 

@@ -191,11 +191,7 @@ impl Config {
             sync_always: !self.lazy_sync,
             max_payload: 1 << 20,
             ports_file_dir: None,
-            cluster: self.cluster.map(|name| Cluster {
-                name,
-                listen: self.cluster_listen,
-                routes: self.cluster_route,
-            }),
+            cluster: self.cluster.map(|name| Cluster { name, listen: self.cluster_listen, routes: self.cluster_route }),
             tls: self.tls_cert.zip(self.tls_key).map(|(cert, key)| Tls { cert, key, ca: self.tls_ca }),
         };
         show::text(&omnibus_bus::server_config(&topology, &credentials.public_keys(), &options)?);

@@ -2,14 +2,23 @@
 
 mod bus;
 mod connect;
+mod dlq;
+mod held;
 mod home;
+mod key;
+mod listing;
 mod migrate;
+mod order;
 mod outcome;
 mod parts;
+mod query;
 mod reading;
+mod send;
 mod show;
 mod status;
+mod tail;
 mod token;
+mod trace;
 mod up;
 
 use std::process::ExitCode;
@@ -20,6 +29,9 @@ use omnibus_runtime::telemetry::{self, LogFormat, LogSettings};
 
 use crate::home::Home;
 use crate::show::Output;
+
+/// What a person at a terminal has no use for is left out: what is missing while things start and stop.
+const QUIET: &str = "warn,omnibus_runtime::health=error,omnibus_runtime::bus=error";
 
 /// Omnibus on one machine, and the operator's tools. Every setting is a flag and an environment variable; .env is read.
 #[derive(Debug, Parser)]
@@ -34,7 +46,7 @@ struct Cli {
     #[arg(long, short, global = true, value_enum, default_value = "table")]
     output: Output,
     /// Which logs go to standard error: a level, or `target=level` pairs.
-    #[arg(long, global = true, env = "LOG", default_value = "warn")]
+    #[arg(long, global = true, env = "LOG", default_value = QUIET)]
     log: String,
     /// How logs are written: as text at a terminal, as JSON elsewhere, unless this says otherwise.
     #[arg(long, global = true, env = "LOG_FORMAT", default_value = "auto")]
@@ -50,6 +62,25 @@ enum Command {
     Bus(bus::BusCommand),
     /// Brings the tables of every worker up to this version.
     Migrate(migrate::Migrate),
+    /// API keys of the HTTP door.
+    #[command(subcommand)]
+    Key(key::KeyCommand),
+    /// Signs a short-lived token for a browser.
+    Token(token::Token),
+    /// Publishes a command.
+    Send(send::Send),
+    /// Follows what happens on a subject, in either encoding.
+    Tail(tail::Tail),
+    /// Everything about one command, in order: its message, attempts, retries and events.
+    Trace(trace::Trace),
+    /// Dead letters: commands that could not be done.
+    #[command(subcommand)]
+    Dlq(dlq::DlqCommand),
+    /// Held commands: calls of which nobody knows whether they happened. A person decides.
+    #[command(subcommand)]
+    Held(held::HeldCommand),
+    /// Lanes, streams, workers, dead letters and held commands at a glance.
+    Status(status::Status),
     /// Prints the completions for a shell: `omnibus completions bash > /etc/bash_completion.d/omnibus`.
     Completions {
         /// Which shell.
@@ -80,6 +111,14 @@ async fn run() -> anyhow::Result<ExitCode> {
         Command::Up(up) => return up.run(home).await,
         Command::Bus(bus) => return bus.run(&home, output).await,
         Command::Migrate(migrate) => return migrate.run(&home, output).await,
+        Command::Key(key) => key.run(&home, output).await?,
+        Command::Token(token) => token.run(&home, output)?,
+        Command::Send(send) => return send.run(&home, output).await,
+        Command::Tail(tail) => tail.run(&home, output).await?,
+        Command::Trace(trace) => trace.run(&home, output).await?,
+        Command::Dlq(dlq) => dlq.run(&home, output).await?,
+        Command::Held(held) => return held.run(&home, output).await,
+        Command::Status(status) => status.run(&home, output).await?,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "omnibus", &mut script);

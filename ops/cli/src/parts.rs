@@ -1,6 +1,6 @@
 //! Every worker there is, with the settings that its own program would have from the same environment.
 
-use clap::{Args, FromArgMatches};
+use clap::Args;
 use omnibus_runtime::Worker;
 use omnibus_runtime::migrate::{self, Migrations};
 

@@ -158,7 +158,7 @@ fn command(
     if route.fields.in_body_only() && !in_query && !body.is_empty() {
         return accept(encoding, body).map_err(|faults| crate::fields::refusal(encoding, body, faults));
     }
-    let mut fields = route.fields.from_path(path);
+    let mut fields = route.fields.of_path(path);
     if in_query {
         route.fields.add_query(&mut fields, &parts.uri)?;
     }

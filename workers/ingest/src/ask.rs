@@ -35,7 +35,7 @@ pub(crate) async fn answer(
     observed: &mut Observed,
 ) -> Result<Response, Problem> {
     let caller = door.admit(&request.headers, &route.entry.scope, observed)?;
-    let mut fields = route.fields.from_path(path);
+    let mut fields = route.fields.of_path(path);
     route.fields.add_query(&mut fields, &request.uri)?;
     let written = serde_json::to_vec(&Value::Object(fields)).expect("a JSON value is always written");
     let body = (route.entry.accept)(Encoding::Json, &written).map_err(Problem::invalid)?;

@@ -120,6 +120,7 @@ impl Door {
     pub async fn new(parts: DoorParts) -> Result<Self, DoorError> {
         let DoorParts { bus, catalogue, settings, health, stop } = parts;
         ready::check(&settings)?;
+        ready::unknown(&health);
         let tls = tls::of(&settings)?;
         let shared = Arc::new(Shared {
             tokens: Verifier::of(&settings)?,

@@ -49,7 +49,7 @@ impl Fields {
     }
 
     /// The fields in the path.
-    pub(crate) fn from_path(&self, path: &RawPathParams) -> Map<String, Value> {
+    pub(crate) fn of_path(&self, path: &RawPathParams) -> Map<String, Value> {
         let values: HashMap<&str, &str> = path.iter().collect();
         let field = |(n, name): (usize, &String)| {
             let text = values.get(param(n).as_str())?;

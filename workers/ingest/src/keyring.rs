@@ -1,14 +1,16 @@
 //! All keys, in memory, as the bucket has them this moment.
 //!
 //! A watch is not to be trusted for ever: servers restart, streams are restored from backups, clients have had watches
-//! that went silent. So the ring starts over, with everything, whenever the watch ends or errs, whenever the connection
-//! comes back, and whenever the bucket turns out to be ahead of what the watch told. It goes on serving what it has
-//! meanwhile. The old watch's consumer ends with its subscription: the server drops it for want of interest.
+//! that went silent. The client makes a lost watch anew by itself; so that nothing hangs on that, the ring compares its
+//! watch with the bucket from time to time and when the connection comes back, and starts over with everything if the
+//! watch ended, stayed behind, or watches a bucket that is no longer the same. It goes on serving what it has meanwhile.
+//! The consumer of a watch that was given up ends 30 s after its subscription, by the server's hand.
 
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
+use async_nats::jetstream::consumer::push::OrderedErrorKind;
 use async_nats::jetstream::consumer::{DeliverPolicy, ReplayPolicy, push};
 use async_nats::jetstream::message::Message;
 use futures_util::StreamExt;
@@ -48,7 +50,6 @@ impl KeyRing {
 
     /// Follows the bucket until `stop`.
     pub(crate) async fn follow(&self, bus: Bus, health: Health, stop: CancellationToken) {
-        health.ill(PART, "the API keys are not loaded yet");
         let mut connected = bus.connected();
         let follow = async {
             loop {
@@ -77,6 +78,7 @@ impl KeyRing {
         let stream_name = format!("KV_{BUCKET_KEYS}");
         let prefix = format!("$KV.{BUCKET_KEYS}.");
         let mut stream = bus.jetstream().get_stream(&stream_name).await.map_err(|e| e.to_string())?;
+        let created = stream.cached_info().created;
         let consumer = stream
             .create_consumer(push::OrderedConfig {
                 deliver_subject: bus.client().new_inbox(),
@@ -105,7 +107,12 @@ impl KeyRing {
             }
             tokio::select! {
                 message = messages.next() => {
-                    let message = message.ok_or("the watch ended")?.map_err(|e| e.to_string())?;
+                    let message = match message.ok_or("the watch ended")? {
+                        Ok(message) => message,
+                        // The client is already making the watch anew.
+                        Err(error) if error.kind() == OrderedErrorKind::MissingHeartbeat => continue,
+                        Err(error) => return Err(error.to_string()),
+                    };
                     let info = message.info().map_err(|e| e.to_string())?;
                     (seen, pending) = (info.stream_sequence, info.pending);
                     let change = read(&message, &prefix);
@@ -117,20 +124,25 @@ impl KeyRing {
                         }
                     }
                 }
-                _ = compare.tick() => {
-                    let last = stream.info().await.map_err(|e| e.to_string())?.state.last_sequence;
-                    match behind {
-                        Some(goal) if seen < goal => return Err(format!("behind the bucket: {seen} of {goal}")),
-                        _ if last < seen => return Err("the bucket was restored to an earlier state".to_owned()),
-                        _ => behind = (last > seen).then_some(last),
+                _ = compare.tick(), if *connected.borrow() => {
+                    let info = stream.info().await.map_err(|e| e.to_string())?;
+                    let last = info.state.last_sequence;
+                    if info.created != created || last < seen {
+                        return Err("the bucket was made anew".to_owned());
                     }
-                    if behind.is_some() {
-                        compare.reset_after(GRACE);
+                    match behind.take() {
+                        Some(goal) if seen < goal => return Err(format!("behind the bucket: {seen} of {goal}")),
+                        _ if last > seen => {
+                            behind = Some(last);
+                            compare.reset_after(GRACE);
+                        }
+                        // What was still to come when the load began may have been removed since.
+                        _ => pending = 0,
                     }
                 }
                 changed = connected.changed() => {
                     changed.map_err(|_| "the connection was closed".to_owned())?;
-                    return Err("the connection was lost".to_owned());
+                    compare.reset_immediately();
                 }
             }
         }

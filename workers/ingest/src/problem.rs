@@ -11,8 +11,12 @@ use serde_json::{Map, Value};
 
 /// A refusal by the door.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("{status} {code}: {detail}")]
-pub struct Problem {
+#[error("{} {}: {}", .0.status, .0.code, .0.detail)]
+pub struct Problem(Box<Inner>);
+
+/// Boxed, since every fallible step carries it in its `Err`.
+#[derive(Debug, Clone)]
+struct Inner {
     status: StatusCode,
     code: Cow<'static, str>,
     title: &'static str,
@@ -72,7 +76,7 @@ impl Problem {
         title: &'static str,
         detail: impl Into<String>,
     ) -> Self {
-        Problem {
+        Problem(Box::new(Inner {
             status,
             code: code.into(),
             title,
@@ -80,7 +84,7 @@ impl Problem {
             faults: vec![],
             retry_after: None,
             more: Map::new(),
-        }
+        }))
     }
 
     /// What breaks the contract, field by field.
@@ -89,62 +93,64 @@ impl Problem {
             1 => "1 field is at fault; see faults.".to_owned(),
             n => format!("{n} fields are at fault; see faults."),
         };
-        Problem { faults, ..Problem::invalid_query(detail) }
+        Problem::invalid_query(detail).with_faults(faults)
     }
 
     /// Names the faulty fields.
     #[must_use]
     pub(crate) fn with_faults(mut self, faults: Vec<Fault>) -> Self {
-        self.faults = faults;
+        self.0.faults = faults;
         self
     }
 
     /// Says when to try again, in whole seconds.
     #[must_use]
     pub(crate) fn after(mut self, seconds: u64) -> Self {
-        self.retry_after = Some(seconds);
+        self.0.retry_after = Some(seconds);
         self
     }
 
     /// One more member.
     #[must_use]
     pub(crate) fn with(mut self, member: &str, value: impl Into<Value>) -> Self {
-        self.more.insert(member.to_owned(), value.into());
+        self.0.more.insert(member.to_owned(), value.into());
         self
     }
 
     /// The HTTP status.
     pub fn status(&self) -> StatusCode {
-        self.status
+        self.0.status
     }
 
     /// Stable, for programs.
     pub fn code(&self) -> &str {
-        &self.code
+        &self.0.code
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
+        let Inner { status, code, title, detail, faults, retry_after, more } = *self.0;
+        let code = code.into_owned();
         let document = Document {
             problem: generate::Problem {
                 kind: "about:blank".to_owned(),
-                title: self.title.to_owned(),
-                status: self.status.as_u16(),
-                detail: self.detail,
-                code: self.code.into_owned(),
-                faults: self.faults,
+                title: title.to_owned(),
+                status: status.as_u16(),
+                detail,
+                code,
+                faults,
             },
-            more: self.more,
+            more,
         };
         let body = serde_json::to_vec(&document).expect("string keys and plain values are always written");
-        let mut response = (self.status, body).into_response();
+        let mut response = (status, body).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if self.status == StatusCode::UNAUTHORIZED {
+        if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"omnibus\""));
         }
-        if let Some(seconds) = self.retry_after {
+        if let Some(seconds) = retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response.extensions_mut().insert(Refused(document.problem.code));

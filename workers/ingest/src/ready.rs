@@ -11,6 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::door::{DoorError, Shared};
+use crate::keyring;
 use crate::settings::Settings;
 
 const BUS: &str = "ingest.bus";
@@ -35,9 +36,15 @@ pub(crate) fn check(settings: &Settings) -> Result<(), DoorError> {
     }
 }
 
+/// Nothing is well before it was looked at.
+pub(crate) fn unknown(health: &Health) {
+    for part in [BUS, STREAMS, DURABILITY, keyring::PART] {
+        health.ill(part, "not looked at yet");
+    }
+}
+
 /// Looks again and again.
 pub(crate) async fn watch(shared: &Shared, health: &Health) {
-    health.ill(BUS, "not looked yet");
     let mut connected = shared.bus.connected();
     loop {
         let well = look(shared, health).await;

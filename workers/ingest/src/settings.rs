@@ -57,7 +57,7 @@ pub struct Settings {
     #[arg(long, env = "PUBLISH_TIMEOUT_SECONDS", default_value_t = 5)]
     pub publish_timeout_seconds: u64,
     /// Seconds that running requests have to finish once the door is told to stop.
-    #[arg(long, env = "DRAIN_SECONDS", default_value_t = 35)]
+    #[arg(long, env = "DRAIN_SECONDS", default_value_t = 15)]
     pub drain_seconds: u64,
     /// Not ready unless the bus syncs every write before it acknowledges it. Needs NATS_MONITOR_URL.
     #[arg(long, env = "EXPECT_SYNC_ALWAYS", requires = "nats_monitor_url")]
@@ -89,7 +89,7 @@ impl Settings {
             body_timeout_seconds: 15,
             query_timeout_seconds: 5,
             publish_timeout_seconds: 5,
-            drain_seconds: 35,
+            drain_seconds: 15,
             expect_sync_always: false,
             expect_replicas: None,
             nats_monitor_url: None,

@@ -121,7 +121,7 @@ impl Mailer {
         )
         .bind(cx.tenant())
         .bind(cx.meta().id)
-        .bind(self.message_id(cx.meta().id))
+        .bind(self.message_id(cx))
         .bind(self.transport.way().as_str())
         .bind(i32::try_from(recipients)?)
         .bind(cx.now())
@@ -141,7 +141,7 @@ impl Mailer {
     ) -> Result<Option<Email>, Fail> {
         let (way, message_id, recipients) = match plan {
             Some(plan) => (plan.way, plan.message_id, plan.recipients.len()),
-            None => (self.transport.way(), self.message_id(cx.meta().id), 0),
+            None => (self.transport.way(), self.message_id(cx), 0),
         };
         let row = sqlx::query(
             "insert into mailer.emails (tenant, email_id, message_id, status, transport, recipients, queued_at, detail)
@@ -164,8 +164,11 @@ impl Mailer {
         Ok(row.as_ref().map(Email::read).transpose()?)
     }
 
-    fn message_id(&self, email_id: Uuid) -> String {
-        format!("<{email_id}@{}>", self.senders.address.domain())
+    /// The same for every attempt. The tenant is in it, as a hash: ids come from callers, and two tenants that choose
+    /// the same one must not be taken for each other, be it by a receiving server or by the folder's file names.
+    fn message_id(&self, cx: &Cx<'_>) -> String {
+        let (email_id, tenant) = (cx.meta().id, cx.id(cx.tenant()).as_fields().0);
+        format!("<{email_id}-{tenant:08x}@{}>", self.senders.address.domain())
     }
 }
 

@@ -9,10 +9,6 @@ use uuid::Uuid;
 use crate::clock;
 use crate::inbox::Key;
 
-/// How long, in seconds, an open attempt is its worker's alone without being renewed. Counted on the database's clock:
-/// workers' clocks jump.
-pub(crate) const LEASE_SECONDS: f64 = 30.0;
-
 /// An attempt that this worker holds.
 #[derive(Debug, Clone)]
 pub(crate) struct Attempt {
@@ -21,6 +17,8 @@ pub(crate) struct Attempt {
     /// Compare-and-set on this: it changes when somebody else takes over.
     pub(crate) id: Uuid,
     pub(crate) plan: Vec<u8>,
+    /// How many messages of the command's row are known to be on the bus; 0 when that is not known.
+    pub(crate) told: usize,
 }
 
 /// The latest attempt of a command, as a redelivery finds it.
@@ -36,10 +34,14 @@ pub(crate) struct Latest {
 }
 
 /// Opens attempts. A number that exists already means that another worker was faster: an error that passes.
+///
+/// `lease` is how long they are their worker's alone without being renewed. It is counted on the database's clock:
+/// workers' clocks jump.
 pub(crate) async fn open(
     db: &mut PgConnection,
     consumer: &str,
     attempts: &[Attempt],
+    lease: Duration,
     now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
     if attempts.is_empty() {
@@ -57,13 +59,14 @@ pub(crate) async fn open(
     .bind(attempts.iter().map(|a| a.id).collect::<Vec<_>>())
     .bind(attempts.iter().map(|a| a.plan.clone()).collect::<Vec<_>>())
     .bind(now)
-    .bind(LEASE_SECONDS)
+    .bind(lease.as_secs_f64())
     .execute(db)
     .await?;
     Ok(())
 }
 
-/// Closes attempts that are still ours; returns the ids of those that were.
+/// Closes attempts that are still ours; returns the ids of those that were. What was about to leave is forgotten, unless
+/// a person is yet to decide on it: it may hold what nobody should find here later.
 pub(crate) async fn close(
     db: &mut PgConnection,
     ids: &[Uuid],
@@ -72,7 +75,8 @@ pub(crate) async fn close(
     now: DateTime<Utc>,
 ) -> Result<Vec<Uuid>, sqlx::Error> {
     sqlx::query_scalar(
-        "update bus.attempts set closed_at = $4, result = $2, detail = coalesce($3, detail)
+        "update bus.attempts set closed_at = $4, result = $2, detail = coalesce($3, detail),
+             plan = case when $2 = 'held' then plan else ''::bytea end
          where attempt_id = any($1) and closed_at is null returning attempt_id",
     )
     .bind(ids)
@@ -114,8 +118,10 @@ pub(crate) async fn resolve(
     detail: &str,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "update bus.attempts set result = $4, detail = concat_ws('; ', detail, $5::text)
-         where consumer = $1 and tenant = $2 and message_id = $3 and result = 'held'",
+        "update bus.attempts set result = $4, detail = concat_ws('; ', detail, $5::text), plan = ''
+         where consumer = $1 and tenant = $2 and message_id = $3 and result = 'held'
+           and number = (select max(number) from bus.attempts l
+                         where l.consumer = $1 and l.tenant = $2 and l.message_id = $3)",
     )
     .bind(consumer)
     .bind(&key.tenant)
@@ -149,6 +155,7 @@ pub(crate) async fn latest(db: &mut PgConnection, consumer: &str, key: &Key) -> 
                 number: row.try_get::<i32, _>(0)?.unsigned_abs(),
                 id: row.try_get(1)?,
                 plan: row.try_get(2)?,
+                told: 0,
             },
             lease: Duration::from_secs_f64(row.try_get(3)?),
             closed: row.try_get(4)?,
@@ -160,7 +167,11 @@ pub(crate) async fn latest(db: &mut PgConnection, consumer: &str, key: &Key) -> 
 }
 
 /// Takes over an open attempt whose lease ran out. `None` if somebody else was faster, or it was closed meanwhile.
-pub(crate) async fn take_over(db: &mut PgConnection, attempt: &Attempt) -> Result<Option<Attempt>, sqlx::Error> {
+pub(crate) async fn take_over(
+    db: &mut PgConnection,
+    attempt: &Attempt,
+    lease: Duration,
+) -> Result<Option<Attempt>, sqlx::Error> {
     let id = clock::new_id();
     let done = sqlx::query(
         "update bus.attempts set attempt_id = $2, takeovers = takeovers + 1,
@@ -169,20 +180,20 @@ pub(crate) async fn take_over(db: &mut PgConnection, attempt: &Attempt) -> Resul
     )
     .bind(attempt.id)
     .bind(id)
-    .bind(LEASE_SECONDS)
+    .bind(lease.as_secs_f64())
     .execute(db)
     .await?;
     Ok((done.rows_affected() == 1).then(|| Attempt { id, ..attempt.clone() }))
 }
 
 /// Renews the leases of open attempts.
-pub(crate) async fn renew(db: &mut PgConnection, ids: &[Uuid]) -> Result<(), sqlx::Error> {
+pub(crate) async fn renew(db: &mut PgConnection, ids: &[Uuid], lease: Duration) -> Result<(), sqlx::Error> {
     sqlx::query(
         "update bus.attempts set lease_until = clock_timestamp() + make_interval(secs => $2)
          where attempt_id = any($1) and closed_at is null",
     )
     .bind(ids)
-    .bind(LEASE_SECONDS)
+    .bind(lease.as_secs_f64())
     .execute(db)
     .await?;
     Ok(())

@@ -10,9 +10,10 @@ use std::time::Duration;
 use anyhow::anyhow;
 use futures_util::FutureExt;
 use omnibus_schemas::platform::{CommandDone, Outcome};
-use omnibus_schemas::subject::EventSubject;
+use omnibus_schemas::subject::{CommandSubject, EventSubject};
 
 use crate::attempts::{self, Attempt};
+use crate::bus::PublishError;
 use crate::clock;
 use crate::cx::Cx;
 use crate::delivery::Delivery;
@@ -39,6 +40,18 @@ struct Decided {
     again: Vec<usize>,
     /// Other rows that got new messages.
     touched: Vec<resolve::Touched>,
+}
+
+/// What became of a committed row's messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Published {
+    /// The bus has them.
+    Yes,
+    /// The bus does not answer: when the command comes again, they are tried again.
+    NotYet,
+    /// A stream is full. They stand in the row, for the sweeper. The command itself is let go: as long as it is not
+    /// acknowledged it can't be trimmed, and room might never come.
+    Left,
 }
 
 enum NotDecided {
@@ -105,7 +118,7 @@ impl Lane {
 
     /// Tries the whole batch until the database answers. `Err(None)` if the worker is to stop instead.
     async fn try_until_answered(self: &Arc<Self>, batch: &[Arc<Delivery>]) -> Result<(), Option<(usize, Trouble)>> {
-        let mut collisions = 0;
+        let (mut collisions, mut away) = (0, 0);
         loop {
             let error = match self.decide(batch).await {
                 Ok(decided) => {
@@ -118,7 +131,10 @@ impl Lane {
                     Err(trouble) => return Err(Some((index, trouble))),
                 },
             };
-            if engine::database_away(&error) {
+            // A database that answers in between, and is "away" again and again over this batch, is not away: it is
+            // something in the batch, and that must not hold up the lane.
+            if engine::database_away(&error) && away < 20 {
+                away += 1;
                 if !self.engine.database_back(&error).await {
                     return Err(None);
                 }
@@ -173,7 +189,7 @@ impl Lane {
             );
             match call {
                 Some(plan) => {
-                    let attempt = Attempt { key: key.clone(), number: 1, id: clock::new_id(), plan };
+                    let attempt = Attempt { key: key.clone(), number: 1, id: clock::new_id(), plan, told: 0 };
                     opened.push(attempt.clone());
                     let early = match events.is_empty() {
                         true => None,
@@ -197,7 +213,7 @@ impl Lane {
             }
         }
         inbox::finish(&mut tx, &self.consumer, &rows, now).await?;
-        attempts::open(&mut tx, &self.consumer, &opened, now).await?;
+        attempts::open(&mut tx, &self.consumer, &opened, engine.settings.lease(), now).await?;
         let noted = engine.take_published();
         let written = async {
             inbox::published(&mut tx, &noted, now).await?;
@@ -223,26 +239,23 @@ impl Lane {
             .chain(decided.touched.iter().flat_map(|row| ready(engine.domain, &row.key, &row.outbox, row.from)))
             .collect();
         let published = self.publish(messages).await;
-        for (index, attempt, _) in decided.calls {
-            self.spawn_call(batch[index].clone(), attempt);
+        for (index, attempt, early) in decided.calls {
+            let told = if published == Published::Yes { early.map_or(0, |outbox| outbox.list.len()) } else { 0 };
+            self.spawn_call(batch[index].clone(), Attempt { told, ..attempt });
         }
-        if published {
+        if published == Published::Yes {
             engine.note_published(&self.consumer, decided.finished.iter().map(|(index, _)| batch[*index].key()));
             for row in decided.touched {
                 engine.note_published(&row.consumer, [row.key]);
             }
-            failpoint::reached("before_ack").await;
+            if !decided.finished.is_empty() {
+                failpoint::reached("before_ack").await;
+            }
         }
         for (index, _) in &decided.finished {
             let delivery = &batch[*index];
-            match published {
-                true => {
-                    self.count(delivery, Outcome::Succeeded);
-                    delivery.ack().await;
-                }
-                // It comes again, is found done, and is published then.
-                false => delivery.again_in(Duration::from_secs(5)).await,
-            }
+            self.count(delivery, Outcome::Succeeded);
+            self.answer(delivery, published).await;
         }
         if !decided.again.is_empty() {
             let deliveries: Vec<_> = decided.again.iter().map(|index| batch[*index].clone()).collect();
@@ -250,19 +263,34 @@ impl Lane {
         }
     }
 
-    /// Publishes messages of committed rows. `false` if the bus does not take them now.
-    pub(crate) async fn publish(&self, messages: Vec<crate::publish::Ready>) -> bool {
+    /// Answers the server about a command whose row is committed.
+    pub(crate) async fn answer(&self, delivery: &Delivery, published: Published) {
+        match published {
+            Published::Yes | Published::Left => delivery.ack().await,
+            // It comes again, is found done, and is published then.
+            Published::NotYet => delivery.again_in(Duration::from_secs(5)).await,
+        }
+    }
+
+    /// Publishes messages of committed rows.
+    pub(crate) async fn publish(&self, messages: Vec<crate::publish::Ready>) -> Published {
         if messages.is_empty() {
-            return true;
+            return Published::Yes;
         }
         let started = std::time::Instant::now();
         let result = publish_all(&self.engine.bus, messages, PATIENCE).await;
         Metric::EventPublishSeconds.observe(started.elapsed().as_secs_f64(), &[("domain", self.engine.domain)]);
         match result {
-            Ok(()) => true,
+            Ok(()) => Published::Yes,
             Err(error) => {
                 tracing::error!(domain = self.engine.domain, consumer = self.consumer, %error, "committed messages wait to be published");
-                false
+                match error {
+                    PublishError::Full => {
+                        self.engine.crowded.notify_one();
+                        Published::Left
+                    }
+                    _ => Published::NotYet,
+                }
             }
         }
     }
@@ -286,13 +314,12 @@ impl Lane {
             match rows.iter().find(|row| row.key == key) {
                 Some(row) if row.outcome.is_some() => {
                     let outbox = row.outbox.clone().unwrap_or_default();
-                    match self.publish(ready(self.engine.domain, &key, &outbox, 0)).await {
-                        true => {
-                            self.engine.note_published(&self.consumer, [key]);
-                            delivery.ack().await;
-                        }
-                        false => delivery.again_in(Duration::from_secs(5)).await,
+                    let published = self.publish(ready(self.engine.domain, &key, &outbox, 0)).await;
+                    if published == Published::Yes {
+                        self.engine.note_published(&self.consumer, [key]);
+                        failpoint::reached("before_ack").await;
                     }
+                    self.answer(&delivery, published).await;
                 }
                 Some(_) => self.spawn_resume(delivery),
                 // The claim that was in our way was rolled back.
@@ -388,6 +415,14 @@ impl Lane {
     /// The outbox, unless a message in it is larger than the server takes: then it must not be committed.
     pub(crate) fn checked(&self, delivery: &Delivery, list: Vec<Outgoing>) -> Result<Outbox, Trouble> {
         const HEADERS: usize = 4096;
+        for message in &list {
+            let Some(to) = CommandSubject::parse(&message.subject) else { continue };
+            let ours = to.domain == self.engine.domain && self.engine.registry.lanes.values().any(|lane| *lane == to.lane);
+            if !ours {
+                let words = format!("{} is no lane of {}: nobody would carry out the follow-up", to.lane, to.domain);
+                return Err(Trouble::Fail(Fail::Retry(anyhow!("{words}; workers meet by events"))));
+            }
+        }
         let limit = self.engine.bus.client().server_info().max_payload.max(64 * 1024) - HEADERS;
         match list.iter().find(|message| message.body.len() > limit) {
             Some(large) => Err(Trouble::Fail(Fail::reject(

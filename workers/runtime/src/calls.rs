@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::attempts::{self, Attempt};
-use crate::batch::guarded;
+use crate::batch::{Published, guarded};
 use crate::clock;
 use crate::cx::Cx;
 use crate::delivery::Delivery;
@@ -264,14 +264,14 @@ impl Lane {
                 attempts::book_late(&mut tx, &self.consumer, &item.attempt, now).await?;
                 Metric::Uncertain.count(&[("domain", engine.domain), ("command", &meta.name)]);
             }
-            // Whoever ends the row first ends it; a held one is ended by the truth that comes late.
+            // Whoever ends the row first ends it; a held one is ended by the truth that comes late. Two workers'
+            // results of one call may stand in one batch, when this process took over from itself.
             let row = rows.iter().find(|row| &row.key == key);
             let open = row.is_some_and(|row| matches!(row.outcome, None | Some(Outcome::Held)));
-            if !open {
+            if !open || finishes.iter().any(|finish: &Finish| &finish.key == key) {
                 continue;
             }
             let mut list = row.and_then(|row| row.outbox.clone()).map(|outbox| outbox.list).unwrap_or_default();
-            let from = list.len();
             let call = self.call(&item.delivery).expect("only effects have attempts");
             let mut cx = Cx::new(meta, &mut tx);
             let recording = call.record(&mut cx, &item.attempt.plan, &item.done);
@@ -281,7 +281,7 @@ impl Lane {
                 Trouble::Fail(fail) => NotRecorded::Handler(fail),
                 other => NotRecorded::Handler(Fail::Retry(anyhow!("{other:?}"))),
             })?;
-            messages.extend(ready(engine.domain, key, &outbox, from));
+            messages.extend(ready(engine.domain, key, &outbox, item.attempt.told));
             finishes.push(Finish {
                 key: key.clone(),
                 outcome: Some(Outcome::Succeeded),
@@ -294,14 +294,11 @@ impl Lane {
         tx.commit().await?;
         failpoint::reached("after_record").await;
         let published = self.publish(messages).await;
-        if published {
+        if published == Published::Yes {
             engine.note_published(&self.consumer, recorded.iter().map(|item| item.attempt.key.clone()));
         }
         for item in batch {
-            match published {
-                true => item.delivery.ack().await,
-                false => item.delivery.again_in(Duration::from_secs(5)).await,
-            }
+            self.answer(&item.delivery, published).await;
         }
         for item in recorded {
             self.count(&item.delivery, Outcome::Succeeded);
@@ -355,7 +352,7 @@ impl Lane {
         }
         let taken = {
             let mut db = engine.db.acquire().await?;
-            attempts::take_over(&mut db, &latest.attempt).await?
+            attempts::take_over(&mut db, &latest.attempt, engine.settings.lease()).await?
         };
         match taken {
             None => delivery.again_in(Duration::from_secs(1)).await,
@@ -385,29 +382,26 @@ impl Lane {
         };
         match prepared {
             Ok(Prepared::Go(plan, _)) => {
-                let attempt = Attempt { key, number, id: clock::new_id(), plan };
-                attempts::open(&mut tx, &self.consumer, std::slice::from_ref(&attempt), now).await?;
+                let attempt = Attempt { key, number, id: clock::new_id(), plan, told: 0 };
+                attempts::open(&mut tx, &self.consumer, std::slice::from_ref(&attempt), engine.settings.lease(), now).await?;
                 tx.commit().await?;
                 failpoint::reached("after_next_attempt").await;
                 self.spawn_call(delivery.clone(), attempt);
             }
             Ok(Prepared::Skip(events)) => {
                 let mut list = row.outbox.map(|outbox| outbox.list).unwrap_or_default();
-                let from = list.len();
                 list.extend(self.succeeded(delivery, events));
                 let outbox = Outbox::of(&delivery.meta, list);
                 let outcome = Some(Outcome::Succeeded);
                 let finish = Finish { key: key.clone(), outcome, outbox: Some(outbox.clone()), detail: None };
                 inbox::finish(&mut tx, &self.consumer, &[finish], now).await?;
                 tx.commit().await?;
-                match self.publish(ready(engine.domain, &key, &outbox, from)).await {
-                    true => {
-                        engine.note_published(&self.consumer, [key]);
-                        self.count(delivery, Outcome::Succeeded);
-                        delivery.ack().await;
-                    }
-                    false => delivery.again_in(Duration::from_secs(5)).await,
+                let published = self.publish(ready(engine.domain, &key, &outbox, 0)).await;
+                if published == Published::Yes {
+                    engine.note_published(&self.consumer, [key]);
                 }
+                self.count(delivery, Outcome::Succeeded);
+                self.answer(delivery, published).await;
             }
             Err(trouble) => {
                 drop(tx);

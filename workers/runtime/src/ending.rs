@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use chrono::SecondsFormat;
 use omnibus_schemas::body::encode;
 use omnibus_schemas::platform::{CommandDeadLettered, CommandHeld, CommandRejected, Outcome};
 use omnibus_schemas::{Encoding, Event, Fault, headers, subject};
@@ -14,7 +15,7 @@ use sqlx::Acquire;
 use uuid::Uuid;
 
 use crate::attempts::{self, Attempt};
-use crate::batch::{guarded, tenant_bound};
+use crate::batch::{Published, guarded, tenant_bound};
 use crate::clock;
 use crate::cx::Cx;
 use crate::delivery::Delivery;
@@ -145,7 +146,7 @@ impl Lane {
             }
         }
         let mut list = row.outbox.map(|outbox| outbox.list).unwrap_or_default();
-        let from = list.len();
+        let from = end.close.as_ref().map_or(0, |(attempt, _)| attempt.told);
         if let Why::Dead { code, detail, attempts } = &end.why {
             list.push(self.dead_letter(delivery, code, detail, *attempts));
         }
@@ -178,7 +179,7 @@ impl Lane {
         inbox::finish(&mut tx, &self.consumer, &[finish], now).await?;
         tx.commit().await?;
         crate::failpoint::reached("after_refusal").await;
-        if self.publish(ready(engine.domain, &key, &outbox, from)).await {
+        if self.publish(ready(engine.domain, &key, &outbox, from)).await == Published::Yes {
             engine.note_published(&self.consumer, [key]);
             self.count(delivery, outcome);
             match &end.why {
@@ -268,8 +269,16 @@ impl Lane {
     /// Puts the message itself into the schedule. It keeps its id, so however often it fires it is done once.
     async fn schedule(&self, delivery: &Delivery, wait: Duration) -> bool {
         let at = clock::now() + wait;
-        let id = Uuid::new_v5(&delivery.meta.id, format!("put-off/{}", delivery.delivered).as_bytes()).to_string();
-        let mut map = passed_on(delivery, at);
+        // The sequence is another each time it has fired: else the server would take a second put-off for a repetition
+        // of the first and drop it.
+        let put_off = format!("put-off/{}/{}", delivery.meta.sequence, delivery.delivered);
+        let id = Uuid::new_v5(&delivery.meta.id, put_off.as_bytes()).to_string();
+        let mut map = passed_on(delivery);
+        map.insert(
+            async_nats::header::NATS_SCHEDULE,
+            format!("@at {}", at.to_rfc3339_opts(SecondsFormat::Millis, true)).as_str(),
+        );
+        map.insert(async_nats::header::NATS_SCHEDULE_TARGET, subject::due(delivery.subject()).as_str());
         map.insert(headers::MSG_ID, format!("{}:{id}", delivery.meta.tenant).as_str());
         let body: Bytes = delivery.body().clone();
         match self.engine.bus.publish(&subject::scheduled(&id), map, body).await {
@@ -283,8 +292,7 @@ impl Lane {
 }
 
 /// The original headers, with the identity that the message's place on the bus gave it.
-fn passed_on(delivery: &Delivery, at: chrono::DateTime<chrono::Utc>) -> async_nats::HeaderMap {
-    use chrono::SecondsFormat;
+pub(crate) fn passed_on(delivery: &Delivery) -> async_nats::HeaderMap {
     let mut map = async_nats::HeaderMap::new();
     for (name, values) in delivery.headers().into_iter().flat_map(|map| map.iter()) {
         if !name.to_string().starts_with("Nats-") {
@@ -296,11 +304,6 @@ fn passed_on(delivery: &Delivery, at: chrono::DateTime<chrono::Utc>) -> async_na
     map.insert(headers::ID, delivery.meta.ce_id.as_str());
     map.insert(headers::TIME, delivery.meta.time.to_rfc3339_opts(SecondsFormat::Micros, true).as_str());
     map.insert(headers::CONTENT_TYPE, delivery.meta.encoding.content_type());
-    map.insert(
-        async_nats::header::NATS_SCHEDULE,
-        format!("@at {}", at.to_rfc3339_opts(SecondsFormat::Millis, true)).as_str(),
-    );
-    map.insert(async_nats::header::NATS_SCHEDULE_TARGET, subject::due(delivery.subject()).as_str());
     map
 }
 

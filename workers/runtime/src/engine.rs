@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::AckKind;
 use sqlx::PgPool;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -20,8 +21,6 @@ use crate::registry::Registry;
 use crate::settings::WorkSettings;
 use crate::{attempts, clock};
 
-/// How often work that takes longer tells the server that it is still at it; a third of the consumers' `ack_wait`.
-pub(crate) const HEARTBEAT: Duration = Duration::from_secs(10);
 /// How long a finished row's messages are pressed upon a bus that does not take them, before they are left to the
 /// redelivery or the sweeper.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -42,6 +41,8 @@ pub(crate) struct Engine {
     pub(crate) tasks: TaskTracker,
     /// Rows whose messages have reached the bus and whose `published_at` waits for the next transaction.
     pub(crate) published: Mutex<Vec<(String, Key)>>,
+    /// Told when a stream was found full.
+    pub(crate) crowded: Notify,
     running: Mutex<HashMap<u64, Running>>,
     next: AtomicU64,
 }
@@ -86,6 +87,7 @@ impl Engine {
             abort: CancellationToken::new(),
             tasks: TaskTracker::new(),
             published: Mutex::new(Vec::new()),
+            crowded: Notify::new(),
             running: Mutex::new(HashMap::new()),
             next: AtomicU64::new(0),
         })
@@ -106,8 +108,9 @@ impl Engine {
     }
 
     /// Tells the server that work goes on and renews the leases of open attempts, until there is no more work.
-    pub(crate) async fn heartbeat(self: Arc<Self>) {
-        let mut tick = tokio::time::interval(HEARTBEAT);
+    /// `shortest` is the shortest `ack_wait` of the consumers; three beats fit into it and into a lease.
+    pub(crate) async fn heartbeat(self: Arc<Self>, shortest: Duration) {
+        let mut tick = tokio::time::interval(shortest.min(self.settings.lease()) / 3);
         tick.tick().await;
         loop {
             tokio::select! {
@@ -129,7 +132,7 @@ impl Engine {
                 let _ = acker.ack_with(AckKind::Progress).await;
             }
             if !leases.is_empty() {
-                let renewed = async { attempts::renew(&mut *self.db.acquire().await?, &leases).await };
+                let renewed = async { attempts::renew(&mut *self.db.acquire().await?, &leases, self.settings.lease()).await };
                 if let Err(error) = renewed.await {
                     tracing::warn!(domain = self.domain, %error, "leases could not be renewed");
                 }

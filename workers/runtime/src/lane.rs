@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::PullConsumer;
 use futures_util::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -15,6 +16,9 @@ use crate::engine::Engine;
 /// How long a pull waits for a first message. Short, because a worker that is told to stop waits it out: what the
 /// server sends to a pull that nobody listens to any more is lost until `ack_wait`.
 const IDLE_PULL: Duration = Duration::from_secs(2);
+/// The server answers a pull for what is there at once. If it was restarted in between, the pull is lost, and the
+/// client would wait for its answer for ever.
+const PULL_ANSWER: Duration = Duration::from_secs(5);
 
 /// A lane of commands, or the worker's reactions to events.
 pub(crate) struct Lane {
@@ -109,17 +113,20 @@ impl Lane {
     ) -> Result<Vec<Arc<Delivery>>, async_nats::Error> {
         let mut batch = Vec::new();
         let mut at_once = consumer.fetch().max_messages(permits.len()).messages().await?;
-        while let Some(message) = at_once.next().await {
-            if let (Some(delivery), Some(permit)) = (Delivery::read(message?), permits.pop()) {
-                batch.push(Arc::new(delivery.with(permit)));
+        loop {
+            match tokio::time::timeout(PULL_ANSWER, at_once.next()).await {
+                Ok(Some(Ok(message))) => self.take(message, &mut permits, &mut batch),
+                Ok(None) => break,
+                // What has come is worked on; what is wrong shows with the next pull.
+                Ok(Some(Err(_))) | Err(_) if !batch.is_empty() => break,
+                Ok(Some(Err(error))) => return Err(error),
+                Err(_) => return Err("no answer to a pull".into()),
             }
         }
         if batch.is_empty() {
             let mut one = consumer.batch().max_messages(1).expires(IDLE_PULL).messages().await?;
             while let Some(message) = one.next().await {
-                if let (Some(delivery), Some(permit)) = (Delivery::read(message?), permits.pop()) {
-                    batch.push(Arc::new(delivery.with(permit)));
-                }
+                self.take(message?, &mut permits, &mut batch);
             }
         }
         if self.engine.stop.is_cancelled() {
@@ -128,6 +135,12 @@ impl Lane {
             }
         }
         Ok(batch)
+    }
+
+    fn take(&self, message: Message, permits: &mut Vec<OwnedSemaphorePermit>, batch: &mut Vec<Arc<Delivery>>) {
+        if let (Some(delivery), Some(permit)) = (Delivery::read(message), permits.pop()) {
+            batch.push(Arc::new(delivery.with(permit)));
+        }
     }
 
     async fn gone(&self, consumer: &PullConsumer) -> bool {

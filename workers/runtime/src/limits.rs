@@ -30,13 +30,14 @@ impl Limits {
         }
     }
 
-    /// `Err` with how long to wait. A tenant's turn is not used up when the provider has none.
+    /// `Err` with how long to wait. The tenant is asked first: one that is over its rate must not use up the provider's
+    /// turns, which are everybody's.
     pub(crate) fn admit(&self, tenant: &str, provider: Option<&str>) -> Result<(), (&'static str, Duration)> {
-        if let Some(rate) = provider.and_then(|name| self.providers.get(name)) {
-            rate.admit("all").map_err(|wait| ("provider_rate", wait))?;
+        if let Some(rate) = &self.tenants {
+            rate.admit(tenant).map_err(|wait| ("tenant_rate", wait))?;
         }
-        match &self.tenants {
-            Some(rate) => rate.admit(tenant).map_err(|wait| ("tenant_rate", wait)),
+        match provider.and_then(|name| self.providers.get(name)) {
+            Some(rate) => rate.admit("all").map_err(|wait| ("provider_rate", wait)),
             None => Ok(()),
         }
     }
@@ -91,6 +92,16 @@ mod tests {
             assert!((wait - place).abs() < 0.2, "place {n}: {wait}");
         }
         assert!(limits.admit("globex", None).is_ok(), "another tenant does not wait");
+    }
+
+    #[test]
+    fn a_tenant_over_its_rate_does_not_use_up_the_providers_turns() {
+        let limits = Limits::new(Some(1.0), &[("smtp".to_owned(), 2.0)].into());
+        assert!(limits.admit("acme", Some("smtp")).is_ok());
+        for _ in 0..10 {
+            assert_eq!(limits.admit("acme", Some("smtp")).unwrap_err().0, "tenant_rate");
+        }
+        assert!(limits.admit("globex", Some("smtp")).is_ok());
     }
 
     #[test]

@@ -118,6 +118,8 @@ impl Answer<HeldCommands> for Pages {
             "select i.message_id, i.name, i.finished_at, i.detail
              from bus.attempts a join bus.inbox i using (consumer, tenant, message_id)
              where a.result = 'held' and i.outcome = 'held' and a.consumer = any($1) and a.tenant = $2
+               and not exists (select 1 from bus.attempts l where l.consumer = a.consumer and l.tenant = a.tenant
+                               and l.message_id = a.message_id and l.number > a.number)
              order by i.finished_at limit $3",
         )
         .bind(&self.consumers)

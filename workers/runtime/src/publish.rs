@@ -39,6 +39,9 @@ impl Ready {
     }
 }
 
+/// The longest pause between tries on a full stream: with the doubling, it is tried for about two seconds.
+const FULL_PAUSE: Duration = Duration::from_secs(2);
+
 /// The messages of a row from the `from`-th on, each with the identity that its place in the row gives.
 pub(crate) fn ready(domain: &str, key: &Key, outbox: &Outbox, from: usize) -> Vec<Ready> {
     outbox.list.iter().enumerate().skip(from).map(|(n, message)| one(domain, key, outbox, n, message)).collect()
@@ -136,7 +139,12 @@ async fn singly(bus: &Bus, mut left: Vec<Ready>, until: tokio::time::Instant) ->
             .collect();
         match failed {
             None => return Ok(()),
-            Some(error) if error.passes() && tokio::time::Instant::now() + pause < until => {
+            // A full stream gets room from its trimmer or not at all: no need to stand in the way for long.
+            Some(error)
+                if error.passes()
+                    && tokio::time::Instant::now() + pause < until
+                    && (!matches!(error, PublishError::Full) || pause < FULL_PAUSE) =>
+            {
                 tokio::time::sleep(pause.mul_f64(0.5 + clock::chance() / 2.0)).await;
                 pause = (pause * 2).min(Duration::from_secs(5));
             }

@@ -108,6 +108,12 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
+    /// The most attempts that any handler makes, or what configuration says instead.
+    pub(crate) fn most_attempts(&self, configured: Option<u32>) -> u32 {
+        let entries = self.commands.values().chain(self.reactions.values());
+        configured.or_else(|| entries.map(|entry| entry.policy().attempts).max()).unwrap_or_default()
+    }
+
     pub(crate) fn command<C: Command>(&mut self, entry: Entry) {
         self.lanes.insert(C::NAME, C::LANE);
         for name in std::iter::once(&C::NAME).chain(C::ALIASES) {

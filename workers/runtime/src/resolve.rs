@@ -3,6 +3,7 @@
 use omnibus_schemas::catalogue::read_command;
 use omnibus_schemas::platform::{CommandRejected, CommandResolved, Outcome, Resolution, ResolveHeld};
 use omnibus_schemas::{body, headers, subject};
+use chrono::{DateTime, Utc};
 use sqlx::Row;
 
 use crate::attempts;
@@ -30,6 +31,7 @@ struct Target {
     consumer: String,
     name: String,
     sequence: u64,
+    received: DateTime<Utc>,
     outbox: Outbox,
 }
 
@@ -39,13 +41,12 @@ pub(crate) async fn resolve(lane: &Lane, cx: &mut Cx<'_>, bytes: &[u8]) -> Resul
     body::validate(&command).map_err(Trouble::Invalid)?;
     let target = find(lane, cx, command.command_id).await?;
     let key = Key { tenant: meta.tenant.clone(), id: command.command_id };
-    let original = original(lane, &target, meta).await?;
     let note = command.note.clone();
     let mut list = target.outbox.list.clone();
     let from = list.len();
     let (outcome, events) = match command.resolution {
         Resolution::Happened => {
-            list.extend(settle(lane, cx, &target, &original, &key, Settled::Vouched { note: note.clone() }).await?);
+            list.extend(settle(lane, cx, &target, &key, Settled::Vouched { note: note.clone() }).await?);
             let resolved = CommandResolved {
                 command: target.name.clone(),
                 command_id: key.id,
@@ -57,7 +58,7 @@ pub(crate) async fn resolve(lane: &Lane, cx: &mut Cx<'_>, bytes: &[u8]) -> Resul
             (Some(Outcome::Succeeded), Events::none())
         }
         Resolution::Drop => {
-            list.extend(settle(lane, cx, &target, &original, &key, Settled::Dropped { note: note.clone() }).await?);
+            list.extend(settle(lane, cx, &target, &key, Settled::Dropped { note: note.clone() }).await?);
             let rejected = CommandRejected {
                 command: target.name.clone(),
                 command_id: key.id,
@@ -70,6 +71,7 @@ pub(crate) async fn resolve(lane: &Lane, cx: &mut Cx<'_>, bytes: &[u8]) -> Resul
             (Some(Outcome::Rejected), Events::none())
         }
         Resolution::Perform => {
+            let original = original(lane, &target, meta).await?;
             attempts::resolve(cx.db(), &target.consumer, &key, "held", &note).await.map_err(Fail::from)?;
             let mut events = Events::none();
             events.list.push(Caused::Passed(passed_on(&original)));
@@ -89,7 +91,7 @@ async fn find(lane: &Lane, cx: &mut Cx<'_>, id: uuid::Uuid) -> Result<Target, Fa
     let consumers: Vec<_> = lanes.into_iter().map(|name| subject::lane_consumer(lane.engine.domain, name)).collect();
     let tenant = cx.tenant().to_owned();
     let row = sqlx::query(
-        "select consumer, name, sequence, outcome, messages from bus.inbox
+        "select consumer, name, sequence, outcome, messages, received_at from bus.inbox
          where consumer = any($1) and tenant = $2 and message_id = $3 for update",
     )
     .bind(consumers)
@@ -108,6 +110,7 @@ async fn find(lane: &Lane, cx: &mut Cx<'_>, id: uuid::Uuid) -> Result<Target, Fa
         consumer: row.try_get(0)?,
         name: row.try_get(1)?,
         sequence: row.try_get::<i64, _>(2)?.unsigned_abs(),
+        received: row.try_get(5)?,
         outbox: messages.as_deref().map(Outbox::decode).transpose()?.unwrap_or_default(),
     })
 }
@@ -116,7 +119,7 @@ async fn find(lane: &Lane, cx: &mut Cx<'_>, id: uuid::Uuid) -> Result<Target, Fa
 async fn original(lane: &Lane, target: &Target, meta: &Meta) -> Result<Delivery, Fail> {
     let stream = subject::command_stream(lane.engine.domain);
     let gone = || {
-        let detail = format!("the command is no longer in {stream}, so it can't be resolved; send it anew");
+        let detail = format!("the command is no longer in {stream}, so it can't be performed; drop it and send it anew");
         Fail::Reject { code: "gone", detail }
     };
     let js = lane.engine.bus.jetstream();
@@ -141,13 +144,24 @@ async fn settle(
     lane: &Lane,
     cx: &mut Cx<'_>,
     target: &Target,
-    original: &Delivery,
     key: &Key,
     how: Settled,
 ) -> Result<Vec<Outgoing>, Fail> {
     let Some(Entry::Call(call)) = lane.engine.registry.commands.get(target.name.as_str()) else { return Ok(vec![]) };
     let latest = attempts::latest(cx.db(), &target.consumer, key).await?;
-    let mut inner = Cx::new(&original.meta, cx.db());
+    // Who asked and when is in the row, so what was trimmed from the stream can be settled too.
+    let held = Meta {
+        id: key.id,
+        ce_id: target.outbox.causation.clone(),
+        name: target.name.clone(),
+        version: 1,
+        actor: target.outbox.actor.clone(),
+        correlation: target.outbox.correlation.clone(),
+        time: DateTime::from_timestamp_micros(target.outbox.time).unwrap_or(target.received),
+        sequence: target.sequence,
+        ..cx.meta().clone()
+    };
+    let mut inner = Cx::new(&held, cx.db());
     let events = call.settle(&mut inner, latest.as_ref().map(|latest| latest.attempt.plan.as_slice()), &how).await?;
     Ok(tenant_bound_to(&key.tenant, events))
 }

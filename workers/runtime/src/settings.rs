@@ -78,6 +78,9 @@ pub struct WorkSettings {
     /// Seconds after which a row whose events have not reached the bus is published by the sweeper.
     #[arg(long, env = "REPUBLISH_AFTER_SECONDS", default_value_t = 60, hide = true)]
     pub republish_after_seconds: u64,
+    /// Seconds for which an outgoing call is its worker's alone without a sign of life; then another may take it over.
+    #[arg(long, env = "LEASE_SECONDS", default_value_t = 30, hide = true, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub lease_seconds: u32,
 }
 
 impl WorkSettings {
@@ -95,6 +98,7 @@ impl WorkSettings {
             keep_done_days: 7,
             drain_seconds: 25,
             republish_after_seconds: 60,
+            lease_seconds: 30,
         }
     }
 
@@ -116,6 +120,10 @@ impl WorkSettings {
 
     pub(crate) fn drain(&self) -> Duration {
         Duration::from_secs(self.drain_seconds)
+    }
+
+    pub(crate) fn lease(&self) -> Duration {
+        Duration::from_secs(self.lease_seconds.into())
     }
 }
 

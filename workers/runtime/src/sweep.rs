@@ -8,13 +8,15 @@ use async_nats::jetstream::AckKind;
 use async_nats::jetstream::consumer::PullConsumer;
 use async_nats::jetstream::stream::RawMessageErrorKind;
 use futures_util::StreamExt;
+use omnibus_schemas::platform::Outcome;
 use serde::Deserialize;
 use sqlx::Row;
 
 use crate::attempts;
+use crate::bus::PublishError;
 use crate::clock;
 use crate::delivery::Delivery;
-use crate::ending::{End, Why};
+use crate::ending::{End, Why, passed_on};
 use crate::engine::{Engine, PATIENCE};
 use crate::inbox::{self, Key, Outbox};
 use crate::lane::Lane;
@@ -57,25 +59,44 @@ impl Engine {
             .bind(REPUBLISH_BATCH)
             .fetch_all(&mut *tx)
             .await?;
-            let (mut messages, mut keys) = (Vec::new(), Vec::new());
+            let (mut rows_of, mut keys) = (Vec::new(), Vec::new());
             for row in &rows {
                 let key = Key { tenant: row.try_get(1)?, id: row.try_get(2)? };
                 let outbox: Option<Vec<u8>> = row.try_get(3)?;
-                if let Some(bytes) = outbox {
-                    messages.extend(ready(self.domain, &key, &Outbox::decode(&bytes)?, 0));
-                }
-                keys.push((row.try_get(0)?, key));
+                let outbox = outbox.as_deref().map(Outbox::decode).transpose()?.unwrap_or_default();
+                let row: (String, Key) = (row.try_get(0)?, key);
+                rows_of.push((row.clone(), ready(self.domain, &row.1, &outbox, 0)));
+                keys.push(row);
             }
             if keys.is_empty() {
                 return Ok(());
             }
-            publish_all(&self.bus, messages, PATIENCE).await?;
-            inbox::published(&mut tx, &keys, clock::now()).await?;
+            let found = keys.len();
+            let (mut told, mut failed) = (Vec::new(), None);
+            let all = rows_of.iter().flat_map(|(_, messages)| messages.clone()).collect();
+            match publish_all(&self.bus, all, PATIENCE).await {
+                Ok(()) => told = keys,
+                Err(error @ PublishError::Away(_)) => return Err(error.into()),
+                // One row that the bus does not take must not stand in the way of the others.
+                Err(_) => {
+                    for (row, messages) in rows_of {
+                        match publish_all(&self.bus, messages, Duration::ZERO).await {
+                            Ok(()) => told.push(row),
+                            Err(error) => failed = Some(error),
+                        }
+                    }
+                }
+            }
+            inbox::published(&mut tx, &told, clock::now()).await?;
             tx.commit().await?;
-            Metric::Republished.add(keys.len() as u64, &[("domain", self.domain)]);
-            tracing::warn!(domain = self.domain, rows = keys.len(), "published what had been left unpublished");
-            if (keys.len() as i64) < REPUBLISH_BATCH {
-                return Ok(());
+            if !told.is_empty() {
+                Metric::Republished.add(told.len() as u64, &[("domain", self.domain)]);
+                tracing::warn!(domain = self.domain, rows = told.len(), "published what had been left unpublished");
+            }
+            match failed {
+                Some(error) => return Err(error.into()),
+                None if (found as i64) < REPUBLISH_BATCH => return Ok(()),
+                None => {}
             }
         }
     }
@@ -153,7 +174,8 @@ async fn sweep_one(engine: &Arc<Engine>, lanes: &[Arc<Lane>], advisory: &MaxDeli
         let row = inbox::find(&mut db, &lane.consumer, std::slice::from_ref(&key), false).await?;
         (row.into_iter().next(), attempts::latest(&mut db, &lane.consumer, &key).await?)
     };
-    if row.as_ref().is_none_or(|row| row.outcome.is_none()) {
+    let mut outcome = row.and_then(|row| row.outcome);
+    if outcome.is_none() {
         let detail = format!("the server gave up after {} deliveries", advisory.deliveries);
         let end = match latest {
             // A call may be out: whether it happened is not for the net to guess.
@@ -163,11 +185,29 @@ async fn sweep_one(engine: &Arc<Engine>, lanes: &[Arc<Lane>], advisory: &MaxDeli
         lane.end(&delivery, end).await;
         let mut db = engine.db.acquire().await?;
         let ended = inbox::find(&mut db, &lane.consumer, std::slice::from_ref(&key), false).await?;
-        anyhow::ensure!(ended.first().is_some_and(|row| row.outcome.is_some()), "it could not be ended yet");
+        outcome = ended.first().and_then(|row| row.outcome);
+        anyhow::ensure!(outcome.is_some(), "it could not be ended yet");
     }
     if !lane.reaction {
+        if outcome == Some(Outcome::Held) {
+            move_up(engine, &lane.consumer, &delivery).await?;
+        }
         // What the server gave up on pins the consumer's ack floor, and so the trimmer. It lies in the dead letters now.
         stream.delete_message(advisory.stream_seq).await?;
     }
+    Ok(())
+}
+
+/// A held command is needed in its stream, to be performed once a person says so: it is stored again, as itself, behind
+/// the others. Delivered there, it is found held and acknowledged.
+async fn move_up(engine: &Engine, consumer: &str, delivery: &Delivery) -> anyhow::Result<()> {
+    let stored = engine.bus.publish(delivery.subject(), passed_on(delivery), delivery.body().clone()).await?;
+    sqlx::query("update bus.inbox set sequence = $4 where consumer = $1 and tenant = $2 and message_id = $3")
+        .bind(consumer)
+        .bind(&delivery.meta.tenant)
+        .bind(delivery.meta.id)
+        .bind(stored.sequence as i64)
+        .execute(&engine.db)
+        .await?;
     Ok(())
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::jetstream::stream::RawMessageErrorKind;
+use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::TryStreamExt;
 use omnibus_schemas::subject;
@@ -15,17 +15,25 @@ use crate::engine::Engine;
 
 const EVERY: Duration = Duration::from_secs(15 * 60);
 const STEP: i64 = 1000;
+/// How often it is looked whether the stream runs full.
+const WATCH: Duration = Duration::from_secs(10);
+/// Of the stream's limits: above the first, done commands are purged down to the second, whatever their age. Those who
+/// send come before those who may want to replay.
+const CROWDED: f64 = 0.8;
+const RELIEVED: f64 = 0.5;
 
 impl Engine {
     /// Trims now and then, one worker of the domain at a time.
     pub(crate) async fn trimmer(self: Arc<Self>, consumers: Vec<String>) {
-        let mut tick = tokio::time::interval(EVERY);
+        let (mut tick, mut watch) = (tokio::time::interval(EVERY), tokio::time::interval(WATCH));
         loop {
-            tokio::select! {
+            let trimmed = tokio::select! {
                 () = self.stop.cancelled() => return,
-                _ = tick.tick() => {}
-            }
-            if let Err(error) = self.trim(&consumers).await {
+                _ = tick.tick() => self.trim(&consumers).await,
+                _ = watch.tick() => self.relieve().await,
+                () = self.crowded.notified() => self.relieve().await,
+            };
+            if let Err(error) = trimmed {
                 tracing::warn!(domain = self.domain, %error, "trimming goes on later");
             }
         }
@@ -82,15 +90,42 @@ impl Engine {
         self.trim_stream(done_before).await
     }
 
+    /// The stream, and the highest sequence that every consumer is through with. `None` without consumers.
+    async fn done(&self) -> anyhow::Result<Option<(Stream, u64)>> {
+        let stream = self.bus.jetstream().get_stream(subject::command_stream(self.domain)).await?;
+        let last = stream.cached_info().state.last_sequence;
+        let consumers: Vec<_> = stream.consumers().try_collect().await?;
+        let floor = consumers.iter().map(|consumer| {
+            // The server moves a floor only with an acknowledgement: a lane that nobody uses stands at the beginning
+            // for ever, though it is through with everything. What it was given up on, it has not acknowledged.
+            let idle = consumer.num_pending == 0
+                && consumer.num_ack_pending == 0
+                && consumer.ack_floor.consumer_sequence == consumer.delivered.consumer_sequence;
+            if idle { last } else { consumer.ack_floor.stream_sequence }
+        });
+        Ok(floor.min().map(|floor| (stream, floor)))
+    }
+
+    /// Purges done commands of any age if the stream is about to refuse new ones.
+    async fn relieve(&self) -> anyhow::Result<()> {
+        let stream = self.bus.jetstream().get_stream(subject::command_stream(self.domain)).await?;
+        let info = stream.cached_info();
+        let share = |used: u64, limit: i64| if limit > 0 { used as f64 / limit as f64 } else { 0.0 };
+        let full = share(info.state.bytes, info.config.max_bytes).max(share(info.state.messages, info.config.max_messages));
+        if full < CROWDED {
+            return Ok(());
+        }
+        let Some((stream, floor)) = self.done().await? else { return Ok(()) };
+        let surplus = (info.state.messages as f64 * (1.0 - RELIEVED / full)).ceil() as u64;
+        let purged = purge(&stream, (info.state.first_sequence + surplus).min(floor + 1)).await?;
+        tracing::warn!(domain = self.domain, full, purged, "the command stream runs full: trimmed done commands early");
+        Ok(())
+    }
+
     /// Purges the domain's command stream up to the last message that every consumer is through with and that is older
     /// than `before`.
     async fn trim_stream(&self, before: DateTime<Utc>) -> anyhow::Result<()> {
-        let js = self.bus.jetstream();
-        let stream = js.get_stream(subject::command_stream(self.domain)).await?;
-        let consumers: Vec<_> = stream.consumers().try_collect().await?;
-        let Some(floor) = consumers.iter().map(|consumer| consumer.ack_floor.stream_sequence).min() else {
-            return Ok(());
-        };
+        let Some((stream, floor)) = self.done().await? else { return Ok(()) };
         let (mut low, mut high) = (stream.cached_info().state.first_sequence, floor + 1);
         // The first message at or above `low` that must stay; sequences have gaps, so each probe asks for "at or above".
         while low < high {
@@ -108,10 +143,18 @@ impl Engine {
                 Err(error) => return Err(error.into()),
             }
         }
-        if low > stream.cached_info().state.first_sequence {
-            let purged = stream.purge().sequence(low).await?.purged;
+        let purged = purge(&stream, low).await?;
+        if purged > 0 {
             tracing::info!(domain = self.domain, purged, "trimmed done commands");
         }
         Ok(())
+    }
+}
+
+/// Purges what stands below `sequence`; returns how many messages that were.
+async fn purge(stream: &Stream, sequence: u64) -> anyhow::Result<u64> {
+    match sequence > stream.cached_info().state.first_sequence {
+        true => Ok(stream.purge().sequence(sequence).await?.purged),
+        false => Ok(0),
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use omnibus_bus::{BindError, Topology};
+use omnibus_bus::{BindError, Bound, Topology};
 use omnibus_schemas::platform::{Accounts, CommandPage, HeldCommands, ResolveHeld};
 use omnibus_schemas::{Catalogue, Command, Event, Query, subject};
 use sqlx::PgPool;
@@ -162,8 +162,19 @@ impl Worker {
 
         let (mut loops, mut recorders, mut lanes) = (JoinSet::new(), JoinSet::new(), Vec::new());
         let recorded = CancellationToken::new();
+        let attempts = engine.registry.most_attempts(engine.settings.attempts);
+        let mut shortest = Duration::MAX;
         for (name, reaction, spec) in specs {
-            let consumer = bind(&engine.bus, spec).await?;
+            let (consumer, bound) = bind(&engine.bus, spec).await?;
+            if let Some(max) = bound.max_deliver.filter(|max| *max < 2 * attempts) {
+                return Err(RunError::Settings(format!(
+                    "the consumer {} gives up after {max} deliveries, too few for {attempts} attempts and the snoozes \
+                     between them: raise its max_deliver to {} at least",
+                    spec.durable_name,
+                    2 * attempts
+                )));
+            }
+            shortest = shortest.min(bound.ack_wait);
             let calls = !reaction
                 && engine.registry.lanes.iter().any(|(command, lane)| {
                     *lane == name && matches!(engine.registry.commands.get(command), Some(Entry::Call(_)))
@@ -189,9 +200,9 @@ impl Worker {
             lanes.push(lane);
         }
         let sweeper = topology.sweeper(self.domain).expect("the topology has a sweeper for every domain");
-        let sweeper = bind(&engine.bus, sweeper).await?;
+        let (sweeper, _) = bind(&engine.bus, sweeper).await?;
         let mut side = JoinSet::new();
-        side.spawn(engine.clone().heartbeat());
+        side.spawn(engine.clone().heartbeat(shortest));
         side.spawn(engine.clone().sweep(lanes.iter().map(|lane| lane.consumer.clone()).collect()));
         side.spawn(engine.clone().trimmer(lanes.iter().map(|lane| lane.consumer.clone()).collect()));
         side.spawn(sweep::advisories(engine.clone(), sweeper, lanes.clone()));
@@ -241,15 +252,15 @@ impl Worker {
 async fn bind(
     bus: &Bus,
     spec: &omnibus_bus::ConsumerSpec,
-) -> Result<async_nats::jetstream::consumer::PullConsumer, RunError> {
+) -> Result<(async_nats::jetstream::consumer::PullConsumer, Bound), RunError> {
     let info = format!("$JS.API.CONSUMER.INFO.{}.{}", spec.stream, spec.durable_name);
     let js = bus.jetstream();
     let verify = || async { bus.guard(&info, omnibus_bus::verify_consumer(js, spec)).await };
     // A leader may be in election just now.
     let mut tries = 0;
-    loop {
+    let found = loop {
         match verify().await? {
-            Ok(()) => break,
+            Ok(found) => break found,
             Err(BindError::Bus(error)) if tries < 20 => {
                 tries += 1;
                 tracing::warn!(consumer = spec.durable_name, %error, "waiting for the consumer");
@@ -257,9 +268,10 @@ async fn bind(
             }
             Err(error) => return Err(error.into()),
         }
-    }
-    let bound = js.get_consumer_from_stream(spec.durable_name.as_str(), spec.stream.as_str());
-    bus.guard(&info, bound).await?.map_err(|error| RunError::Bus(error.to_string()))
+    };
+    let consumer = js.get_consumer_from_stream(spec.durable_name.as_str(), spec.stream.as_str());
+    let consumer = bus.guard(&info, consumer).await?.map_err(|error| RunError::Bus(error.to_string()))?;
+    Ok((consumer, found))
 }
 
 /// How much waits, and for how long, as a scaler and an alert want to know it.

@@ -29,6 +29,8 @@ pub(super) fn settings(listen: SocketAddr, home: &Home) -> anyhow::Result<Settin
         };
         settings.websocket_secret = Some(secret.into());
     }
+    // The door checks them too, but only once there is a bus.
+    omnibus_ingest::jwt::Verifier::of(&settings)?;
     Ok(settings)
 }
 
@@ -53,13 +55,8 @@ pub(super) async fn open(
     running: &mut JoinSet<Ended>,
 ) -> anyhow::Result<String> {
     let bus = servers.connect(home, omnibus_ingest::command::BUS_USER).await?;
-    let parts = DoorParts {
-        bus,
-        catalogue: Catalogue::omnibus(),
-        settings,
-        health: health.clone(),
-        stop: stop.clone(),
-    };
+    let parts =
+        DoorParts { bus, catalogue: Catalogue::omnibus(), settings, health: health.clone(), stop: stop.clone() };
     let door = Door::new(parts).await?;
     let url = door.url();
     running.spawn(async move { ("the HTTP door".to_owned(), door.serve().await.map_err(Into::into)) });

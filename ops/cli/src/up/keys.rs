@@ -13,7 +13,10 @@ pub(super) async fn first_key(operator: &Bus, home: &Home, tenant: &Tenant) -> a
     if let Some(key) = home::read_secret(&home.demo_key())? {
         let store = js.get_key_value(BUCKET_KEYS).await?;
         let known = store.get(KeyHash::of(&key).to_string()).await?.is_some();
-        let ours = key.strip_prefix("omk_").and_then(|rest| rest.rsplit_once('_')).is_some_and(|(of, _)| of == tenant.as_str());
+        let ours = key
+            .strip_prefix("omk_")
+            .and_then(|rest| rest.rsplit_once('_'))
+            .is_some_and(|(of, _)| of == tenant.as_str());
         if known && ours {
             return Ok(key);
         }

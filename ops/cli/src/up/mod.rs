@@ -136,6 +136,7 @@ impl Up {
             None => std::path::absolute(&mailer.mail_dir).map_err(|error| error.to_string()),
         };
         let workers = parts::workers(mailer)?;
+        let work = workers::settings()?;
         let door = door::settings(self.http_listen, home)?;
         door::is_free(self.http_listen)?;
 
@@ -159,7 +160,7 @@ impl Up {
         process::watch_bus(&operator, &health);
         let url = door::open(&servers, home, door, &health, &stop, &mut running).await?;
         home::write_private(&home.http_url(), &url)?;
-        workers::start(&servers, home, workers, self.database_connections, &health, &stop, &mut running).await?;
+        workers::start(&servers, home, workers, &work, self.database_connections, &health, &stop, &mut running).await?;
         let mut house = House { servers, parts: running, stop, facts: Facts { url, tenant, key, mail } };
         tokio::select! {
             all = workers::all_answer(&operator) => all?,

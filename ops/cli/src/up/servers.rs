@@ -48,11 +48,8 @@ impl Servers {
 
     /// Connects as one of the bus users.
     pub(super) async fn connect(&self, home: &Home, user: &str) -> anyhow::Result<Bus> {
-        let settings = BusSettings {
-            nats_url: self.nats_url().into(),
-            nats_nkey_file: Some(home.seed(user)),
-            nats_ca_file: None,
-        };
+        let settings =
+            BusSettings { nats_url: self.nats_url().into(), nats_nkey_file: Some(home.seed(user)), nats_ca_file: None };
         Bus::connect(&settings, user).await.with_context(|| format!("the bus user {user}"))
     }
 

@@ -21,18 +21,26 @@ use crate::{parts, status};
 /// How long workers may take to be at work.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How they work, from the environment.
+pub(super) fn settings() -> anyhow::Result<WorkSettings> {
+    let settings: WorkSettings = parts::from_environment("the workers")?;
+    settings.check().map_err(anyhow::Error::msg)?;
+    // A lane of one worker is none of another's, so all take all of theirs.
+    Ok(WorkSettings { lanes: vec![], ..settings })
+}
+
 /// Starts them.
+#[expect(clippy::too_many_arguments, reason = "each is another part of the house; a type for them would be used once")]
 pub(super) async fn start(
     servers: &Servers,
     home: &Home,
     workers: Vec<Worker>,
+    settings: &WorkSettings,
     database_connections: u32,
     health: &Health,
     stop: &CancellationToken,
     running: &mut JoinSet<Ended>,
 ) -> anyhow::Result<()> {
-    // A lane of one worker is none of another's, so all take all of theirs.
-    let settings = WorkSettings { lanes: vec![], ..parts::from_environment("the workers")? };
     let database = DatabaseSettings { database_url: servers.database_url().into(), database_connections };
     for worker in workers {
         let domain = worker.domain();

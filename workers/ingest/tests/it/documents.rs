@@ -23,7 +23,8 @@ async fn every_path_of_the_document_is_a_route() {
     let mut walked = 0;
     for (path, item) in openapi["paths"].as_object().unwrap() {
         for method in item.as_object().unwrap().keys() {
-            let path: String = path.split('/').skip(1).map(|s| format!("/{}", if s.starts_with('{') { "x" } else { s })).collect();
+            let path: String =
+                path.split('/').skip(1).map(|s| format!("/{}", if s.starts_with('{') { "x" } else { s })).collect();
             let method = method.to_uppercase().parse::<reqwest::Method>().unwrap();
             let status = stage.http.request(method, format!("{}{path}", stage.url)).send().await.unwrap().status();
             assert!(![404, 405].contains(&status.as_u16()), "{path}: {status}");
@@ -77,7 +78,10 @@ async fn requests_are_counted_by_route_and_status() {
     stage.greet(&key).send().await.unwrap();
     stage.get("/some/made/up/path").send().await.unwrap();
     let metrics = stage.get("/metrics").send().await.unwrap().text().await.unwrap();
-    assert!(metrics.contains(r#"omnibus_http_requests_total{route="POST /api/v1/greetings",status="202"}"#), "{metrics}");
+    assert!(
+        metrics.contains(r#"omnibus_http_requests_total{route="POST /api/v1/greetings",status="202"}"#),
+        "{metrics}"
+    );
     assert!(metrics.contains(r#"omnibus_http_seconds_count{route="POST /api/v1/greetings"}"#), "{metrics}");
     assert!(metrics.contains(r#"route="none",status="404""#), "{metrics}");
     assert!(!metrics.contains("made/up"), "{metrics}");

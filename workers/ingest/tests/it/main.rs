@@ -1,5 +1,7 @@
 //! The door, driven over HTTP against a real nats-server with the real users and permissions.
 
+#![expect(clippy::unwrap_used, reason = "what a test can't set up, it has failed at")]
+
 mod commands;
 mod credentials;
 mod documents;

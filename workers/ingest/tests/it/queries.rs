@@ -8,8 +8,7 @@ use crate::stage::{Stage, problem};
 
 /// Answers a query with its own request and tenant, or with an error.
 async fn answering(stage: &Stage, subject: &'static str, error: Option<(&'static str, &'static str)>) {
-    let mut questions = stage.operator.client().subscribe(subject).await.unwrap();
-    stage.operator.client().flush().await.unwrap();
+    let mut questions = stage.listen(subject).await;
     let client = stage.operator.client().clone();
     tokio::spawn(async move {
         while let Some(question) = questions.next().await {
@@ -77,8 +76,7 @@ async fn without_a_worker_the_answer_is_503_and_not_a_hang() {
     assert!(away.headers().contains_key("retry-after"));
     assert_eq!(problem(away).await.1, "worker_away");
     // One that listens and says nothing.
-    let _silent = stage.operator.client().subscribe("qry.greeter.greetings").await.unwrap();
-    stage.operator.client().flush().await.unwrap();
+    let _silent = stage.listen("qry.greeter.greetings").await;
     let (status, code, _) = problem(get().await.unwrap()).await;
     assert_eq!((status, code.as_str()), (503, "worker_away"));
 }

@@ -21,7 +21,6 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Stage {
     pub(crate) nats: NatsServer,
     pub(crate) operator: Bus,
-    pub(crate) health: Health,
     pub(crate) url: String,
     pub(crate) http: Client,
     pub(crate) stop: CancellationToken,
@@ -67,18 +66,18 @@ impl Stage {
         }
         let operator = connect(&nats, &seeds, "operator").await;
         omnibus_bus::apply(operator.jetstream(), &topology).await.unwrap();
-        let (health, stop) = (Health::default(), CancellationToken::new());
+        let stop = CancellationToken::new();
         let parts = DoorParts {
             bus: connect(&nats, &seeds, "ingest").await,
             catalogue,
             settings,
-            health: health.clone(),
+            health: Health::default(),
             stop: stop.clone(),
         };
         let door = Door::new(parts).await.unwrap();
         let url = door.url();
         let serving = tokio::spawn(door.serve());
-        Stage { nats, operator, health, url, http: Client::new(), stop, serving, seeds }
+        Stage { nats, operator, url, http: Client::new(), stop, serving, seeds }
     }
 
     pub(crate) async fn connect(&self, user: &str) -> Bus {
@@ -89,6 +88,21 @@ impl Stage {
     pub(crate) async fn ready(&self) {
         let ready = async { while self.get("/readyz").send().await.unwrap().status() != StatusCode::OK {} };
         tokio::time::timeout(PATIENCE, ready).await.expect("the door becomes ready");
+    }
+
+    /// Asks until the door says what a part is missing, in words that hold `wanted`.
+    pub(crate) async fn missing(&self, part: &str, wanted: &str) -> String {
+        let told = async {
+            loop {
+                let answer = self.get("/readyz").send().await.unwrap();
+                let (status, document) = (answer.status(), answer.json::<Value>().await.unwrap());
+                if let Some(why) = document["missing"][part].as_str().filter(|why| why.contains(wanted)) {
+                    assert_eq!(status, 503);
+                    return why.to_owned();
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, told).await.expect("readiness names what is missing")
     }
 
     /// Mints a key and waits until the door takes it.
@@ -102,7 +116,9 @@ impl Stage {
     /// Asks with a key until the status is as wanted. The route has no worker and no effect.
     pub(crate) async fn until(&self, key: &ApiKey, wanted: impl Fn(StatusCode) -> bool) {
         let ask = async {
-            while !wanted(self.get("/api/v1/mailer/accounts").bearer_auth(key.expose()).send().await.unwrap().status()) {}
+            while !wanted(self.get("/api/v1/mailer/accounts").bearer_auth(key.expose()).send().await.unwrap().status())
+            {
+            }
         };
         tokio::time::timeout(PATIENCE, ask).await.expect("the door hears of the key");
     }
@@ -132,10 +148,17 @@ impl Stage {
         stream.get_raw_message(sequence).await.unwrap()
     }
 
+    /// Subscribes as the operator, and returns when the server has the subscription.
+    pub(crate) async fn listen(&self, subject: &'static str) -> async_nats::Subscriber {
+        let subscriber = self.operator.client().subscribe(subject).await.unwrap();
+        // One connection is read in order: what is answered now, the server read after the subscription.
+        self.operator.jetstream().query_account().await.unwrap();
+        subscriber
+    }
+
     /// Answers every command with an event, as a worker would.
     pub(crate) async fn worker(&self, outcome: &'static str, event: &'static str, data: Value) {
-        let mut commands = self.operator.client().subscribe("cmd.greeter.>").await.unwrap();
-        self.operator.client().flush().await.unwrap();
+        let mut commands = self.listen("cmd.greeter.>").await;
         let bus = self.operator.clone();
         tokio::spawn(async move {
             while let Some(command) = commands.next().await {
@@ -148,7 +171,14 @@ impl Stage {
     }
 }
 
-pub(crate) async fn publish_outcome(bus: &Bus, event: &str, tenant: &str, causation: &str, outcome: &str, data: &Value) {
+pub(crate) async fn publish_outcome(
+    bus: &Bus,
+    event: &str,
+    tenant: &str,
+    causation: &str,
+    outcome: &str,
+    data: &Value,
+) {
     let mut map = HeaderMap::new();
     map.insert(headers::ID, format!("{causation}/1").as_str());
     map.insert(headers::TYPE, format!("omnibus.greeter.{event}.v1").as_str());

@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use omnibus_bus::Topology;
-use omnibus_schemas::Catalogue;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::stage::{PATIENCE, Stage, problem, publish_outcome};
 
@@ -32,34 +30,28 @@ async fn without_a_stream_the_answer_is_503_and_readiness_names_it() {
     assert!(response.headers().contains_key("retry-after"));
     let (status, code, _) = problem(response).await;
     assert_eq!((status, code.as_str()), (503, "bus_away"));
-    let named = async {
-        loop {
-            let missing: Value = stage.get("/readyz").send().await.unwrap().json().await.unwrap();
-            if missing["missing"]["ingest.streams"].as_str().is_some_and(|why| why.contains("CMD_GREETER")) {
-                return;
-            }
-        }
-    };
-    tokio::time::timeout(PATIENCE, named).await.expect("readiness names the missing stream");
+    stage.missing("ingest.streams", "CMD_GREETER").await;
 }
 
 #[tokio::test]
 async fn a_stream_that_comes_back_within_a_moment_is_waited_for() {
     let stage = Stage::new().await;
     let (key, _) = stage.key("acme", &["*"]).await;
-    stage.operator.jetstream().delete_stream("CMD_GREETER").await.unwrap();
-    // Like a leader election: nobody takes the subject, then somebody does. The first refused try is the signal.
-    let mut tries = stage.operator.client().subscribe("cmd.greeter.>").await.unwrap();
-    stage.operator.client().flush().await.unwrap();
-    let js = stage.operator.jetstream().clone();
+    let js = stage.operator.jetstream();
+    let config = js.get_stream("CMD_GREETER").await.unwrap().cached_info().config.clone();
+    js.delete_stream("CMD_GREETER").await.unwrap();
+    // As in an election: first a server without a leader, then nobody at all, then the stream.
+    let mut tries = stage.listen("cmd.greeter.>").await;
     let back = async {
-        tries.next().await.expect("the door tries");
+        let first = tries.next().await.expect("the door tries");
         drop(tries);
-        omnibus_bus::apply(&js, &Topology::of(&Catalogue::omnibus(), &Default::default())).await.unwrap();
+        let no = r#"{"error":{"code":503,"err_code":10008,"description":"JetStream system temporarily unavailable"}}"#;
+        stage.operator.client().publish(first.reply.unwrap(), no.into()).await.unwrap();
+        js.create_stream(config).await.unwrap();
     };
     let (response, ()) = tokio::join!(stage.greet(&key).send(), back);
-    let _ = response;
-    assert_eq!(stage.greet(&key).send().await.unwrap().status(), 202);
+    assert_eq!(response.unwrap().status(), 202);
+    assert_eq!(stage.stored("greeter").await, 1);
 }
 
 #[tokio::test]
@@ -67,6 +59,7 @@ async fn without_a_server_commands_and_queries_are_refused_and_afterwards_all_is
     let mut stage = Stage::new().await;
     let (key, _) = stage.key("acme", &["*"]).await;
     stage.nats.kill9().await;
+    stage.missing("ingest.bus", "no connection").await;
     let away = stage.greet(&key).send().await.unwrap();
     assert_eq!(problem(away).await.1, "bus_away");
     let away = stage.greet(&key).header("idempotency-key", "1").send().await.unwrap();
@@ -85,8 +78,7 @@ async fn without_a_server_commands_and_queries_are_refused_and_afterwards_all_is
 async fn a_door_that_stops_finishes_what_runs() {
     let stage = Stage::new().await;
     let (key, _) = stage.key("acme", &["*"]).await;
-    let mut questions = stage.operator.client().subscribe("qry.greeter.greetings").await.unwrap();
-    stage.operator.client().flush().await.unwrap();
+    let mut questions = stage.listen("qry.greeter.greetings").await;
     let running = tokio::spawn(stage.get("/api/v1/greetings/Ada").bearer_auth(key.expose()).send());
     let question = questions.next().await.unwrap();
     stage.stop.cancel();
@@ -100,8 +92,7 @@ async fn a_door_that_stops_finishes_what_runs() {
 async fn who_waits_when_the_door_stops_is_sent_away_with_202() {
     let stage = Stage::new().await;
     let (key, _) = stage.key("acme", &["*"]).await;
-    let mut commands = stage.operator.client().subscribe("cmd.greeter.>").await.unwrap();
-    stage.operator.client().flush().await.unwrap();
+    let mut commands = stage.listen("cmd.greeter.>").await;
     let waiting = tokio::spawn(stage.greet(&key).header("prefer", "wait=30").send());
     commands.next().await.unwrap();
     stage.stop.cancel();
@@ -113,8 +104,7 @@ async fn who_waits_when_the_door_stops_is_sent_away_with_202() {
 async fn a_wait_outlives_a_restart_of_the_server() {
     let mut stage = Stage::new().await;
     let (key, _) = stage.key("acme", &["*"]).await;
-    let mut commands = stage.operator.client().subscribe("cmd.greeter.>").await.unwrap();
-    stage.operator.client().flush().await.unwrap();
+    let mut commands = stage.listen("cmd.greeter.>").await;
     let waiting = tokio::spawn(stage.greet(&key).header("prefer", "wait=30").send());
     let command = commands.next().await.unwrap();
     let id = command.headers.unwrap().get("ce-id").unwrap().as_str().to_owned();
@@ -144,17 +134,7 @@ async fn readiness_asserts_the_durability_that_it_was_told_to_expect() {
         door.nats_monitor_url = Some("real".into());
     })
     .await;
-    let named = async {
-        loop {
-            let answer = stage.get("/readyz").send().await.unwrap();
-            assert_eq!(answer.status(), 503);
-            let missing: Value = answer.json().await.unwrap();
-            if let Some(why) = missing["missing"]["ingest.durability"].as_str() {
-                return why.to_owned();
-            }
-        }
-    };
-    let why = tokio::time::timeout(PATIENCE, named).await.expect("the door looks");
+    let why = stage.missing("ingest.durability", "copies").await;
     assert!(why.contains("sync_interval"), "{why}");
     assert!(why.contains("CMD_GREETER has 1 copies, expected 3"), "{why}");
 }

@@ -1,8 +1,8 @@
 //! `Prefer: wait`.
 
 use futures_util::StreamExt;
-use omnibus_schemas::platform::{CausedMessage, CommandReport, Outcome};
 use omnibus_runtime::clock;
+use omnibus_schemas::platform::{CausedMessage, CommandReport, Outcome};
 use serde_json::{Value, json};
 
 use crate::stage::{Stage, problem, publish_outcome};
@@ -44,7 +44,8 @@ async fn many_who_wait_each_get_their_own() {
 async fn a_rejection_is_a_problem_with_the_events_code() {
     let stage = Stage::new().await;
     let (key, _) = stage.key("acme", &["*"]).await;
-    let said = json!({"code": "too_early", "detail": "not before noon", "faults": [{"pointer": "/name", "reason": "x"}]});
+    let said =
+        json!({"code": "too_early", "detail": "not before noon", "faults": [{"pointer": "/name", "reason": "x"}]});
     stage.worker("rejected", "command_rejected", said).await;
     let response = stage.greet(&key).header("prefer", "wait=20").send().await.unwrap();
     let (status, code, document) = problem(response).await;
@@ -72,8 +73,7 @@ async fn a_held_command_is_accepted_with_its_outcome_and_a_slow_one_without() {
 async fn an_event_of_another_tenant_answers_for_nobody() {
     let stage = Stage::new().await;
     let (key, _) = stage.key("acme", &["*"]).await;
-    let mut commands = stage.operator.client().subscribe("cmd.greeter.>").await.unwrap();
-    stage.operator.client().flush().await.unwrap();
+    let mut commands = stage.listen("cmd.greeter.>").await;
     let bus = stage.operator.clone();
     let forger = tokio::spawn(async move {
         let command = commands.next().await.unwrap();
@@ -109,8 +109,7 @@ async fn a_repeated_command_whose_outcome_is_past_is_answered_from_its_page() {
             payload: json!({"name": "Ada"}),
         }],
     };
-    let mut questions = stage.operator.client().subscribe("qry.greeter.command").await.unwrap();
-    stage.operator.client().flush().await.unwrap();
+    let mut questions = stage.listen("qry.greeter.command").await;
     let client = stage.operator.client().clone();
     tokio::spawn(async move {
         while let Some(question) = questions.next().await {

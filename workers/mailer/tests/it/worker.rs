@@ -13,6 +13,9 @@ use uuid::Uuid;
 
 use crate::server::{SmtpServer, folder_settings, settings};
 
+/// What people try first.
+const FIRST_BODY: &str = r#"{"to": ["test@example.com"], "subject": "Test", "body": "Hello"}"#;
+
 async fn stage() -> Stage {
     Stage::new(Catalogue::omnibus()).await
 }
@@ -43,7 +46,7 @@ async fn the_first_body_that_people_try_arrives_without_one_header() {
     let mut server = SmtpServer::start(json!({})).await;
     let stage = stage().await;
     let running = run(&stage, &server).await;
-    let body = r#"{"to": ["test@example.com"], "subject": "Test", "body": "Hello"}"#;
+    let body = FIRST_BODY;
     stage.publish_raw("cmd.mailer.default.send_email.acme", Default::default(), body).await;
 
     let accepted = server.next("accepted").await;
@@ -66,6 +69,33 @@ async fn the_first_body_that_people_try_arrives_without_one_header() {
     running.stop().await;
 }
 
+/// A mail's file is named by the left part of its Message-ID.
+fn file_of(sent: &omnibus_runtime::testing::Told) -> String {
+    let message_id = sent.data["message_id"].as_str().unwrap();
+    format!("{}.eml", message_id.trim_start_matches('<').split('@').next().unwrap())
+}
+
+#[tokio::test]
+async fn two_tenants_that_choose_the_same_id_have_two_mails() {
+    let dir = tempfile::tempdir().unwrap();
+    let stage = stage().await;
+    let running = stage.run(worker(folder_settings(dir.path())).unwrap()).await;
+    let id = stage.publish("acme", &email(|e| e.body = "for acme".into())).await;
+    stage.publish_raw("cmd.mailer.default.send_email.globex", same_id(id), FIRST_BODY).await;
+    let acme = stage.event(|told| told.tenant == "acme" && told.name == "email_sent").await;
+    let globex = stage.event(|told| told.tenant == "globex" && told.name == "email_sent").await;
+    assert_ne!(acme.data["message_id"], globex.data["message_id"]);
+    let text = |told| std::fs::read_to_string(dir.path().join(file_of(told))).unwrap();
+    assert!(text(&acme).contains("for acme") && text(&globex).contains("Hello"));
+    running.stop().await;
+}
+
+fn same_id(id: uuid::Uuid) -> async_nats::HeaderMap {
+    let mut map = async_nats::HeaderMap::new();
+    map.insert("ce-id", id.to_string().as_str());
+    map
+}
+
 #[tokio::test]
 async fn without_a_server_the_mail_is_a_file() {
     let dir = tempfile::tempdir().unwrap();
@@ -74,7 +104,7 @@ async fn without_a_server_the_mail_is_a_file() {
     let id = stage.publish("acme", &email(|e| e.html = Some("<b>Hello</b>".into()))).await;
     let sent = stage.outcome(id).await;
     assert_eq!((sent.name.as_str(), &sent.data["transport"]), ("email_sent", &json!("file")));
-    let text = std::fs::read_to_string(dir.path().join(format!("{id}.eml"))).unwrap();
+    let text = std::fs::read_to_string(dir.path().join(file_of(&sent))).unwrap();
     assert!(text.contains("To: test@example.com\r\n") && text.contains("<b>Hello</b>"), "{text}");
     assert_eq!(status(&stage, id).await.status, EmailState::Sent);
     running.stop().await;

@@ -1,0 +1,106 @@
+//! Questions to the workers, asked by the operator in a tenant's name.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use async_nats::HeaderMap;
+use futures_util::TryStreamExt;
+use omnibus_ingest::keys;
+use omnibus_runtime::Bus;
+use omnibus_schemas::platform::{CommandHeld, HeldCommand, HeldCommands, HeldList};
+use omnibus_schemas::{Catalogue, Encoding, Event, Query, body, headers, subject};
+
+/// How long a worker may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What a worker answers.
+pub(crate) enum Answer<T> {
+    /// What was asked for.
+    Here(T),
+    /// There is no such thing.
+    NotFound,
+    /// Nobody listens.
+    NoWorker,
+}
+
+/// Asks one of the queries that every domain answers.
+pub(crate) async fn ask<Q: Query>(
+    bus: &Bus,
+    domain: &str,
+    tenant: &str,
+    query: &Q,
+) -> anyhow::Result<Answer<Q::Answer>> {
+    let mut map = HeaderMap::new();
+    map.insert(headers::TENANT, tenant);
+    map.insert(headers::SOURCE, crate::order::SOURCE);
+    map.insert(headers::CONTENT_TYPE, Encoding::Json.content_type());
+    let request = body::encode(Encoding::Json, query);
+    let subject = subject::query(domain, Q::NAME);
+    let asked = bus.ask(subject, map, request.into(), PATIENCE).await;
+    let Some(answer) = asked.with_context(|| format!("the worker {domain}"))? else { return Ok(Answer::NoWorker) };
+    let get = |name: &str| answer.headers.as_ref().and_then(|map| map.get(name)).map(|value| value.as_str());
+    match get("Nats-Service-Error-Code") {
+        Some("404") => Ok(Answer::NotFound),
+        Some(code) => {
+            bail!("the worker {domain} refused: {} ({code})", get("Nats-Service-Error").unwrap_or("no reason"))
+        }
+        None => {
+            let read = body::decode(Encoding::Json, &answer.payload);
+            Ok(Answer::Here(read.map_err(|fault| anyhow::anyhow!("the worker {domain} answered nonsense: {fault}"))?))
+        }
+    }
+}
+
+/// A held command, and whose it is.
+#[derive(Debug, Clone, serde::Serialize)]
+pub(crate) struct Held {
+    pub(crate) domain: &'static str,
+    pub(crate) tenant: String,
+    #[serde(flatten)]
+    pub(crate) command: HeldCommand,
+}
+
+/// All held commands, and the domains whose workers could not be asked.
+pub(crate) async fn held(
+    bus: &Bus,
+    domain: Option<&str>,
+    tenant: Option<&str>,
+) -> anyhow::Result<(Vec<Held>, Vec<&'static str>)> {
+    let catalogue = Catalogue::omnibus();
+    let (mut all, mut away) = (Vec::new(), Vec::new());
+    for asked in catalogue.domains().iter().filter(|d| domain.is_none_or(|domain| domain == d.name)) {
+        let tenants = match tenant {
+            Some(tenant) => BTreeSet::from([tenant.to_owned()]),
+            None => tenants(bus, asked.name).await?,
+        };
+        for tenant in tenants {
+            match ask(bus, asked.name, &tenant, &HeldCommands { limit: 1000 }).await? {
+                Answer::Here(HeldList { held }) => all.extend(held.into_iter().map(|command| Held {
+                    domain: asked.name,
+                    tenant: tenant.clone(),
+                    command,
+                })),
+                Answer::NotFound => {}
+                Answer::NoWorker => {
+                    away.push(asked.name);
+                    break;
+                }
+            }
+        }
+    }
+    all.sort_by_key(|held| held.command.since);
+    Ok((all, away))
+}
+
+/// Tenants that may have held commands: those of whom the events say so, and those who have a key.
+async fn tenants(bus: &Bus, domain: &str) -> anyhow::Result<BTreeSet<String>> {
+    let mut tenants: BTreeSet<_> =
+        keys::list(bus.jetstream()).await?.into_iter().map(|record| record.tenant.to_string()).collect();
+    let stream = bus.jetstream().get_stream_no_info("EVT").await?;
+    let mut held = stream.info_with_subjects(subject::event(domain, CommandHeld::NAME, "*")).await?;
+    while let Some((subject, _)) = held.try_next().await? {
+        tenants.extend(subject.rsplit('.').next().map(str::to_owned));
+    }
+    Ok(tenants)
+}
