@@ -34,7 +34,9 @@ pub struct Put {
     #[garde(length(chars, max = 40))]
     pub thing: String,
     /// How the handler ends: `ok`, `fail:<n>` (the first n tries of this process), `fail`, `panic`, `hang`, `reject`,
-    /// `snooze:<ms>` (once), `database` (a statement that fails), `then` (a follow-up), `later:<ms>` (a scheduled one).
+    /// `snooze:<ms>` (once), `snoozes:<n>`, `database` (a statement that fails), `deadlock:<n>`, `cut:<n>` (the
+    /// connection ends), `broken`, `swallow` (an error not passed on), `then` (a follow-up), `later:<ms>` (a scheduled
+    /// one), `past`, `nowhere` (a follow-up in no lane), `large`, `telling` (an error that repeats the thing), `nothing`.
     #[serde(default)]
     #[garde(length(max = 40))]
     pub how: String,
@@ -59,7 +61,8 @@ pub struct Charge {
     #[garde(length(chars, max = 40))]
     pub thing: String,
     /// How the call ends: `ok`, `not_done:<n>` (the first n calls), `not_done`, `refused`, `unknown` (after it
-    /// happened), `unknown_not` (without it having happened), `hang`, `panic`, `skip`.
+    /// happened), `unknown_not` (without it having happened), `hang`, `panic`, `skip`, `early` (an event before the
+    /// call), `unrecorded:<n>` (the record fails so often), `unrecorded`.
     #[serde(default)]
     #[garde(length(max = 40))]
     pub how: String,
@@ -202,6 +205,12 @@ impl Shop {
     }
 }
 
+async fn raise(cx: &mut Cx<'_>, code: &'static str) -> Result<Events, Fail> {
+    let statement = format!("do $$ begin raise exception using errcode = '{code}'; end $$");
+    sqlx::query(sqlx::AssertSqlSafe(statement)).execute(cx.db()).await?;
+    Ok(Events::none())
+}
+
 impl Handle<Put> for Shop {
     const POLICY: Policy = Policy {
         attempts: 3,
@@ -238,6 +247,22 @@ impl Handle<Put> for Shop {
                 Ok(done.then_at(at, once_more("")))
             }
             "nothing" => Ok(Events::none()),
+            "past" => Ok(done.then_at(cx.now() - Duration::from_secs(3600), once_more(""))),
+            "snoozes" if self.times("snooze", id) <= number(&cmd.how) => Err(Fail::Snooze(Duration::from_millis(1))),
+            // What PostgreSQL says when two transactions wait for each other, when it goes down, and when it is broken.
+            "deadlock" if self.times("put", id) <= number(&cmd.how) => raise(cx, "40P01").await,
+            "cut" if self.times("put", id) <= number(&cmd.how) => {
+                sqlx::query("select pg_terminate_backend(pg_backend_pid())").execute(cx.db()).await?;
+                Ok(done)
+            }
+            "broken" => raise(cx, "XX000").await,
+            "swallow" => {
+                let _ = sqlx::query("select 1/0").execute(cx.db()).await;
+                Ok(done)
+            }
+            "nowhere" => Ok(done.then_in("nowhere", once_more(""))),
+            "large" => Ok(Events::of(PutDone { thing: cmd.thing.repeat(300_000) })),
+            "telling" => Err(Fail::Retry(anyhow!("no room for {}", cmd.thing))),
             _ => Ok(done),
         }
     }
@@ -276,7 +301,11 @@ impl Effect<Charge> for Shop {
         .bind(id)
         .execute(cx.db())
         .await?;
-        Ok(Prepared::go(ChargePlan { charge: cmd, number: self.times("prepare", id) }))
+        let early = match cmd.how.as_str() {
+            "early" => Events::of(PutDone { thing: cmd.thing.clone() }),
+            _ => Events::none(),
+        };
+        Ok(Prepared::Go(ChargePlan { charge: cmd, number: self.times("prepare", id) }, early))
     }
 
     async fn perform(&self, meta: &Meta, plan: &ChargePlan) -> Result<String, CallError> {
@@ -306,8 +335,12 @@ impl Effect<Charge> for Shop {
         }
     }
 
-    async fn record(&self, cx: &mut Cx<'_>, _plan: ChargePlan, receipt: String) -> Result<Events, Fail> {
+    async fn record(&self, cx: &mut Cx<'_>, plan: ChargePlan, receipt: String) -> Result<Events, Fail> {
         let (tenant, id) = (cx.tenant().to_owned(), cx.meta().id);
+        let how = plan.charge.how.as_str();
+        if how.starts_with("unrecorded") && (how == "unrecorded" || self.times("record", id) <= number(how)) {
+            sqlx::query("select 1/0").execute(cx.db()).await?;
+        }
         sqlx::query("update shop.charges set status = 'charged', receipt = $3 where tenant = $1 and command_id = $2")
             .bind(tenant)
             .bind(id)
@@ -324,9 +357,10 @@ impl Effect<Charge> for Shop {
             "away" if self.times("asked", meta.id) == 1 => Err(Fail::Retry(anyhow!("the bank does not answer"))),
             "away" => Ok(Found::Done("receipt found later".into())),
             // What a real provider does: it knows its own calls.
+            // (A file without its byte is a call that was cut off before it arrived.)
             "ask" => Ok(match std::fs::metadata(self.provider.join(format!("call-{}", meta.id))) {
-                Ok(_) => Found::Done("receipt found".into()),
-                Err(_) => Found::NotDone,
+                Ok(calls) if calls.len() > 0 => Found::Done("receipt found".into()),
+                _ => Found::NotDone,
             }),
             _ => Ok(Found::CannotTell),
         }

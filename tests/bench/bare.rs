@@ -15,13 +15,13 @@ use omnibus_schemas::subject;
 use sqlx::PgPool;
 
 /// An HTTP server that publishes what it is sent.
-pub struct BareDoor {
-    pub url: String,
-    pub task: tokio::task::JoinHandle<()>,
+pub(crate) struct BareDoor {
+    pub(crate) url: String,
+    pub(crate) task: tokio::task::JoinHandle<()>,
 }
 
 /// Publishes each body with a message id and answers 202 after the PubAck.
-pub async fn door(bus: Bus) -> anyhow::Result<BareDoor> {
+pub(crate) async fn door(bus: Bus) -> anyhow::Result<BareDoor> {
     let app = Router::new().route("/greetings", post(take)).with_state(bus);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}", listener.local_addr()?);
@@ -46,7 +46,7 @@ async fn take(State(bus): State<Bus>, body: Bytes) -> (StatusCode, String) {
 
 /// How a bare consumer commits.
 #[derive(Debug, Clone, Copy)]
-pub enum Commit {
+pub(crate) enum Commit {
     /// A transaction for each message, this many at once.
     Each(usize),
     /// A transaction for each batch of at most this many, with multi-row inserts; two loops.
@@ -55,7 +55,7 @@ pub enum Commit {
 
 /// Takes `count` commands off the greeter's lane: one inbox row and one domain row each, one event, one ack. Returns how
 /// long that took.
-pub async fn consume(bus: &Bus, db: &PgPool, count: usize, commit: Commit) -> anyhow::Result<Duration> {
+pub(crate) async fn consume(bus: &Bus, db: &PgPool, count: usize, commit: Commit) -> anyhow::Result<Duration> {
     let consumer: async_nats::jetstream::consumer::PullConsumer = bus
         .jetstream()
         .get_consumer_from_stream(subject::lane_consumer("greeter", "default"), subject::command_stream("greeter"))

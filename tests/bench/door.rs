@@ -17,15 +17,15 @@ use crate::figures::{Series, Table, percentile};
 const CONNECTIONS: usize = 64;
 
 /// A door on a stage, and a key for it.
-pub struct Open {
-    pub url: String,
-    pub key: String,
+pub(crate) struct Open {
+    pub(crate) url: String,
+    pub(crate) key: String,
     stop: CancellationToken,
     task: tokio::task::JoinHandle<Result<(), omnibus_ingest::DoorError>>,
 }
 
 impl Open {
-    pub async fn on(stage: &Stage) -> anyhow::Result<Self> {
+    pub(crate) async fn on(stage: &Stage) -> anyhow::Result<Self> {
         let (stop, health) = (CancellationToken::new(), Health::default());
         let settings = Settings { rate_limit_ip: 0, rate_limit_tenant: 0, ..Settings::on_a_free_port() };
         let bus = stage.connect("ingest").await;
@@ -50,18 +50,18 @@ impl Open {
         Ok(open)
     }
 
-    pub async fn greet(&self, client: &reqwest::Client) -> anyhow::Result<StatusCode> {
+    pub(crate) async fn greet(&self, client: &reqwest::Client) -> anyhow::Result<StatusCode> {
         post(client, &format!("{}/api/v1/greetings", self.url), &self.key).await
     }
 
-    pub async fn close(self) -> anyhow::Result<()> {
+    pub(crate) async fn close(self) -> anyhow::Result<()> {
         self.stop.cancel();
         self.task.await??;
         Ok(())
     }
 }
 
-pub fn client() -> reqwest::Client {
+pub(crate) fn client() -> reqwest::Client {
     reqwest::Client::builder().pool_max_idle_per_host(1).build().expect("no setting of this client can fail")
 }
 
@@ -111,7 +111,7 @@ async fn load(url: &str, key: &str, seconds: u64) -> anyhow::Result<Round> {
     })
 }
 
-pub async fn run(postgres: &Postgres, rounds: usize, seconds: u64) -> anyhow::Result<Table> {
+pub(crate) async fn run(postgres: &Postgres, rounds: usize, seconds: u64) -> anyhow::Result<Table> {
     let stage = Stage::with(Catalogue::omnibus(), omnibus_bus::Settings::default(), postgres).await;
     let open = Open::on(&stage).await?;
     let bare = bare::door(stage.connect("ingest").await).await?;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 /// What the figures were measured on.
-pub fn machine() -> String {
+pub(crate) fn machine() -> String {
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu
         .lines()
@@ -22,14 +22,14 @@ pub fn machine() -> String {
 
 /// One contestant's measurements of one kind, a value a round.
 #[derive(Debug, Clone, Default)]
-pub struct Series(Vec<f64>);
+pub(crate) struct Series(Vec<f64>);
 
 impl Series {
-    pub fn push(&mut self, value: f64) {
+    pub(crate) fn push(&mut self, value: f64) {
         self.0.push(value);
     }
 
-    pub fn median(&self) -> f64 {
+    pub(crate) fn median(&self) -> f64 {
         let mut sorted = self.0.clone();
         sorted.sort_by(f64::total_cmp);
         sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
@@ -53,7 +53,7 @@ impl fmt::Display for Series {
 }
 
 /// The time below which `share` of them lie, in milliseconds.
-pub fn percentile(times: &mut [Duration], share: f64) -> f64 {
+pub(crate) fn percentile(times: &mut [Duration], share: f64) -> f64 {
     times.sort_unstable();
     let at = ((times.len() as f64 * share).ceil() as usize).clamp(1, times.len().max(1)) - 1;
     times.get(at).map_or(f64::NAN, |time| time.as_secs_f64() * 1000.0)
@@ -61,10 +61,10 @@ pub fn percentile(times: &mut [Duration], share: f64) -> f64 {
 
 /// Rows of text with a heading, printed as Markdown.
 #[derive(Debug, Clone)]
-pub struct Table {
-    pub title: String,
-    pub columns: Vec<&'static str>,
-    pub rows: Vec<Vec<String>>,
+pub(crate) struct Table {
+    pub(crate) title: String,
+    pub(crate) columns: Vec<&'static str>,
+    pub(crate) rows: Vec<Vec<String>>,
 }
 
 impl fmt::Display for Table {

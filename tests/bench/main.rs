@@ -45,6 +45,8 @@ enum Case {
 #[expect(clippy::print_stdout, reason = "the figures are what this program is for")]
 async fn main() -> anyhow::Result<()> {
     let bench = Bench::parse();
+    // The client insists on one, though nothing here is encrypted.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let wanted = |case| bench.cases.is_empty() || bench.cases.contains(&case);
     let postgres = Postgres::start(PostgresOptions { durable: true, ..PostgresOptions::default() }).await?;
     let mut tables: Vec<Table> = Vec::new();

@@ -15,7 +15,7 @@ use crate::figures::{Series, Table, percentile};
 
 const RATE: u64 = 100;
 
-pub async fn run(postgres: &Postgres, rounds: usize, seconds: u64) -> anyhow::Result<Table> {
+pub(crate) async fn run(postgres: &Postgres, rounds: usize, seconds: u64) -> anyhow::Result<Table> {
     let stage = Stage::with(Catalogue::omnibus(), omnibus_bus::Settings::default(), postgres).await;
     let worker = stage.run(minimal_worker::worker(minimal_worker::Settings {})?).await;
     let open = Open::on(&stage).await?;

@@ -12,7 +12,7 @@ use sqlx::postgres::PgPoolOptions;
 use crate::bare::{self, Commit};
 use crate::figures::{Series, Table};
 
-pub async fn run(postgres: &Postgres, rounds: usize, commands: usize) -> anyhow::Result<Table> {
+pub(crate) async fn run(postgres: &Postgres, rounds: usize, commands: usize) -> anyhow::Result<Table> {
     let contestants: [(&str, Option<Commit>); 4] = [
         ("Omnibus, an ordinary Handle", None),
         ("bare, one transaction a message, 64 at once", Some(Commit::Each(64))),

@@ -1,3 +1,20 @@
 //! One binary, so that linking is paid once.
 
+mod away;
+mod calls;
+mod catalogue;
+mod dead_letters;
 mod deciding;
+mod follow_ups;
+mod held;
+mod input;
+mod killed;
+mod limits;
+mod permissions;
+mod quiet;
+mod reactions;
+mod repeats;
+mod scene;
+mod stopping;
+mod sweeping;
+mod tenants;

@@ -81,7 +81,7 @@ pub(crate) struct OnTheBus {
 pub(crate) struct Config {
     #[command(flatten)]
     choices: BusChoices,
-    /// Folder with the seeds of all users, one file each; those that are missing are made. <home>/creds by default.
+    /// Folder with the seeds of all users, one file each; those that are missing are made. `creds` in the home folder by default.
     #[arg(long, env = "CREDS_DIR")]
     creds: Option<PathBuf>,
     /// Tenants that have a bus user of their own, comma-separated.

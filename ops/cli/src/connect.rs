@@ -4,9 +4,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use omnibus_runtime::bus::Refusal;
 use omnibus_runtime::{Bus, BusSettings};
+use tokio::sync::broadcast;
 
 use crate::home::{self, Home};
+use crate::show;
 
 /// How long a server may take to answer. Whoever types a command is not to wait for ever.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -17,7 +20,7 @@ pub(crate) struct Connection {
     /// NATS servers, comma-separated; by default the one that `omnibus up` runs.
     #[arg(long, env = "NATS_URL", hide_env_values = true)]
     pub(crate) nats_url: Option<String>,
-    /// File with the nkey seed to log in with, named `<user>.nk`; by default the operator's in <home>/creds.
+    /// File with the nkey seed to log in with, named `<user>.nk`; by default the operator's in `creds` in the home folder.
     #[arg(long, env = "NATS_NKEY_FILE")]
     pub(crate) nats_nkey_file: Option<PathBuf>,
     /// File with the certificates of authorities to trust, beside the system's.
@@ -52,12 +55,29 @@ impl Connection {
         let settings =
             BusSettings { nats_url: url.into(), nats_nkey_file: seed, nats_ca_file: self.nats_ca_file.clone() };
         match tokio::time::timeout(PATIENCE, Bus::connect(&settings, &user)).await {
-            Ok(connected) => connected.with_context(|| format!("can't use the bus at {shown}")),
+            Ok(connected) => {
+                let bus = connected.with_context(|| format!("can't use the bus at {shown}"))?;
+                tokio::spawn(end_when_refused(bus.refusals(), home.seed("operator")));
+                Ok(bus)
+            }
             Err(_) => bail!(
                 "no NATS server answers at {shown} (waited {} s): is `omnibus up` running? NATS_URL names another",
                 PATIENCE.as_secs()
             ),
         }
+    }
+}
+
+/// A refused permission shows as silence, which a command could take for "nothing there". So it ends the program.
+async fn end_when_refused(mut refusals: broadcast::Receiver<Refusal>, operator: PathBuf) {
+    if let Ok(refusal) = refusals.recv().await {
+        let Refusal { user, verb, subject } = refusal;
+        show::remark(&format!(
+            "error: the bus user '{user}' may not {verb} '{subject}'; if this is for the operator, use his key: \
+             NATS_NKEY_FILE={}",
+            operator.display()
+        ));
+        std::process::exit(1);
     }
 }
 

@@ -1,4 +1,4 @@
-//! The `omnibus` program: everything on one machine (`up`), and the operator's tools.
+#![doc = include_str!("../README.md")]
 
 mod bus;
 mod connect;
@@ -30,8 +30,10 @@ use omnibus_runtime::telemetry::{self, LogFormat, LogSettings};
 use crate::home::Home;
 use crate::show::Output;
 
-/// What a person at a terminal has no use for is left out: what is missing while things start and stop.
+/// What `up` leaves out unless it is asked: what is missing while things start and stop.
 const QUIET: &str = "warn,omnibus_runtime::health=error,omnibus_runtime::bus=error";
+/// The other commands say themselves what is wrong with the bus.
+const QUIETER: &str = "warn,omnibus_runtime::bus=off";
 
 /// Omnibus on one machine, and the operator's tools. Every setting is a flag and an environment variable; .env is read.
 #[derive(Debug, Parser)]
@@ -45,9 +47,9 @@ struct Cli {
     /// Tables for people, or JSON for programs.
     #[arg(long, short, global = true, value_enum, default_value = "table")]
     output: Output,
-    /// Which logs go to standard error: a level, or `target=level` pairs.
-    #[arg(long, global = true, env = "LOG", default_value = QUIET)]
-    log: String,
+    /// Which logs go to standard error: a level, or `target=level` pairs. Warnings by default.
+    #[arg(long, global = true, env = "LOG")]
+    log: Option<String>,
     /// How logs are written: as text at a terminal, as JSON elsewhere, unless this says otherwise.
     #[arg(long, global = true, env = "LOG_FORMAT", default_value = "auto")]
     log_format: LogFormat,
@@ -106,6 +108,8 @@ async fn run() -> anyhow::Result<ExitCode> {
         _ => {}
     }
     let Cli { command, home, output, log, log_format } = Cli::parse();
+    let quiet = if matches!(command, Command::Up(_)) { QUIET } else { QUIETER };
+    let log = log.unwrap_or_else(|| quiet.to_owned());
     telemetry::start(&LogSettings { log, log_format }).context("--log")?;
     match command {
         Command::Up(up) => return up.run(home).await,

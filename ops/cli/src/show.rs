@@ -60,13 +60,12 @@ pub(crate) fn json_line<T: Serialize + ?Sized>(value: &T) {
     text(&serde_json::to_string(value).expect("what is shown has string keys and no failing serializers"));
 }
 
-/// A table without frames, as wide as the terminal at most.
+/// A table without frames.
 pub(crate) fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    if io::stdout().is_terminal() {
-        table.set_content_arrangement(ContentArrangement::Dynamic);
-    }
+    // An id that is broken over two lines can't be copied.
+    table.set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header.map(str::to_uppercase));
     for row in rows {
         table.add_row(row);

@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::consumer::PullConsumer;
+use async_nats::jetstream::context::GetStreamErrorKind;
+use async_nats::jetstream::stream::ConsumerErrorKind;
 use clap::Args;
 use futures_util::{Stream, StreamExt, stream};
 use omnibus_bus::{Settings, Topology};
@@ -83,8 +86,10 @@ struct Report {
     workers: Vec<Pong>,
     /// Domains that nobody answers for.
     away: Vec<String>,
-    dead_letters: u64,
-    held: usize,
+    /// `None` if the stream is missing.
+    dead_letters: Option<u64>,
+    /// `None` if not every worker could be asked.
+    held: Option<usize>,
     /// Streams and consumers that are not there.
     missing: Vec<String>,
 }
@@ -106,9 +111,15 @@ async fn report(bus: &Bus) -> anyhow::Result<Report> {
     let topology = Topology::of(&catalogue, &Settings::default());
     let (mut streams, mut lanes, mut missing) = (Vec::new(), Vec::new(), Vec::new());
     for spec in &topology.streams {
-        let Ok(stream) = bus.jetstream().get_stream(&spec.name).await else {
-            missing.push(format!("stream {}", spec.name));
-            continue;
+        let stream = match bus.jetstream().get_stream(&spec.name).await {
+            Ok(stream) => stream,
+            Err(error) => match error.kind() {
+                GetStreamErrorKind::JetStream(words) if words.error_code() == ErrorCode::STREAM_NOT_FOUND => {
+                    missing.push(format!("stream {}", spec.name));
+                    continue;
+                }
+                _ => return Err(anyhow::Error::new(error).context(format!("the stream {}", spec.name))),
+            },
         };
         let info = stream.cached_info();
         streams.push(Size {
@@ -129,19 +140,31 @@ async fn report(bus: &Bus) -> anyhow::Result<Report> {
     let here: BTreeSet<_> = workers.iter().map(|worker| worker.name.as_str()).collect();
     let away = catalogue.domains().iter().map(|domain| domain.name).filter(|name| !here.contains(name));
     let away: Vec<_> = away.map(str::to_owned).collect();
-    let dead_letters = streams.iter().find(|size| size.stream == "DLQ").map_or(0, |size| size.messages);
-    let held = match missing.is_empty() {
-        true => query::held(bus, None, None).await?.0.len(),
-        false => 0,
+    let dead_letters = streams.iter().find(|size| size.stream == "DLQ").map(|size| size.messages);
+    let held = match missing.is_empty() && away.is_empty() {
+        true => {
+            let (held, away) = query::held(bus, None, None).await?;
+            away.is_empty().then_some(held.len())
+        }
+        false => None,
     };
     Ok(Report { lanes, streams, away, workers, dead_letters, held, missing })
 }
 
 async fn lane(bus: &Bus, stream: &str, name: &str) -> anyhow::Result<Option<Lane>> {
-    let Ok(consumer) = bus.jetstream().get_consumer_from_stream::<_, &str, &str>(name, stream).await else {
-        return Ok(None);
+    let consumer: PullConsumer = match bus.jetstream().get_consumer_from_stream(name, stream).await {
+        Ok(consumer) => consumer,
+        Err(error) => {
+            return match error.kind() {
+                ConsumerErrorKind::JetStream(words)
+                    if [ErrorCode::STREAM_NOT_FOUND, ErrorCode::CONSUMER_NOT_FOUND].contains(&words.error_code()) =>
+                {
+                    Ok(None)
+                }
+                _ => Err(anyhow::Error::new(error).context(format!("the consumer {name} of {stream}"))),
+            };
+        }
     };
-    let consumer: PullConsumer = consumer;
     let info = consumer.cached_info();
     let mut oldest_seconds = None;
     if info.num_pending + info.num_ack_pending as u64 > 0 {
@@ -194,7 +217,12 @@ impl Report {
         let here = seen.into_iter().map(|((name, version), n)| [name.to_owned(), n.to_string(), version.to_owned()]);
         let away = self.away.iter().map(|name| [name.clone(), "none".to_owned(), "-".to_owned()]);
         show::text(&show::table(["worker", "seen", "version"], here.chain(away)));
-        show::text(&format!("dead letters: {}   held: {}", self.dead_letters, self.held));
+        let or_unknown = |count: Option<String>| count.unwrap_or_else(|| "not known".to_owned());
+        show::text(&format!(
+            "dead letters: {}   held: {}",
+            or_unknown(self.dead_letters.map(|count| count.to_string())),
+            or_unknown(self.held.map(|count| count.to_string()))
+        ));
         for item in &self.missing {
             show::text(&format!("missing: {item}; `omnibus bus apply` makes it"));
         }

@@ -4,9 +4,8 @@ use anyhow::Context;
 use clap::Parser;
 use omnibus_runtime::bus::{Bus, BusSettings};
 use omnibus_runtime::telemetry::{self, LogSettings};
-use omnibus_runtime::{Health, metrics};
+use omnibus_runtime::{Health, metrics, process};
 use omnibus_schemas::Catalogue;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::{Door, DoorParts, Settings};
@@ -40,17 +39,7 @@ pub async fn run() -> anyhow::Result<()> {
     telemetry::start(&arguments.log)?;
     metrics::recorder();
     let stop = CancellationToken::new();
-    let mut terminate = signal(SignalKind::terminate()).context("can't listen for SIGTERM")?;
-    tokio::spawn({
-        let stop = stop.clone();
-        async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = tokio::signal::ctrl_c() => {}
-            }
-            stop.cancel();
-        }
-    });
+    tokio::spawn(process::stop_on_signals(stop.clone()));
     let Some(bus) = stop.run_until_cancelled(Bus::connect(&arguments.bus, BUS_USER)).await else { return Ok(()) };
     let parts = DoorParts {
         bus: bus?,

@@ -88,7 +88,7 @@ impl Engine {
         let mut ask = Ask { tenant: &tenant, db: &mut db };
         reply.reply(&mut ask, &request.message.payload).await.map(Bytes::from).map_err(|error| match error {
             AskError::NotFound(words) => refuse(404, &words),
-            AskError::Invalid(words) => refuse(400, &words),
+            AskError::Invalid(words) => refuse(422, &words),
             AskError::Failed(error) => {
                 tracing::error!(domain = self.domain, subject = %request.message.subject, %error, "a query failed");
                 refuse(500, "the query failed")

@@ -213,7 +213,7 @@ mod tests {
     const SUBJECT: &str = "cmd.mailer.default.send_email.acme";
 
     fn read(subject: &str, headers: &[(&str, &str)]) -> (Meta, Result<(), Malformed>) {
-        let map: HeaderMap = headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        let map: HeaderMap = headers.iter().map(|(name, value)| (name.parse().unwrap(), (*value).into())).collect();
         Meta::read(subject, Some(&map), Position { stream: "CMD_MAILER", sequence: 7, stored: DateTime::UNIX_EPOCH })
     }
 

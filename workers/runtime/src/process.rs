@@ -80,10 +80,11 @@ async fn run(worker: Worker, settings: Settings, catalogue: Catalogue) -> anyhow
     Ok(())
 }
 
-/// Reports the connection to NATS as a part of `health`.
+/// Reports the connection to NATS as a part of `health`, and keeps it open for as long as the process runs.
 pub fn watch_bus(bus: &Bus, health: &Health) {
-    let (mut connected, health) = (bus.connected(), health.clone());
+    let (bus, health) = (bus.clone(), health.clone());
     tokio::spawn(async move {
+        let mut connected = bus.connected();
         loop {
             match *connected.borrow_and_update() {
                 true => health.well("nats"),

@@ -11,6 +11,8 @@ use crate::telemetry::LogSettings;
 
 /// What every worker is told.
 #[derive(Debug, Clone, clap::Args)]
+// A worker's own settings are called `Settings` as well, and clap would see one group twice.
+#[group(id = "runtime")]
 pub struct Settings {
     /// The bus.
     #[command(flatten)]

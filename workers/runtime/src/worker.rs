@@ -211,7 +211,21 @@ impl Worker {
         tracing::info!(domain = self.domain, lanes = lanes.len(), "at work");
 
         let mut result = Ok(());
-        while let Some(ended) = loops.join_next().await {
+        let overdue = async {
+            stop.cancelled().await;
+            tokio::time::sleep(engine.settings.drain()).await;
+        };
+        tokio::pin!(overdue);
+        loop {
+            let ended = tokio::select! {
+                ended = loops.join_next() => ended,
+                () = &mut overdue => {
+                    tracing::warn!(domain = self.domain, "left a batch that did not finish in time; it will come again");
+                    loops.shutdown().await;
+                    None
+                }
+            };
+            let Some(ended) = ended else { break };
             match ended {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) if result.is_ok() => {

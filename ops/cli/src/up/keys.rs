@@ -7,7 +7,7 @@ use omnibus_schemas::Tenant;
 
 use crate::home::{self, Home};
 
-/// The key kept in <home>, if the bus still knows it and it is the tenant's; else a new one, kept there.
+/// The key kept in the home folder, if the bus still knows it and it is the tenant's; else a new one, kept there.
 pub(super) async fn first_key(operator: &Bus, home: &Home, tenant: &Tenant) -> anyhow::Result<String> {
     let js = operator.jetstream();
     if let Some(key) = home::read_secret(&home.demo_key())? {

@@ -28,7 +28,7 @@ pub(super) struct Servers {
 }
 
 impl Servers {
-    /// Starts both, on the data that <home> has.
+    /// Starts both, on the data that the home folder has.
     pub(super) async fn start(home: &Home, topology: &Topology, port: Option<u16>) -> anyhow::Result<Self> {
         let (nats, postgres) = tokio::try_join!(start_nats(home, topology, port), start_postgres(home))?;
         Ok(Servers { nats, postgres })
@@ -122,7 +122,7 @@ async fn start_nats(home: &Home, topology: &Topology, port: Option<u16>) -> anyh
             "another `omnibus up` runs in {}; stop that one first, or choose another folder with --home",
             home.path().display()
         ),
-        other => other.context("nats-server"),
+        other => Ok(other?),
     }
 }
 
@@ -133,7 +133,7 @@ async fn start_postgres(home: &Home) -> anyhow::Result<Postgres> {
             "another `omnibus up` runs in {}; stop that one first, or choose another folder with --home",
             home.path().display()
         ),
-        other => other.context("PostgreSQL")?,
+        other => other?,
     };
     postgres.ensure_database(DATABASE).await?;
     Ok(postgres)

@@ -63,12 +63,18 @@ fn tail_reads_both_encodings_and_follows() {
 }
 
 #[test]
-fn a_tenant_is_told_at_once_what_it_may_not_hear() {
+fn a_tenant_is_told_at_once_what_it_may_not_do() {
     let stack = Stack::shared();
-    let mut command = omnibus(stack.home(), &["tail", "evt.>"]);
-    command.env("NATS_NKEY_FILE", stack.home().join("creds/tenant_demo.nk"));
-    let error = Run::of(command).failed();
-    assert!(error.contains("'tenant_demo' may not subscribe 'evt.>'"), "{error}");
+    for (args, words) in [
+        (&["tail", "evt.>"][..], "subscribe 'evt.>'"),
+        (&["status"], "publish '$JS.API.STREAM.INFO.SCHEDULE'"),
+        (&["key", "list"], "publish '$JS.API.STREAM.INFO.KV_keys'"),
+    ] {
+        let mut command = omnibus(stack.home(), args);
+        command.env("NATS_NKEY_FILE", stack.home().join("creds/tenant_demo.nk"));
+        let error = Run::of(command).failed();
+        assert!(error.contains(&format!("'tenant_demo' may not {words}")) && error.contains("operator.nk"), "{error}");
+    }
 }
 
 #[test]

@@ -5,7 +5,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, Weak};
-use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -28,7 +27,6 @@ const NOT_OURS: &[&str] = &[
     "TENANTS",
     "WEBSOCKET_SECRET",
 ];
-const PATIENCE: Duration = Duration::from_secs(90);
 
 /// The program, told where its folder is.
 pub(crate) fn omnibus(home: &Path, args: &[&str]) -> Command {
@@ -162,11 +160,7 @@ impl Drop for Stack {
     fn drop(&mut self) {
         if self.up.try_wait().unwrap().is_none() {
             self.signal(Signal::SIGINT);
-            let began = Instant::now();
-            while self.up.try_wait().unwrap().is_none() && began.elapsed() < PATIENCE {
-                std::thread::sleep(Duration::from_millis(10));
-            }
-            let _ = self.up.kill();
+            // It bounds its own ending.
             let _ = self.up.wait();
         }
     }

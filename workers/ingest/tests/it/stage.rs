@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_nats::HeaderMap;
 use futures_util::StreamExt;
-use omnibus_bus::{Credentials, ServerOptions, Settings as BusSettings_, TenantUser, Topology, server_config};
+use omnibus_bus::{Credentials, ServerOptions, Settings as Limits, TenantUser, Topology, server_config};
 use omnibus_ingest::keys::{self, ApiKey, KeyRecord};
 use omnibus_ingest::{Door, DoorParts, Settings};
 use omnibus_runtime::bus::{Bus, BusSettings};
@@ -34,19 +34,19 @@ impl Stage {
     }
 
     /// With other settings of the door, or other limits on the bus.
-    pub(crate) async fn with(change: impl FnOnce(&mut Settings, &mut BusSettings_)) -> Self {
+    pub(crate) async fn with(change: impl FnOnce(&mut Settings, &mut Limits)) -> Self {
         let stage = Self::unready(change).await;
         stage.ready().await;
         stage
     }
 
-    pub(crate) async fn unready(change: impl FnOnce(&mut Settings, &mut BusSettings_)) -> Self {
+    pub(crate) async fn unready(change: impl FnOnce(&mut Settings, &mut Limits)) -> Self {
         // A second test of this process finds the provider installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let catalogue = Catalogue::omnibus();
         let mut settings = Settings { rate_limit_ip: 0, rate_limit_tenant: 0, ..Settings::on_a_free_port() };
-        let mut limits = BusSettings_::default();
-        limits.tenants = vec![TenantUser::of_every_command(tenant("globex"))];
+        let tenants = vec![TenantUser::of_every_command(tenant("globex"))];
+        let mut limits = Limits { tenants, ..Limits::default() };
         change(&mut settings, &mut limits);
         let topology = Topology::of(&catalogue, &limits);
         let seeds = tempfile::tempdir().unwrap();

@@ -1,0 +1,124 @@
+//! A part that is away: the worker waits, says what it waits for, and goes on.
+
+use omnibus_bus::Settings;
+use omnibus_runtime::local::{Postgres, PostgresOptions};
+use omnibus_runtime::testing::Stage;
+use omnibus_schemas::platform::Outcome;
+use omnibus_tests::shop;
+
+use crate::scene::{Scene, eventually, put};
+
+async fn own_postgres() -> (Postgres, Scene) {
+    let postgres = Postgres::start(PostgresOptions::default()).await.unwrap();
+    let stage = Stage::with(shop::catalogue(), Settings::default(), &postgres).await;
+    (postgres, Scene { stage, provider: tempfile::tempdir().unwrap() })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_away_makes_the_worker_unready_spends_nothing_and_is_waited_for() {
+    let (mut postgres, scene) = own_postgres().await;
+    let running = scene.run_with(|settings| settings.attempts = Some(1)).await;
+    let before = scene.put("").await;
+    scene.stage.outcome(before).await;
+    postgres.kill9().await;
+    let mut ids = Vec::new();
+    for _ in 0..20 {
+        ids.push(scene.put("").await);
+    }
+    ids.push(scene.charge("", "ask").await);
+    eventually("not ready", || async { running.health.missing().contains_key("postgres") }).await;
+    postgres.restart().await.unwrap();
+    for id in &ids {
+        assert_eq!(scene.stage.outcome(*id).await.outcome, Some(Outcome::Succeeded));
+    }
+    eventually("ready again", || async { running.health.missing().is_empty() }).await;
+    assert_eq!(scene.count("select count(*) from bus.retries").await, 0);
+    assert_eq!(scene.count("select count(*) from shop.things").await, 21);
+    assert_eq!(scene.times("call", ids[20]), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_call_brought_back_outlives_postgres() {
+    let (mut postgres, scene) = own_postgres().await;
+    let _running = scene.run().await;
+    let id = scene.charge("slow:700", "cannot_tell").await;
+    eventually("the call is out", || async { scene.times("call", id) == 1 }).await;
+    postgres.kill9().await;
+    tokio::time::sleep(std::time::Duration::from_millis(1000)).await; // the call itself takes this long
+    postgres.restart().await.unwrap();
+    let told = scene.stage.outcome(id).await;
+    assert_eq!((told.outcome, told.data["receipt"].as_str()), (Some(Outcome::Succeeded), Some("receipt 1")));
+    assert_eq!(scene.times("call", id), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nats_killed_and_restarted_amid_the_flow_loses_nothing() {
+    let scene = Scene::new().await;
+    let running = scene.run().await;
+    let mut ids = Vec::new();
+    for n in 0..300 {
+        ids.push(scene.put(if n % 10 == 0 { "then" } else { "" }).await);
+        if n % 100 == 50 {
+            let mut nats = scene.stage.nats.lock().await;
+            nats.kill9().await;
+            nats.restart().await.unwrap();
+        }
+    }
+    for id in &ids {
+        assert_eq!(scene.stage.outcome(*id).await.outcome, Some(Outcome::Succeeded));
+    }
+    eventually("the follow-ups too", || async { scene.count("select count(*) from shop.things").await == 330 }).await;
+    assert_eq!(scene.count("select count(distinct command_id) from shop.things").await, 330);
+    eventually("ready again", || async { running.health.missing().is_empty() }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_away_at_once_are_waited_for() {
+    let (mut postgres, scene) = own_postgres().await;
+    let mut ids = Vec::new();
+    for _ in 0..50 {
+        ids.push(scene.put("").await);
+    }
+    scene.stage.nats.lock().await.kill9().await;
+    scene.stage.nats.lock().await.restart().await.unwrap();
+    let _running = scene.run().await;
+    scene.stage.outcome(ids[0]).await;
+    for _ in 0..50 {
+        ids.push(scene.put("").await);
+    }
+    postgres.kill9().await;
+    scene.stage.nats.lock().await.kill9().await;
+    postgres.restart().await.unwrap();
+    scene.stage.nats.lock().await.restart().await.unwrap();
+    for id in &ids {
+        assert_eq!(scene.stage.outcome(*id).await.outcome, Some(Outcome::Succeeded));
+    }
+    assert_eq!(scene.count("select count(*) from shop.things").await, 100);
+    assert_eq!(scene.count("select count(*) from bus.retries").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_started_before_its_servers_waits_for_them() {
+    use omnibus_runtime::settings::DatabaseSettings;
+    use omnibus_runtime::{Health, process};
+    let (mut postgres, scene) = own_postgres().await;
+    scene.migrate().await;
+    let id = scene.stage.publish("acme", &put("")).await;
+    postgres.kill9().await;
+    scene.stage.nats.lock().await.kill9().await;
+    let health = Health::default();
+    let database = DatabaseSettings { database_url: scene.stage.database_url.clone().into(), database_connections: 4 };
+    let starting = async {
+        let bus = scene.stage.connect("shop").await;
+        let db = process::connect(&database, &health).await;
+        let parts = scene.parts_on(bus).await;
+        tokio::spawn(scene.worker().run(omnibus_runtime::Parts { db, ..parts }));
+    };
+    let coming = async {
+        scene.stage.nats.lock().await.restart().await.unwrap();
+        eventually("it says what it waits for", || async { health.missing().contains_key("postgres") }).await;
+        postgres.restart().await.unwrap();
+    };
+    tokio::join!(starting, coming);
+    assert_eq!(scene.stage.outcome(id).await.outcome, Some(Outcome::Succeeded));
+}

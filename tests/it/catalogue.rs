@@ -1,0 +1,133 @@
+//! What holds for every entry of the product's catalogue.
+
+use std::path::Path;
+use std::time::Duration;
+
+use async_nats::HeaderMap;
+use omnibus_runtime::Worker;
+use omnibus_runtime::bus::PublishError;
+use omnibus_runtime::testing::Stage;
+use omnibus_schemas::{Catalogue, Encoding, body::encode};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::scene::headers;
+
+/// Every worker of the product.
+fn workers(mail: &Path) -> Vec<Worker> {
+    let mailer = omnibus_mailer::Settings {
+        smtp_host: None,
+        smtp_port: 587,
+        smtp_tls: None,
+        smtp_ca_file: None,
+        smtp_username: None,
+        smtp_password: None,
+        smtp_helo: None,
+        smtp_pool: 1,
+        smtp_timeout: 5,
+        from_email: None,
+        from_name: None,
+        from_domains: vec![],
+        mail_dir: mail.to_owned(),
+    };
+    vec![omnibus_mailer::worker(mailer).unwrap(), minimal_worker::worker(minimal_worker::Settings {}).unwrap()]
+}
+
+#[test]
+fn every_entry_has_a_worker_that_handles_it() {
+    let (catalogue, mail) = (Catalogue::omnibus(), tempfile::tempdir().unwrap());
+    let workers = workers(mail.path());
+    for domain in catalogue.domains() {
+        let worker = workers.iter().find(|worker| worker.domain() == domain.name);
+        let worker = worker.unwrap_or_else(|| panic!("the domain {} has no worker", domain.name));
+        assert_eq!(worker.unhandled(&catalogue), Vec::<String>::new());
+    }
+    assert_eq!(catalogue.domains().len(), workers.len());
+}
+
+/// Every query about everything of acme's, asked by globex, tells nothing; acme learns its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_tenants_can_not_see_or_touch_each_others_anything() {
+    let (stage, mail) = (Stage::new(Catalogue::omnibus()).await, tempfile::tempdir().unwrap());
+    let mut running = Vec::new();
+    for worker in workers(mail.path()) {
+        running.push(stage.run(worker).await);
+    }
+    let catalogue = stage.catalogue().clone();
+
+    // Acme does one of everything.
+    let mut done: Vec<(&str, Uuid)> = Vec::new();
+    for (n, command) in catalogue.commands().enumerate() {
+        let id = Uuid::from_u128(0xace0_0000 + n as u128);
+        let body = encode(Encoding::Json, &(command.example)());
+        stage.publish_raw(&command.subject("acme"), headers(&[("ce-id", &id.to_string())]), body).await;
+        let told = stage.outcome(id).await;
+        assert_eq!(told.tenant, "acme");
+        done.push((command.domain, id));
+    }
+
+    // Globex, with its own user, can neither publish as acme nor hear acme; nor the reverse.
+    for (me, other) in [("globex", "acme"), ("acme", "globex")] {
+        let user = stage.connect(&Stage::tenant_user(me)).await;
+        for command in catalogue.commands() {
+            let body = encode(Encoding::Json, &(command.example)());
+            let refused = user.publish(&command.subject(other), HeaderMap::new(), body.into()).await;
+            assert!(matches!(refused, Err(PublishError::Refused(_))), "{} as {other}: {refused:?}", command.name);
+        }
+        for query in catalogue.queries() {
+            let asked = user.ask(query.subject(), headers(&[("ce-tenant", other)]), "{}".into(), Duration::from_secs(5));
+            assert!(matches!(asked.await, Err(PublishError::Refused(_))), "{}", query.name);
+        }
+        let mut refusals = user.refusals();
+        for event in catalogue.events() {
+            let subject = format!("evt.{}.{}.{other}", event.domain, event.name);
+            let _subscription = user.client().subscribe(subject.clone()).await.unwrap();
+            let refusal = tokio::time::timeout(Duration::from_secs(5), refusals.recv()).await.expect("refused").unwrap();
+            assert_eq!((refusal.verb.as_str(), refusal.subject), ("subscribe", subject));
+        }
+    }
+
+    // Every question about acme's ids, in globex's name, at the workers themselves.
+    let before: i64 = sqlx::query_scalar("select count(*) from bus.inbox").fetch_one(&stage.db).await.unwrap();
+    for query in catalogue.queries() {
+        for (_, id) in done.iter().filter(|(domain, _)| *domain == query.domain) {
+            let mut body = (query.example)();
+            if let Value::Object(fields) = &mut body {
+                for (name, value) in fields.iter_mut() {
+                    if name.ends_with("_id") {
+                        *value = Value::String(id.to_string());
+                    }
+                }
+            }
+            let map = headers(&[("ce-tenant", "globex")]);
+            let bytes = encode(Encoding::Json, &body).into();
+            let answer = stage.operator.ask(query.subject(), map, bytes, Duration::from_secs(5)).await.unwrap().unwrap();
+            let text = String::from_utf8_lossy(&answer.payload);
+            assert!(!text.contains(&id.to_string()) && !text.contains("acme"), "{}: {text}", query.name);
+            let error = answer.headers.as_ref().and_then(|map| map.get("Nats-Service-Error-Code"));
+            let empty = serde_json::from_slice::<Value>(&answer.payload).is_ok_and(|value| nothing(&value, &body));
+            assert!(error.is_some_and(|code| code.as_str() == "404") || empty, "{}: {text}", query.name);
+        }
+    }
+
+    // One id in two tenants is two commands, for every command.
+    for (n, command) in catalogue.commands().enumerate() {
+        let id = Uuid::from_u128(0xace0_0000 + n as u128).to_string();
+        let body = encode(Encoding::Json, &(command.example)());
+        stage.publish_raw(&command.subject("globex"), headers(&[("ce-id", &id)]), body).await;
+        stage.event(|told| told.causation == id && told.tenant == "globex" && told.outcome.is_some()).await;
+    }
+    let after: i64 = sqlx::query_scalar("select count(*) from bus.inbox").fetch_one(&stage.db).await.unwrap();
+    assert_eq!(after, 2 * before);
+}
+
+/// Empty lists, zeros, and what the question itself said.
+fn nothing(answer: &Value, question: &Value) -> bool {
+    answer.as_object().is_some_and(|fields| {
+        fields.iter().all(|(name, value)| match value {
+            Value::Array(list) => list.is_empty(),
+            Value::Number(number) => number.as_u64() == Some(0),
+            other => question.get(name) == Some(other),
+        })
+    })
+}

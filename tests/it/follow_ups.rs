@@ -1,0 +1,70 @@
+//! What a command sets going: now, later, and never into nowhere.
+
+use omnibus_bus::Settings;
+use omnibus_runtime::bus::PublishError;
+use omnibus_schemas::platform::Outcome;
+use uuid::Uuid;
+
+use crate::scene::{Scene, headers};
+
+/// The id of a command's n-th message, if that is a command.
+fn follow_up(id: Uuid, n: usize) -> Uuid {
+    Uuid::new_v5(&id, n.to_string().as_bytes())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follow_up_is_a_command_of_its_own_with_an_id_that_a_repetition_repeats() {
+    let scene = Scene::new().await;
+    let _running = scene.run().await;
+    let id = scene.put("then").await;
+    let told = scene.stage.outcome(follow_up(id, 0)).await;
+    assert_eq!(told.outcome, Some(Outcome::Succeeded));
+    assert_eq!(told.header("ce-correlationid"), Some(id.to_string().as_str()));
+    assert_eq!(scene.stage.outcome(id).await.id, format!("{id}/1"));
+    assert_eq!(scene.things(follow_up(id, 0)).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scheduled_command_comes_at_its_time_and_at_once_if_that_is_past() {
+    let scene = Scene::new().await;
+    let _running = scene.run().await;
+    let (later, past) = (scene.put("later:1500").await, scene.put("past").await);
+    let at_once = scene.stage.outcome(follow_up(past, 1)).await;
+    let in_time = scene.stage.outcome(follow_up(later, 1)).await;
+    assert_eq!((at_once.outcome, in_time.outcome), (Some(Outcome::Succeeded), Some(Outcome::Succeeded)));
+    let apart = "select count(*) from bus.inbox a, bus.inbox b where a.message_id = '{a}' and b.message_id = '{b}'
+                 and b.received_at - a.received_at > interval '1.3 seconds'";
+    let apart = apart.replace("{a}", &later.to_string()).replace("{b}", &follow_up(later, 1).to_string());
+    assert_eq!(scene.count(&apart).await, 1);
+    assert_eq!(scene.things(follow_up(later, 1)).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follow_up_that_nobody_would_carry_out_is_not_committed() {
+    let scene = Scene::new().await;
+    let _running = scene.run_with(|settings| settings.attempts = Some(1)).await;
+    let id = scene.put("nowhere").await;
+    let told = scene.stage.outcome(id).await;
+    assert_eq!(told.outcome, Some(Outcome::DeadLettered));
+    assert!(told.data["detail"].as_str().unwrap().contains("nowhere is no lane of shop"), "{}", told.data);
+    assert_eq!(scene.things(id).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_stream_pushes_back_and_follow_ups_wait_for_room() {
+    let scene = Scene::with(Settings { cmd_max_msgs: Some(4), ..Settings::default() }).await;
+    let mut ids = Vec::new();
+    for _ in 0..4 {
+        ids.push(scene.put("then").await);
+    }
+    let body = serde_json::to_vec(&crate::scene::put("")).unwrap();
+    let one_more = scene.stage.operator.publish("cmd.shop.default.put.acme", headers(&[]), body.into()).await;
+    assert!(matches!(one_more, Err(PublishError::Full)), "{one_more:?}");
+    // Every command in the full stream wants to add one: room comes from those that are done.
+    let _running = scene.run_with(|settings| settings.republish_after_seconds = 1).await;
+    for id in ids {
+        assert_eq!(scene.stage.outcome(id).await.outcome, Some(Outcome::Succeeded));
+        assert_eq!(scene.stage.outcome(follow_up(id, 0)).await.outcome, Some(Outcome::Succeeded));
+    }
+    assert_eq!(scene.count("select count(*) from shop.things").await, 8);
+}

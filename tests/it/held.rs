@@ -1,0 +1,109 @@
+//! A person decides what nobody could tell.
+
+use async_nats::jetstream::stream::Stream;
+use omnibus_schemas::platform::{HeldCommands, Outcome, Resolution, ResolveHeld};
+use uuid::Uuid;
+
+use crate::scene::{Scene, names};
+
+async fn held(scene: &Scene) -> Uuid {
+    let id = scene.charge("unknown", "cannot_tell").await;
+    assert_eq!(scene.stage.outcome(id).await.outcome, Some(Outcome::Held));
+    id
+}
+
+async fn resolve(scene: &Scene, tenant: &str, command_id: Uuid, resolution: Resolution) -> Uuid {
+    let command = ResolveHeld { command_id, resolution, note: "looked it up".into() };
+    scene.stage.publish(tenant, &command).await
+}
+
+async fn list(scene: &Scene) -> Vec<Uuid> {
+    let list = scene.stage.ask("shop", "acme", &HeldCommands { limit: 100 }).await.unwrap();
+    list.held.into_iter().map(|held| held.command_id).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_a_person_vouches_for_has_succeeded() {
+    let scene = Scene::new().await;
+    let _running = scene.run().await;
+    let id = held(&scene).await;
+    let by = resolve(&scene, "acme", id, Resolution::Happened).await;
+    assert_eq!(scene.stage.outcome(by).await.outcome, Some(Outcome::Succeeded));
+    let told = scene.stage.event(|told| told.name == "command_resolved" && told.data["command_id"] == id.to_string()).await;
+    assert_eq!((told.outcome, told.data["note"].as_str()), (Some(Outcome::Succeeded), Some("looked it up")));
+    let caused = scene.stage.caused_by(id);
+    assert_eq!(names(&caused), ["charge_settled", "command_held", "charge_settled", "command_resolved"]);
+    let mut ids: Vec<_> = caused.iter().map(|told| &told.id).collect();
+    ids.dedup();
+    assert_eq!(ids.len(), 4);
+    assert_eq!(caused[2].data["how"], "vouched");
+    let page = scene.page("acme", id).await.unwrap();
+    assert_eq!((page.outcome, page.attempts[0].result.as_deref()), (Some(Outcome::Succeeded), Some("done")));
+    assert_eq!((list(&scene).await, scene.times("call", id)), (vec![], 1));
+    scene.until("select count(*) from bus.inbox where published_at is null", 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_is_dropped_is_rejected() {
+    let scene = Scene::new().await;
+    let _running = scene.run().await;
+    let id = held(&scene).await;
+    resolve(&scene, "acme", id, Resolution::Drop).await;
+    let told = scene.stage.event(|t| t.causation == id.to_string() && t.outcome == Some(Outcome::Rejected)).await;
+    assert_eq!((told.name.as_str(), told.data["code"].as_str()), ("command_rejected", Some("dropped")));
+    assert_eq!(scene.page("acme", id).await.unwrap().outcome, Some(Outcome::Rejected));
+    assert_eq!((list(&scene).await, scene.times("call", id)), (vec![], 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_is_to_be_performed_goes_out_once_more_and_may_be_held_once_more() {
+    let scene = Scene::new().await;
+    let _running = scene.run().await;
+    let id = held(&scene).await;
+    resolve(&scene, "acme", id, Resolution::Perform).await;
+    crate::scene::eventually("held again", || async {
+        let held = scene.stage.caused_by(id).into_iter().filter(|told| told.outcome == Some(Outcome::Held)).count();
+        held == 2
+    })
+    .await;
+    assert_eq!((scene.times("call", id), list(&scene).await), (2, vec![id]));
+    resolve(&scene, "acme", id, Resolution::Happened).await;
+    scene.stage.event(|t| t.causation == id.to_string() && t.outcome == Some(Outcome::Succeeded)).await;
+    let results: Vec<_> =
+        scene.page("acme", id).await.unwrap().attempts.into_iter().filter_map(|attempt| attempt.result).collect();
+    assert_eq!((results.join(" ").as_str(), list(&scene).await), ("held done", vec![]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_held_not_there_or_another_tenants_is_refused() {
+    let scene = Scene::new().await;
+    let _running = scene.run().await;
+    let (id, done) = (held(&scene).await, scene.charge("", "").await);
+    scene.stage.outcome(done).await;
+    for (tenant, target, code) in
+        [("acme", Uuid::from_u128(5), "not_found"), ("acme", done, "not_held"), ("globex", id, "not_found")]
+    {
+        let by = resolve(&scene, tenant, target, Resolution::Happened).await;
+        let told = scene.stage.outcome(by).await;
+        assert_eq!((told.outcome, told.data["code"].as_str()), (Some(Outcome::Rejected), Some(code)), "{tenant}");
+    }
+    assert_eq!(list(&scene).await, [id]);
+    let by = resolve(&scene, "acme", id, Resolution::Happened).await;
+    scene.stage.outcome(by).await;
+    let twice = resolve(&scene, "acme", id, Resolution::Drop).await;
+    assert_eq!(scene.stage.outcome(twice).await.data["code"], "not_held");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_was_trimmed_from_the_bus_can_still_be_decided_but_not_performed() {
+    let scene = Scene::new().await;
+    let _running = scene.run().await;
+    let id = held(&scene).await;
+    let stream: Stream = scene.stage.operator.jetstream().get_stream("CMD_SHOP").await.unwrap();
+    stream.purge().await.unwrap();
+    let by = resolve(&scene, "acme", id, Resolution::Perform).await;
+    assert_eq!(scene.stage.outcome(by).await.data["code"], "gone");
+    let by = resolve(&scene, "acme", id, Resolution::Happened).await;
+    assert_eq!(scene.stage.outcome(by).await.outcome, Some(Outcome::Succeeded));
+    assert_eq!(scene.page("acme", id).await.unwrap().outcome, Some(Outcome::Succeeded));
+}

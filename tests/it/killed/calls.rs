@@ -1,0 +1,38 @@
+//! A call that was on its way when its worker died: the provider is asked; where nobody can tell, the command's own wish
+//! decides.
+
+use futures_util::future::join_all;
+
+use super::case::{Case, Victim, charge};
+
+/// One charge alone, its worker killed at `point`: how it ended, and how often the provider was called.
+async fn cut_short(point: &'static str, reconcile: &str, resend: bool) -> (Vec<&'static str>, u64) {
+    let mut case = Case::of(Victim::Worker).await;
+    case.send("globex", charge("", reconcile, resend)).await;
+    let mut life = case.begin(Some(point));
+    life.reached().await;
+    let life = case.strike(Victim::Worker, life).await;
+    let verdict = case.verdict(&life).await;
+    (verdict.ended.into_keys().collect(), verdict.calls)
+}
+
+async fn both(reconcile: &str, resend: bool) -> [(Vec<&'static str>, u64); 2] {
+    let points = ["between_prepare_and_perform", "between_perform_and_record"];
+    let ended = join_all(points.map(|point| cut_short(point, reconcile, resend))).await;
+    ended.try_into().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_provider_that_can_tell_is_called_once() {
+    assert_eq!(both("ask", false).await, [(vec!["succeeded"], 1), (vec!["succeeded"], 1)]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_nobody_can_tell_is_held_and_not_called_again() {
+    assert_eq!(both("", false).await, [(vec!["held"], 0), (vec!["held"], 1)]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_may_repeat_is_sent_again() {
+    assert_eq!(both("", true).await, [(vec!["succeeded"], 1), (vec!["succeeded"], 2)]);
+}

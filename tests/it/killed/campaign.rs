@@ -1,0 +1,61 @@
+//! Kills at random times, from a seed: `OMNIBUS_SEED` repeats a run's choices (not its timing, which is the point).
+
+use std::time::{Duration, Instant};
+
+use omnibus_runtime::testing::TENANTS;
+
+use super::case::{Case, Victim, charge, put};
+
+const ROUNDS: u32 = 20;
+/// No round begins later than this.
+const BOUND: Duration = Duration::from_secs(20);
+
+/// SplitMix64.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % n
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_is_killed_whenever_every_command_ends_once() {
+    let seed = std::env::var("OMNIBUS_SEED").ok().map_or(2, |seed| seed.parse().expect("a number"));
+    println!("OMNIBUS_SEED={seed}");
+    let mut chance = Chance(seed);
+    let mut case = Case::of(Victim::Postgres).await;
+    let mut life = case.begin(None);
+    let (started, mut rounds) = (Instant::now(), 0);
+    while rounds < ROUNDS && started.elapsed() < BOUND {
+        rounds += 1;
+        for _ in 0..=chance.below(4) {
+            let tenant = TENANTS[chance.below(2) as usize];
+            let order = match chance.below(8) {
+                0 => put("then"),
+                1 => put("reject"),
+                2 => put("fail"),
+                3 => charge("", "ask", false),
+                4 => charge("", "", true),
+                5 => charge("slow:100", "", false),
+                _ => put(""),
+            };
+            case.send(tenant, order).await;
+        }
+        let victim = match chance.below(10) {
+            0 => Victim::Nats,
+            1 => Victim::Postgres,
+            _ => Victim::Worker,
+        };
+        tokio::time::sleep(Duration::from_millis(chance.below(400))).await;
+        life = case.strike(victim, life).await;
+    }
+    let verdict = case.verdict(&life).await;
+    println!("{rounds} rounds: {verdict:?}");
+    assert!(rounds >= 5 && verdict.ended["succeeded"] > 0, "too slow to show anything: {rounds} rounds");
+    assert!(life.terminate().await.success(), "{}", life.log());
+}

@@ -1,0 +1,51 @@
+//! Every victim at every point. A point's three victims die at the same time, each on a stage of its own.
+
+use omnibus_tests::referee::Verdict;
+
+use super::case::{Case, Victim, put};
+
+async fn killed(victim: Victim, point: &'static str) -> Verdict {
+    let mut case = Case::of(victim).await;
+    case.send_everything().await;
+    let mut life = case.begin(Some(point));
+    assert_eq!(life.reached().await, point);
+    let mut life = case.strike(victim, life).await;
+    // Who came back, or stayed, takes orders.
+    case.send("acme", put("")).await;
+    let verdict = case.verdict(&life).await;
+    assert!(life.terminate().await.success(), "{victim:?}: {}", life.log());
+    println!("{victim:?} killed at {point}: {verdict:?}");
+    // 8 + 2 * 4 puts, 4 of them with a follow-up, 2 * 8 charges, 1 put: what ends otherwise than well is known, except
+    // that a charge nobody can tell of may be held.
+    let ended = |how| verdict.ended.get(how).copied().unwrap_or_default();
+    assert_eq!((ended("rejected"), ended("dead_lettered")), (4, 2), "{victim:?} at {point}");
+    assert!(ended("held") >= 2 && ended("succeeded") + ended("held") == 31, "{victim:?} at {point}: {verdict:?}");
+    verdict
+}
+
+async fn whoever_is_killed(point: &'static str) {
+    tokio::join!(killed(Victim::Worker, point), killed(Victim::Nats, point), killed(Victim::Postgres, point));
+}
+
+macro_rules! points {
+    ($($test:ident: $point:literal,)*) => { $(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $test() {
+            whoever_is_killed($point).await;
+        }
+    )* };
+}
+
+points! {
+    every_command_ends_once_whoever_is_killed_before_the_claim: "before_claim",
+    every_command_ends_once_whoever_is_killed_in_the_handler: "in_handler",
+    every_command_ends_once_whoever_is_killed_before_the_commit: "before_commit",
+    every_command_ends_once_whoever_is_killed_after_the_commit: "after_commit",
+    every_command_ends_once_whoever_is_killed_between_publishes: "between_publishes",
+    every_command_ends_once_whoever_is_killed_before_the_ack: "before_ack",
+    every_command_ends_once_whoever_is_killed_between_prepare_and_perform: "between_prepare_and_perform",
+    every_command_ends_once_whoever_is_killed_between_perform_and_record: "between_perform_and_record",
+    every_command_ends_once_whoever_is_killed_after_the_record: "after_record",
+    every_command_ends_once_whoever_is_killed_after_a_refusal: "after_refusal",
+    every_command_ends_once_whoever_is_killed_after_the_next_attempt_is_opened: "after_next_attempt",
+}

@@ -1,0 +1,88 @@
+//! Told to stop: nothing new is taken, what runs is finished, nothing is lost or repeated.
+
+use std::time::{Duration, Instant};
+
+use omnibus_schemas::platform::Outcome;
+
+use crate::scene::{Scene, eventually, put};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn five_rolling_restarts_under_load_lose_and_repeat_nothing() {
+    const COMMANDS: usize = 2000;
+    let scene = Scene::new().await;
+    let publishing = async {
+        let mut ids = Vec::with_capacity(COMMANDS);
+        for n in 0..COMMANDS {
+            ids.push(scene.stage.publish(["acme", "globex"][n % 2], &put("")).await);
+        }
+        ids
+    };
+    let restarting = async {
+        let mut running = scene.run().await;
+        for _ in 0..5 {
+            let next = scene.run().await;
+            running.stop().await;
+            running = next;
+        }
+        running
+    };
+    let (ids, running) = tokio::join!(publishing, restarting);
+    for id in &ids {
+        assert_eq!(scene.stage.outcome(*id).await.outcome, Some(Outcome::Succeeded));
+    }
+    assert_eq!(scene.count("select count(*) from shop.things").await, COMMANDS as i64);
+    assert_eq!(scene.count("select count(distinct command_id) from shop.things").await, COMMANDS as i64);
+    assert_eq!(scene.count("select count(*) from bus.retries").await, 0);
+    running.stop().await;
+    assert_eq!(scene.stage.told().len(), COMMANDS, "one event each");
+    assert_eq!(scene.stage.lane("shop", "default").await, (0, 0), "nothing is left for ack_wait to find");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_in_flight_is_finished_before_the_worker_ends() {
+    let scene = Scene::new().await;
+    let running = scene.run().await;
+    let id = scene.charge("slow:1500", "").await;
+    eventually("the call is out", || async { scene.times("call", id) == 1 }).await;
+    running.stop().await;
+    assert_eq!(scene.count("select count(*) from bus.inbox where outcome = 'succeeded'").await, 1);
+    assert_eq!(scene.stage.outcome(id).await.outcome, Some(Outcome::Succeeded));
+    assert_eq!(scene.times("call", id), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_drain_is_bounded_for_calls_and_for_batches() {
+    let scene = Scene::new().await;
+    let running = scene.run_with(|settings| settings.drain_seconds = 1).await;
+    let call = scene.charge("slow:1900", "done").await;
+    for _ in 0..6 {
+        // One after another, two seconds each.
+        scene.put("hang").await;
+    }
+    eventually("all are out", || async {
+        scene.times("call", call) == 1 && scene.stage.lane("shop", "default").await.0 == 0
+    })
+    .await;
+    let started = Instant::now();
+    running.stop().await;
+    assert!(started.elapsed() < Duration::from_secs(7), "{:?}", started.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_stopping_worker_had_in_its_hands_goes_to_the_next_at_once() {
+    let scene = Scene::new().await;
+    let running = scene.run_with(|settings| settings.in_flight = 4).await;
+    let mut ids = Vec::new();
+    for _ in 0..12 {
+        ids.push(scene.charge("slow:300", "").await);
+    }
+    scene.stage.outcome(ids[0]).await;
+    running.stop().await;
+    let started = Instant::now();
+    let _next = scene.run().await;
+    for id in ids {
+        assert_eq!(scene.stage.outcome(id).await.outcome, Some(Outcome::Succeeded));
+        assert_eq!(scene.times("call", id), 1);
+    }
+    assert!(started.elapsed() < Duration::from_secs(15), "not after ack_wait: {:?}", started.elapsed());
+}

@@ -1,0 +1,201 @@
+//! The nets under the ordinary course, and the forgetting.
+
+use std::time::Duration;
+
+use async_nats::jetstream::AckKind;
+use async_nats::jetstream::consumer::PullConsumer;
+use futures_util::StreamExt;
+use omnibus_bus::Settings;
+use omnibus_schemas::platform::Outcome;
+
+use crate::scene::{Scene, eventually};
+
+async fn messages(scene: &Scene) -> u64 {
+    scene.stage.operator.jetstream().get_stream("CMD_SHOP").await.unwrap().cached_info().state.messages
+}
+
+async fn consumer(scene: &Scene, lane: &str) -> PullConsumer {
+    let name = format!("shop_{lane}");
+    scene.stage.operator.jetstream().get_consumer_from_stream(name, "CMD_SHOP").await.unwrap()
+}
+
+async fn floor(scene: &Scene, lane: &str) -> u64 {
+    consumer(scene, lane).await.cached_info().ack_floor.stream_sequence
+}
+
+/// Has a message delivered until the server gives up on it.
+async fn wear_out(scene: &Scene, lane: &str, deliveries: usize) {
+    let consumer = consumer(scene, lane).await;
+    for _ in 0..deliveries {
+        let mut one = consumer.batch().max_messages(1).expires(Duration::from_secs(5)).messages().await.unwrap();
+        let message = one.next().await.expect("it is delivered").unwrap();
+        message.ack_with(AckKind::Nak(None)).await.unwrap();
+    }
+    let mut none = consumer.fetch().max_messages(1).messages().await.unwrap();
+    assert!(none.next().await.is_none(), "the server has given up");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_whose_events_never_reached_the_bus_is_published_by_the_sweeper() {
+    let short = Settings { duplicate_window: Duration::from_millis(100), ..Settings::default() };
+    let scene = Scene::with(short).await;
+    let _running = scene.run_with(|settings| settings.republish_after_seconds = 1).await;
+    let id = scene.put("").await;
+    scene.stage.outcome(id).await;
+    scene.until("select count(*) from bus.inbox where published_at is null", 0).await;
+    scene.stage.operator.jetstream().get_stream("EVT").await.unwrap().purge().await.unwrap();
+    scene.sql("update bus.inbox set published_at = null, finished_at = now() - interval '10 seconds'").await;
+    eventually("told again", || async { scene.stage.caused_by(id).len() == 2 }).await;
+    let caused = scene.stage.caused_by(id);
+    assert_eq!((&caused[0].id, &caused[0].data), (&caused[1].id, &caused[1].data));
+    scene.until("select count(*) from bus.inbox where published_at is null", 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_the_bus_does_not_take_does_not_stand_in_the_way_of_the_others() {
+    let short = Settings { duplicate_window: Duration::from_millis(100), ..Settings::default() };
+    let scene = Scene::with(short).await;
+    let running = scene.run().await;
+    let (bad, good) = (scene.put("").await, scene.put("").await);
+    scene.stage.drain().await;
+    running.stop().await;
+    // A subject that this worker may not publish on, in place of its own.
+    let outbox: Vec<u8> = sqlx::query_scalar("select messages from bus.inbox where message_id = $1")
+        .bind(bad)
+        .fetch_one(&scene.stage.db)
+        .await
+        .unwrap();
+    let at = outbox.windows(9).position(|part| part == b"evt.shop.").unwrap();
+    let mut foreign = outbox.clone();
+    foreign[at..at + 9].copy_from_slice(b"evt.hops.");
+    sqlx::query("update bus.inbox set messages = $1 where message_id = $2")
+        .bind(foreign)
+        .bind(bad)
+        .execute(&scene.stage.db)
+        .await
+        .unwrap();
+    scene.sql("update bus.inbox set published_at = null, finished_at = now() - interval '10 seconds'").await;
+    let _running = scene.run_with(|settings| settings.republish_after_seconds = 1).await;
+    let good = format!("select count(*) from bus.inbox where message_id = '{good}' and published_at is not null");
+    scene.until(&good, 1).await;
+    assert_eq!(scene.count("select count(*) from bus.inbox where published_at is null").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_server_gave_up_on_is_a_dead_letter_once_and_pins_nothing() {
+    let few = Settings { max_deliver: 100, ..Settings::default() };
+    let scene = Scene::with(few).await;
+    let id = scene.put("").await;
+    wear_out(&scene, "default", 100).await;
+    let running = scene.run().await;
+    let told = scene.stage.outcome(id).await;
+    assert_eq!((told.outcome, told.data["code"].as_str()), (Some(Outcome::DeadLettered), Some("deliveries_used_up")));
+    assert_eq!(told.data["attempts"], 100);
+    let after = scene.put("").await;
+    assert_eq!(scene.stage.outcome(after).await.outcome, Some(Outcome::Succeeded));
+    eventually("the ack floor moves on", || async { floor(&scene, "default").await == 2 }).await;
+    running.stop().await;
+    assert_eq!(scene.things(id).await, 0);
+    let letters = scene.stage.told().into_iter().filter(|told| told.subject.starts_with("dlq.")).count();
+    assert_eq!(letters, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_may_be_out_when_the_server_gives_up_is_held_and_can_still_be_performed() {
+    use omnibus_schemas::platform::{Resolution, ResolveHeld};
+    let few = Settings { max_deliver: 100, ..Settings::default() };
+    let scene = Scene::with(few).await;
+    scene.migrate().await;
+    let id = scene.charge("", "cannot_tell").await;
+    // A worker that claimed it, opened an attempt, and was never seen again.
+    scene
+        .sql(&format!(
+            "with claimed as (insert into bus.inbox (consumer, tenant, message_id, name, sequence, received_at)
+             values ('shop_calls', 'acme', '{id}', 'charge', 1, now()))
+             insert into bus.attempts (consumer, tenant, message_id, number, attempt_id, plan, started_at, lease_until)
+             values ('shop_calls', 'acme', '{id}', 1, gen_random_uuid(), '\\x80', now(), now())"
+        ))
+        .await;
+    wear_out(&scene, "calls", 100).await;
+    let _running = scene.run().await;
+    assert_eq!(scene.stage.outcome(id).await.outcome, Some(Outcome::Held));
+    eventually("the ack floor moves on", || async { floor(&scene, "calls").await == 2 }).await;
+    let resolve = ResolveHeld { command_id: id, resolution: Resolution::Perform, note: "it did not".into() };
+    scene.stage.publish("acme", &resolve).await;
+    scene.stage.event(|t| t.causation == id.to_string() && t.outcome == Some(Outcome::Succeeded)).await;
+    assert_eq!(scene.times("call", id), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_trimmer_purges_what_every_lane_is_through_with_and_nothing_else() {
+    let scene = Scene::new().await;
+    let forgetful = |settings: &mut omnibus_runtime::settings::WorkSettings| {
+        settings.keep_done_days = 0;
+        settings.keep_inbox_days = 1;
+    };
+    let only_default = |settings: &mut omnibus_runtime::settings::WorkSettings| settings.lanes = vec!["default".into()];
+    let first = scene.run_with(only_default).await;
+    for _ in 0..3 {
+        scene.put("").await;
+    }
+    let waiting = scene.charge("unknown", "cannot_tell").await;
+    let last = scene.put("").await;
+    scene.stage.outcome(last).await;
+    eventually("the lane is through", || async { floor(&scene, "default").await == 5 }).await;
+    first.stop().await;
+    scene.sql("update bus.inbox set received_at = now() - interval '2 days', published_at = now()").await;
+
+    // The other lane has not read its command, so all stays; the inbox is trimmed by its own rule.
+    let second = scene
+        .run_with(|settings| {
+            only_default(settings);
+            forgetful(settings);
+        })
+        .await;
+    scene.until("select count(*) from bus.inbox", 0).await;
+    second.stop().await;
+    assert_eq!(messages(&scene).await, 5);
+
+    // Held is not forgotten, however old.
+    let third = scene.run().await;
+    assert_eq!(scene.stage.outcome(waiting).await.outcome, Some(Outcome::Held));
+    scene.until("select count(*) from bus.inbox where published_at is null", 0).await;
+    third.stop().await;
+    assert_eq!(messages(&scene).await, 5, "nothing that is younger than keep_done goes");
+    scene.sql("update bus.inbox set received_at = now() - interval '2 days'").await;
+    scene.sql("update bus.attempts set started_at = now() - interval '2 days'").await;
+    let _fourth = scene.run_with(forgetful).await;
+    eventually("the stream is trimmed", || async { messages(&scene).await == 0 }).await;
+    assert_eq!(scene.count("select count(*) from bus.inbox where outcome = 'held'").await, 1);
+    assert_eq!(scene.count("select count(*) from bus.attempts").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lane_that_nobody_uses_does_not_keep_the_others_from_being_trimmed() {
+    let scene = Scene::new().await;
+    let first = scene.run().await;
+    for _ in 0..3 {
+        let id = scene.put("").await;
+        scene.stage.outcome(id).await;
+    }
+    eventually("the lane is through", || async { scene.stage.lane("shop", "default").await == (0, 0) }).await;
+    first.stop().await;
+    let _second = scene.run_with(|settings| settings.keep_done_days = 0).await;
+    eventually("the stream is trimmed", || async { messages(&scene).await == 0 }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_runs_full_is_trimmed_before_it_refuses() {
+    let scene = Scene::with(Settings { cmd_max_msgs: Some(20), ..Settings::default() }).await;
+    let first = scene.run().await;
+    for _ in 0..17 {
+        let id = scene.put("").await;
+        scene.stage.outcome(id).await;
+    }
+    eventually("the lane is through", || async { scene.stage.lane("shop", "default").await == (0, 0) }).await;
+    first.stop().await;
+    let _second = scene.run().await;
+    eventually("down to half", || async { messages(&scene).await <= 10 }).await;
+    assert!(messages(&scene).await >= 9, "and not further");
+    assert_eq!(scene.count("select count(*) from bus.inbox").await, 17);
+}
