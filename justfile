@@ -23,3 +23,7 @@ lint:
 # Write what is generated from the catalogue
 gen:
     cargo run --locked --package omnibus-schemas --bin gen
+
+# Figures beside bare loops, in one run: door, outcome, work
+bench *args:
+    cargo run --release --locked --package omnibus-tests --bin bench -- {{args}}

@@ -71,7 +71,8 @@ impl Life {
 
     /// SIGTERM; returns how it ended.
     pub async fn terminate(&mut self) -> ExitStatus {
-        let pid = self.child.id().unwrap_or_else(|| panic!("it ended before it was asked to; the log:\n{}", self.log()));
+        let pid =
+            self.child.id().unwrap_or_else(|| panic!("it ended before it was asked to; the log:\n{}", self.log()));
         let pid = Pid::from_raw(pid.try_into().expect("a pid fits the type the kernel gives it in"));
         kill(pid, Signal::SIGTERM).expect("it is our child");
         match timeout(PATIENCE, self.child.wait()).await {

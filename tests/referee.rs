@@ -5,6 +5,8 @@
 //! command wished; nothing is left open, unpublished or unaccounted for.
 
 mod evidence;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -36,7 +36,7 @@ pub struct Put {
     /// How the handler ends: `ok`, `fail:<n>` (the first n tries of this process), `fail`, `panic`, `hang`, `reject`,
     /// `snooze:<ms>` (once), `snoozes:<n>`, `database` (a statement that fails), `deadlock:<n>`, `cut:<n>` (the
     /// connection ends), `broken`, `swallow` (an error not passed on), `then` (a follow-up), `later:<ms>` (a scheduled
-    /// one), `past`, `nowhere` (a follow-up in no lane), `large`, `telling` (an error that repeats the thing), `nothing`.
+    /// one), `past`, `nowhere` (a follow-up in no lane), `large`, `nul` (an error with a zero byte), `telling` (an error that repeats the thing), `nothing`.
     #[serde(default)]
     #[garde(length(max = 40))]
     pub how: String,
@@ -262,6 +262,7 @@ impl Handle<Put> for Shop {
             }
             "nowhere" => Ok(done.then_in("nowhere", once_more(""))),
             "large" => Ok(Events::of(PutDone { thing: cmd.thing.repeat(300_000) })),
+            "nul" => Err(Fail::Retry(anyhow!("a zero byte: \0"))),
             "telling" => Err(Fail::Retry(anyhow!("no room for {}", cmd.thing))),
             _ => Ok(done),
         }

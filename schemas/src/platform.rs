@@ -257,6 +257,9 @@ pub struct CommandReport {
     pub outcome: Option<Outcome>,
     /// When a worker first claimed it.
     pub received_at: DateTime<Utc>,
+    /// How often the bus had to deliver it: more than once after a failed try, a put-off, or a worker that was killed.
+    #[serde(default)]
+    pub deliveries: u32,
     /// When it ended.
     pub finished_at: Option<DateTime<Utc>>,
     /// When its events had reached the bus.

@@ -122,3 +122,36 @@ async fn a_worker_started_before_its_servers_waits_for_them() {
     tokio::join!(starting, coming);
     assert_eq!(scene.stage.outcome(id).await.outcome, Some(Outcome::Succeeded));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_worker_notices_too_that_postgres_is_away() {
+    let (mut postgres, scene) = own_postgres().await;
+    let running = scene.run_with(|settings| settings.republish_after_seconds = 1).await;
+    let id = scene.put("").await;
+    scene.stage.outcome(id).await;
+    postgres.kill9().await;
+    eventually("not ready", || async { running.health.missing().contains_key("postgres") }).await;
+    postgres.restart().await.unwrap();
+    eventually("ready again", || async { running.health.missing().is_empty() }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pull_that_nats_never_answered_does_not_stop_the_lane() {
+    let scene = Scene::new().await;
+    let running = scene.run().await;
+    let id = scene.put("").await;
+    scene.stage.outcome(id).await;
+    // Frozen, it takes pulls and answers none; killed, it forgets them.
+    let mut nats = scene.stage.nats.lock().await;
+    let pid = nats.pid().unwrap().to_string();
+    assert!(std::process::Command::new("kill").args(["-STOP", &pid]).status().unwrap().success());
+    eventually("not ready", || async { running.health.missing().keys().any(|part| part.starts_with("lane")) }).await;
+    nats.kill9().await;
+    nats.restart().await.unwrap();
+    drop(nats);
+    let (put, call) = (scene.put("").await, scene.charge("", "").await);
+    assert_eq!(scene.stage.outcome(put).await.outcome, Some(Outcome::Succeeded));
+    assert_eq!(scene.stage.outcome(call).await.outcome, Some(Outcome::Succeeded));
+    eventually("ready again", || async { running.health.missing().is_empty() }).await;
+    assert_eq!(scene.page("acme", put).await.unwrap().outcome, Some(Outcome::Succeeded), "queries too");
+}

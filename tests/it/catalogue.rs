@@ -75,14 +75,16 @@ async fn two_tenants_can_not_see_or_touch_each_others_anything() {
             assert!(matches!(refused, Err(PublishError::Refused(_))), "{} as {other}: {refused:?}", command.name);
         }
         for query in catalogue.queries() {
-            let asked = user.ask(query.subject(), headers(&[("ce-tenant", other)]), "{}".into(), Duration::from_secs(5));
+            let asked =
+                user.ask(query.subject(), headers(&[("ce-tenant", other)]), "{}".into(), Duration::from_secs(5));
             assert!(matches!(asked.await, Err(PublishError::Refused(_))), "{}", query.name);
         }
         let mut refusals = user.refusals();
         for event in catalogue.events() {
             let subject = format!("evt.{}.{}.{other}", event.domain, event.name);
             let _subscription = user.client().subscribe(subject.clone()).await.unwrap();
-            let refusal = tokio::time::timeout(Duration::from_secs(5), refusals.recv()).await.expect("refused").unwrap();
+            let refusal =
+                tokio::time::timeout(Duration::from_secs(5), refusals.recv()).await.expect("refused").unwrap();
             assert_eq!((refusal.verb.as_str(), refusal.subject), ("subscribe", subject));
         }
     }
@@ -101,7 +103,8 @@ async fn two_tenants_can_not_see_or_touch_each_others_anything() {
             }
             let map = headers(&[("ce-tenant", "globex")]);
             let bytes = encode(Encoding::Json, &body).into();
-            let answer = stage.operator.ask(query.subject(), map, bytes, Duration::from_secs(5)).await.unwrap().unwrap();
+            let answer =
+                stage.operator.ask(query.subject(), map, bytes, Duration::from_secs(5)).await.unwrap().unwrap();
             let text = String::from_utf8_lossy(&answer.payload);
             assert!(!text.contains(&id.to_string()) && !text.contains("acme"), "{}: {text}", query.name);
             let error = answer.headers.as_ref().and_then(|map| map.get("Nats-Service-Error-Code"));

@@ -45,7 +45,9 @@ async fn the_refusal_the_letter_the_event_and_the_end_come_in_this_order() {
     let event = at("EVT", "evt.shop.command_dead_lettered.acme").await;
     assert!(letter < event, "{letter} {event}");
     let micros: i64 = scene
-        .count("select (extract(epoch from finished_at) * 1000000)::bigint from bus.inbox where outcome = 'dead_lettered'")
+        .count(
+            "select (extract(epoch from finished_at) * 1000000)::bigint from bus.inbox where outcome = 'dead_lettered'",
+        )
         .await;
     assert!(i128::from(micros) * 1000 <= letter);
     let advisory = terminated.next().await.unwrap();

@@ -164,3 +164,12 @@ async fn an_old_name_of_a_command_is_understood() {
     let id: Uuid = "01979f6e-5a00-7000-8000-00000000000a".parse().unwrap();
     assert_eq!(scene.stage.outcome(id).await.name, "put_done");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_with_a_zero_byte_in_its_words_is_counted_all_the_same() {
+    let scene = Scene::new().await;
+    let _running = scene.run().await;
+    let id = scene.put("nul").await;
+    assert_eq!(scene.stage.outcome(id).await.outcome, Some(Outcome::DeadLettered));
+    assert_eq!(scene.page("acme", id).await.unwrap().retries, 3);
+}

@@ -29,7 +29,8 @@ async fn a_call_that_a_person_vouches_for_has_succeeded() {
     let id = held(&scene).await;
     let by = resolve(&scene, "acme", id, Resolution::Happened).await;
     assert_eq!(scene.stage.outcome(by).await.outcome, Some(Outcome::Succeeded));
-    let told = scene.stage.event(|told| told.name == "command_resolved" && told.data["command_id"] == id.to_string()).await;
+    let told =
+        scene.stage.event(|told| told.name == "command_resolved" && told.data["command_id"] == id.to_string()).await;
     assert_eq!((told.outcome, told.data["note"].as_str()), (Some(Outcome::Succeeded), Some("looked it up")));
     let caused = scene.stage.caused_by(id);
     assert_eq!(names(&caused), ["charge_settled", "command_held", "charge_settled", "command_resolved"]);

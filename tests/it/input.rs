@@ -12,7 +12,9 @@ async fn letter(scene: &Scene, subject: &str, map: &[(&str, &str)], body: impl I
     let sequence = scene.stage.publish_raw(subject, headers(map), body).await.to_string();
     scene
         .stage
-        .event(|told| told.subject.starts_with("dlq.") && told.header("omnibus-dlq-sequence") == Some(sequence.as_str()))
+        .event(|told| {
+            told.subject.starts_with("dlq.") && told.header("omnibus-dlq-sequence") == Some(sequence.as_str())
+        })
         .await
 }
 
@@ -38,7 +40,11 @@ async fn what_can_not_be_read_is_a_dead_letter_with_the_decoders_words_at_once()
         (&msgpack, b"{\"thing\":\"apple\"}".to_vec(), "body: "),
         (&msgpack, vec![0x81], "body: "),
         (&msgpack, vec![], "body: "),
-        (&[("ce-type", "omnibus.shop.put.v7")], b"{\"thing\":\"apple\"}".to_vec(), "version 7 of put is not known; known: 1"),
+        (
+            &[("ce-type", "omnibus.shop.put.v7")],
+            b"{\"thing\":\"apple\"}".to_vec(),
+            "version 7 of put is not known; known: 1",
+        ),
         (&[("ce-type", "omnibus.shop.charge.v1")], b"{\"thing\":\"apple\"}".to_vec(), "the header ce-type is not"),
         (&[("ce-type", "nonsense")], b"{\"thing\":\"apple\"}".to_vec(), "the header ce-type is not"),
         (&[("ce-time", "yesterday")], b"{\"thing\":\"apple\"}".to_vec(), "the header ce-time is not an RFC 3339 time"),
@@ -114,7 +120,8 @@ async fn a_body_of_900_kib_is_read_and_a_dead_letter_of_it_is_carried_whole() {
     let fine = serde_json::json!({ "thing": "melon", "filler": filler }).to_string();
     scene.stage.publish_raw(SUBJECT, headers(&[]), fine).await;
     assert_eq!(scene.stage.event(|told| told.data["thing"] == "melon").await.outcome, Some(Outcome::Succeeded));
-    let failing = serde_json::json!({ "thing": "melon", "how": "reject_not", "filler": filler, "thing2": [] }).to_string();
+    let failing =
+        serde_json::json!({ "thing": "melon", "how": "reject_not", "filler": filler, "thing2": [] }).to_string();
     let told = letter(&scene, SUBJECT, &[], failing.replace("\"melon\"", "7")).await;
     assert_eq!(told.data["filler"].as_str().map(str::len), Some(900 * 1024));
 }
@@ -132,4 +139,19 @@ async fn garbage_from_a_tenants_own_bus_user_harms_nobody() {
     }
     let id = scene.put("").await;
     assert_eq!(scene.stage.outcome(id).await.outcome, Some(Outcome::Succeeded));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn headers_and_bodies_up_to_the_buss_limit_still_end_as_dead_letters() {
+    let scene = Scene::new().await;
+    let _running = scene.run().await;
+    let long = "y".repeat(1500);
+    let names: Vec<String> = (0..40).map(|n| format!("x-filler-{n}")).collect();
+    let mut map: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), long.as_str())).collect();
+    map.push(("ce-actor", &long));
+    let told = letter(&scene, SUBJECT, &map, "g".repeat(970 * 1024)).await;
+    assert_eq!(told.header("omnibus-original-x-filler-0").map(str::len), Some(1500));
+    let told = letter(&scene, SUBJECT, &[], "g".repeat(1_048_000)).await;
+    assert!(told.header("omnibus-dlq-body").unwrap().starts_with("left in the command stream"));
+    scene.until("select count(*) from bus.inbox where outcome = 'dead_lettered' and published_at is not null", 2).await;
 }

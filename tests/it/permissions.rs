@@ -16,8 +16,11 @@ async fn a_worker_under_another_users_name_says_at_once_which_subject_it_was_ref
     let started = Instant::now();
     let error = scene.fails(parts).await;
     assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
-    assert!(matches!(&error, RunError::Refused(refusal)
-        if refusal.user == "tenant_acme" && refusal.subject.starts_with("$JS.API.CONSUMER.INFO.CMD_SHOP.")), "{error}");
+    assert!(
+        matches!(&error, RunError::Refused(refusal)
+        if refusal.user == "tenant_acme" && refusal.subject.starts_with("$JS.API.CONSUMER.INFO.CMD_SHOP.")),
+        "{error}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -26,7 +29,9 @@ async fn a_refused_publication_ends_at_once() {
     let tenant = scene.stage.connect("tenant_acme").await;
     let started = Instant::now();
     let refused = tenant.publish("cmd.shop.default.put.globex", headers(&[]), "{}".into()).await;
-    assert!(matches!(&refused, Err(PublishError::Refused(refusal)) if refusal.subject == "cmd.shop.default.put.globex"));
+    assert!(
+        matches!(&refused, Err(PublishError::Refused(refusal)) if refusal.subject == "cmd.shop.default.put.globex")
+    );
     assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
 }
 
@@ -85,5 +90,7 @@ async fn settings_that_contradict_each_other_are_refused() {
     scene.migrate().await;
     let mut parts = scene.parts("shop").await;
     parts.settings.keep_inbox_days = 3;
-    assert!(scene.fails(parts).await.to_string().contains("--keep-inbox-days (3) must be more than --keep-done-days (7)"));
+    assert!(
+        scene.fails(parts).await.to_string().contains("--keep-inbox-days (3) must be more than --keep-done-days (7)")
+    );
 }

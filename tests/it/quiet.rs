@@ -50,7 +50,8 @@ async fn no_log_line_repeats_a_body_or_an_errors_words_about_one() {
         let command = Charge { thing: SECRET.into(), how: how.into(), reconcile: String::new(), resend: false };
         scene.stage.publish("acme", &command).await;
     }
-    for body in [format!(r#"{{"thing":["{SECRET}"]}}"#), format!("{SECRET} garbage"), format!(r#"{{"thing":"{SECRET}"#)] {
+    for body in [format!(r#"{{"thing":["{SECRET}"]}}"#), format!("{SECRET} garbage"), format!(r#"{{"thing":"{SECRET}"#)]
+    {
         scene.stage.publish_raw("cmd.shop.default.put.acme", headers(&[]), body).await;
     }
     scene.stage.drain().await;

@@ -50,7 +50,10 @@ fn clerk() -> Worker {
     Worker::new("clerk", Clerk)
         .migrations(
             "clerk",
-            &[("0001_notes", "create table clerk.notes (tenant text not null, thing text not null, event_id uuid not null)")],
+            &[(
+                "0001_notes",
+                "create table clerk.notes (tenant text not null, thing text not null, event_id uuid not null)",
+            )],
         )
         .reacts::<PutDone>()
         .build()
@@ -73,9 +76,7 @@ async fn a_reaction_happens_once_for_each_event_however_often_it_is_told() {
     assert_eq!(noted.header("ce-correlationid"), Some(id.to_string().as_str()));
     // The same event past the server's window.
     for _ in 0..3 {
-        stage
-            .publish_raw("evt.shop.put_done.acme", headers(&[("ce-id", &event.id)]), r#"{"thing":"apple"}"#)
-            .await;
+        stage.publish_raw("evt.shop.put_done.acme", headers(&[("ce-id", &event.id)]), r#"{"thing":"apple"}"#).await;
     }
     let after = stage.publish("globex", &Put { thing: "pear".into(), how: String::new() }).await;
     let after = stage.outcome(after).await;
@@ -103,7 +104,10 @@ async fn a_reaction_that_fails_is_retried_and_becomes_a_dead_letter_of_its_own_d
     assert_eq!(letter.header("omnibus-dlq-attempts"), Some("2"));
     assert_eq!(letter.header("omnibus-original-ce-id"), Some(event.id.as_str()));
     let told = stage.event(|told| told.name == "command_dead_lettered").await;
-    assert_eq!((told.subject.as_str(), told.causation.as_str()), ("evt.clerk.command_dead_lettered.acme", event.id.as_str()));
+    assert_eq!(
+        (told.subject.as_str(), told.causation.as_str()),
+        ("evt.clerk.command_dead_lettered.acme", event.id.as_str())
+    );
     let notes: i64 = sqlx::query_scalar("select count(*) from clerk.notes").fetch_one(&stage.db).await.unwrap();
     assert_eq!(notes, 0);
 }

@@ -110,8 +110,8 @@ async fn a_call_that_may_be_out_when_the_server_gives_up_is_held_and_can_still_b
     // A worker that claimed it, opened an attempt, and was never seen again.
     scene
         .sql(&format!(
-            "with claimed as (insert into bus.inbox (consumer, tenant, message_id, name, sequence, received_at)
-             values ('shop_calls', 'acme', '{id}', 'charge', 1, now()))
+            "with claimed as (insert into bus.inbox (consumer, tenant, message_id, name, sequence, deliveries, received_at)
+             values ('shop_calls', 'acme', '{id}', 'charge', 1, 1, now()))
              insert into bus.attempts (consumer, tenant, message_id, number, attempt_id, plan, started_at, lease_until)
              values ('shop_calls', 'acme', '{id}', 1, gen_random_uuid(), '\\x80', now(), now())"
         ))

@@ -92,9 +92,8 @@ impl Evidence {
             let outcome = outcome.as_deref().and_then(Outcome::parse);
             Ok(Row { tenant: row.try_get(0)?, id: row.try_get(1)?, outcome, published: row.try_get(3)? })
         });
-        let attempts = sqlx::query(
-            "select tenant, message_id, case when closed_at is not null then result end from bus.attempts",
-        );
+        let attempts =
+            sqlx::query("select tenant, message_id, case when closed_at is not null then result end from bus.attempts");
         let attempts = attempts.fetch_all(db).await?.into_iter();
         let attempts =
             attempts.map(|row| Ok(Attempt { tenant: row.try_get(0)?, id: row.try_get(1)?, result: row.try_get(2)? }));

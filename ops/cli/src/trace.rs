@@ -186,7 +186,11 @@ fn of_stored(stored: &[Stored]) -> Vec<Step> {
 
 fn of_report(report: &CommandReport) -> Vec<Step> {
     let step = |at, what, detail| Step { at, what, detail, outcome: None, data: Value::Null };
-    let mut steps = vec![step(Some(report.received_at), "claimed", String::new())];
+    let deliveries = match report.deliveries {
+        0 | 1 => String::new(),
+        n => format!("delivered {n} times: tries failed, were put off, or their worker ended on the way"),
+    };
+    let mut steps = vec![step(Some(report.received_at), "claimed", deliveries)];
     if report.retries > 0 {
         let last = report.last_error.as_deref().unwrap_or("no words");
         steps.push(step(Some(report.received_at), "failed tries", format!("{}, the last: {last}", report.retries)));

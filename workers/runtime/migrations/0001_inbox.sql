@@ -11,6 +11,7 @@ create table bus.inbox (
     message_id   uuid        not null,
     name         text        not null,
     sequence     bigint      not null,
+    deliveries   integer     not null,
     outcome      text        check (outcome in ('succeeded', 'rejected', 'dead_lettered', 'held')),
     messages     bytea,
     detail       text,

@@ -7,7 +7,7 @@ use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
 use crate::clock;
-use crate::inbox::Key;
+use crate::inbox::{self, Key};
 
 /// An attempt that this worker holds.
 #[derive(Debug, Clone)]
@@ -81,7 +81,7 @@ pub(crate) async fn close(
     )
     .bind(ids)
     .bind(result)
-    .bind(detail)
+    .bind(detail.map(inbox::text))
     .bind(now)
     .fetch_all(db)
     .await

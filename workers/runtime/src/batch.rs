@@ -151,8 +151,8 @@ impl Lane {
         let engine = &self.engine;
         let now = clock::now();
         let mut tx = engine.db.begin().await?;
-        let metas: Vec<_> = batch.iter().map(|delivery| &delivery.meta).collect();
-        let mut fresh = inbox::claim(&mut tx, &self.consumer, &metas, now).await?;
+        let deliveries: Vec<_> = batch.iter().map(Arc::as_ref).collect();
+        let mut fresh = inbox::claim(&mut tx, &self.consumer, &deliveries, now).await?;
         let (mut decided, mut rows, mut opened) = (Decided::default(), Vec::new(), Vec::new());
         for (index, delivery) in batch.iter().enumerate() {
             let key = delivery.key();
@@ -298,7 +298,12 @@ impl Lane {
     /// Meets messages whose commands were claimed before.
     async fn again(self: &Arc<Self>, deliveries: Vec<Arc<Delivery>>) {
         let keys: Vec<Key> = deliveries.iter().map(|delivery| delivery.key()).collect();
-        let read = async { inbox::find(&mut *self.engine.db.acquire().await?, &self.consumer, &keys, false).await };
+        let read = async {
+            let mut db = self.engine.db.acquire().await?;
+            let refs: Vec<_> = deliveries.iter().map(Arc::as_ref).collect();
+            inbox::delivered(&mut db, &self.consumer, &refs).await?;
+            inbox::find(&mut db, &self.consumer, &keys, false).await
+        };
         let rows = match read.await {
             Ok(rows) => rows,
             Err(error) => {
@@ -417,7 +422,8 @@ impl Lane {
         const HEADERS: usize = 4096;
         for message in &list {
             let Some(to) = CommandSubject::parse(&message.subject) else { continue };
-            let ours = to.domain == self.engine.domain && self.engine.registry.lanes.values().any(|lane| *lane == to.lane);
+            let ours =
+                to.domain == self.engine.domain && self.engine.registry.lanes.values().any(|lane| *lane == to.lane);
             if !ours {
                 let words = format!("{} is no lane of {}: nobody would carry out the follow-up", to.lane, to.domain);
                 return Err(Trouble::Fail(Fail::Retry(anyhow!("{words}; workers meet by events"))));

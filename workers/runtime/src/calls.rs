@@ -383,7 +383,8 @@ impl Lane {
         match prepared {
             Ok(Prepared::Go(plan, _)) => {
                 let attempt = Attempt { key, number, id: clock::new_id(), plan, told: 0 };
-                attempts::open(&mut tx, &self.consumer, std::slice::from_ref(&attempt), engine.settings.lease(), now).await?;
+                attempts::open(&mut tx, &self.consumer, std::slice::from_ref(&attempt), engine.settings.lease(), now)
+                    .await?;
                 tx.commit().await?;
                 failpoint::reached("after_next_attempt").await;
                 self.spawn_call(delivery.clone(), attempt);

@@ -136,7 +136,7 @@ impl Lane {
         let engine = &self.engine;
         let (now, key, meta) = (clock::now(), delivery.key(), &delivery.meta);
         let mut tx = engine.db.begin().await?;
-        inbox::claim(&mut tx, &self.consumer, &[meta], now).await?;
+        inbox::claim(&mut tx, &self.consumer, &[delivery.as_ref()], now).await?;
         let row = inbox::find(&mut tx, &self.consumer, std::slice::from_ref(&key), true).await?;
         let Some(row) = row.into_iter().next().filter(|row| row.outcome.is_none()) else { return Ok(false) };
         if let Some((attempt, result)) = &end.close {
@@ -218,7 +218,8 @@ impl Lane {
 
     /// The message as it came, with why it could not be done. A body that leaves no room for that stays behind.
     fn dead_letter(&self, delivery: &Delivery, code: &str, detail: &str, attempts: u32) -> Outgoing {
-        const ROOM: usize = 16 * 1024;
+        const ROOM: usize = 32 * 1024;
+        let mut envelope = 8 * 1024;
         let meta = &delivery.meta;
         let limit = self.engine.bus.client().server_info().max_payload.saturating_sub(ROOM);
         let body = delivery.body();
@@ -237,7 +238,12 @@ impl Lane {
             if !header.to_string().starts_with("Nats-")
                 && let Some(value) = values.first()
             {
-                extra.push((format!("omnibus-original-{header}"), one_line(value.as_str())));
+                let (name, value) = (format!("omnibus-original-{header}"), one_line(value.as_str()));
+                // What would make the letter too large for the bus would keep it, and the command's end, from it for ever.
+                if name.len() + value.len() <= envelope {
+                    envelope -= name.len() + value.len();
+                    extra.push((name, value));
+                }
             }
         }
         if body.len() > limit {

@@ -132,7 +132,8 @@ impl Engine {
                 let _ = acker.ack_with(AckKind::Progress).await;
             }
             if !leases.is_empty() {
-                let renewed = async { attempts::renew(&mut *self.db.acquire().await?, &leases, self.settings.lease()).await };
+                let renewed =
+                    async { attempts::renew(&mut *self.db.acquire().await?, &leases, self.settings.lease()).await };
                 if let Err(error) = renewed.await {
                     tracing::warn!(domain = self.domain, %error, "leases could not be renewed");
                 }

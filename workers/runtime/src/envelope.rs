@@ -89,7 +89,8 @@ impl Meta {
             name: name.to_owned(),
             version: 1,
             tenant: tenant.to_owned(),
-            actor: get(headers::ACTOR).map(str::to_owned),
+            // It goes into every event that the message causes.
+            actor: get(headers::ACTOR).map(|actor| actor.chars().take(200).collect()),
             correlation: String::new(),
             time: position.stored,
             trace: get(headers::TRACEPARENT)

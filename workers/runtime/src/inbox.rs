@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
+use crate::delivery::Delivery;
 use crate::envelope::Meta;
 use crate::events::Outgoing;
 
@@ -80,28 +81,51 @@ pub(crate) struct Found {
 pub(crate) async fn claim(
     db: &mut PgConnection,
     consumer: &str,
-    metas: &[&Meta],
+    deliveries: &[&Delivery],
     now: DateTime<Utc>,
 ) -> Result<HashSet<Key>, sqlx::Error> {
     // In one order everywhere, so that two workers that claim the same rows wait for each other in a line.
-    let mut sorted: Vec<&&Meta> = metas.iter().collect();
-    sorted.sort_by(|a, b| (&a.tenant, a.id).cmp(&(&b.tenant, b.id)));
+    let mut sorted = deliveries.to_vec();
+    sorted.sort_by(|a, b| (&a.meta.tenant, a.meta.id).cmp(&(&b.meta.tenant, b.meta.id)));
     let rows = sqlx::query(
-        "insert into bus.inbox (consumer, tenant, message_id, name, sequence, received_at)
-         select $1, x.tenant, x.id, x.name, x.sequence, $6
-         from unnest($2::text[], $3::uuid[], $4::text[], $5::bigint[]) as x(tenant, id, name, sequence)
+        "insert into bus.inbox (consumer, tenant, message_id, name, sequence, deliveries, received_at)
+         select $1, x.tenant, x.id, x.name, x.sequence, x.deliveries, $7
+         from unnest($2::text[], $3::uuid[], $4::text[], $5::bigint[], $6::int[])
+              as x(tenant, id, name, sequence, deliveries)
          on conflict do nothing
          returning tenant, message_id",
     )
     .bind(consumer)
-    .bind(sorted.iter().map(|m| m.tenant.clone()).collect::<Vec<_>>())
-    .bind(sorted.iter().map(|m| m.id).collect::<Vec<_>>())
-    .bind(sorted.iter().map(|m| m.name.clone()).collect::<Vec<_>>())
-    .bind(sorted.iter().map(|m| m.sequence as i64).collect::<Vec<_>>())
+    .bind(sorted.iter().map(|d| d.meta.tenant.clone()).collect::<Vec<_>>())
+    .bind(sorted.iter().map(|d| d.meta.id).collect::<Vec<_>>())
+    .bind(sorted.iter().map(|d| d.meta.name.clone()).collect::<Vec<_>>())
+    .bind(sorted.iter().map(|d| d.meta.sequence as i64).collect::<Vec<_>>())
+    .bind(sorted.iter().map(|d| i32::try_from(d.delivered).unwrap_or(i32::MAX)).collect::<Vec<_>>())
     .bind(now)
     .fetch_all(db)
     .await?;
     rows.iter().map(|row| Ok(Key { tenant: row.try_get(0)?, id: row.try_get(1)? })).collect()
+}
+
+/// Notes how often messages of claimed rows have been delivered by now: what a kill leaves behind is a redelivery, and
+/// whoever traces a command wants to see it.
+pub(crate) async fn delivered(
+    db: &mut PgConnection,
+    consumer: &str,
+    deliveries: &[&Delivery],
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "update bus.inbox i set deliveries = x.deliveries
+         from unnest($2::text[], $3::uuid[], $4::int[]) as x(tenant, id, deliveries)
+         where i.consumer = $1 and i.tenant = x.tenant and i.message_id = x.id and i.deliveries < x.deliveries",
+    )
+    .bind(consumer)
+    .bind(deliveries.iter().map(|d| d.meta.tenant.clone()).collect::<Vec<_>>())
+    .bind(deliveries.iter().map(|d| d.meta.id).collect::<Vec<_>>())
+    .bind(deliveries.iter().map(|d| i32::try_from(d.delivered).unwrap_or(i32::MAX)).collect::<Vec<_>>())
+    .execute(db)
+    .await?;
+    Ok(())
 }
 
 /// Writes outcomes and messages into claimed rows. A row that has a terminal outcome already is left as it is.
@@ -128,7 +152,7 @@ pub(crate) async fn finish(
     .bind(rows.iter().map(|r| r.key.id).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.outcome.map(Outcome::as_str)).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.outbox.as_ref().map(Outbox::encode)).collect::<Vec<_>>())
-    .bind(rows.iter().map(|r| r.detail.clone()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.detail.as_deref().map(text)).collect::<Vec<_>>())
     .bind(now)
     .execute(db)
     .await?;
@@ -193,6 +217,11 @@ pub(crate) async fn published(
     Ok(())
 }
 
+/// PostgreSQL stores no zero byte in a text, and words may hold whatever a body or a provider said.
+pub(crate) fn text(words: &str) -> String {
+    words.replace('\0', " ")
+}
+
 /// Counts one more failed try; returns how many there are now.
 pub(crate) async fn spend(
     db: &mut PgConnection,
@@ -210,7 +239,7 @@ pub(crate) async fn spend(
     .bind(consumer)
     .bind(&key.tenant)
     .bind(key.id)
-    .bind(error)
+    .bind(text(error))
     .bind(now)
     .fetch_one(db)
     .await?;

@@ -22,7 +22,7 @@ impl Answer<CommandPage> for Pages {
     async fn answer(&self, ask: &mut Ask<'_>, query: CommandPage) -> Result<CommandReport, AskError> {
         let row = sqlx::query(
             "select i.name, i.outcome, i.received_at, i.finished_at, i.published_at, i.messages, i.detail,
-                    r.spent, r.last_error
+                    r.spent, r.last_error, i.deliveries
              from bus.inbox i left join bus.retries r using (consumer, tenant, message_id)
              where i.consumer = any($1) and i.tenant = $2 and i.message_id = $3",
         )
@@ -49,6 +49,7 @@ impl Answer<CommandPage> for Pages {
             command: row.try_get(0)?,
             outcome: outcome.as_deref().and_then(Outcome::parse),
             received_at: row.try_get(2)?,
+            deliveries: row.try_get::<i32, _>(9)?.unsigned_abs(),
             finished_at: row.try_get(3)?,
             published_at: row.try_get(4)?,
             retries: row.try_get::<Option<i32>, _>(7)?.unwrap_or(0).unsigned_abs(),
@@ -77,6 +78,7 @@ impl Pages {
             command: String::new(),
             outcome: None,
             received_at: row.try_get(2)?,
+            deliveries: row.try_get::<i32, _>(0)?.unsigned_abs(),
             finished_at: None,
             published_at: None,
             retries: row.try_get::<i32, _>(0)?.unsigned_abs(),

@@ -1,9 +1,9 @@
 //! `resolve_held`: a person decides a command of which nobody could tell whether its call happened.
 
+use chrono::{DateTime, Utc};
 use omnibus_schemas::catalogue::read_command;
 use omnibus_schemas::platform::{CommandRejected, CommandResolved, Outcome, Resolution, ResolveHeld};
 use omnibus_schemas::{body, headers, subject};
-use chrono::{DateTime, Utc};
 use sqlx::Row;
 
 use crate::attempts;
@@ -119,7 +119,8 @@ async fn find(lane: &Lane, cx: &mut Cx<'_>, id: uuid::Uuid) -> Result<Target, Fa
 async fn original(lane: &Lane, target: &Target, meta: &Meta) -> Result<Delivery, Fail> {
     let stream = subject::command_stream(lane.engine.domain);
     let gone = || {
-        let detail = format!("the command is no longer in {stream}, so it can't be performed; drop it and send it anew");
+        let detail =
+            format!("the command is no longer in {stream}, so it can't be performed; drop it and send it anew");
         Fail::Reject { code: "gone", detail }
     };
     let js = lane.engine.bus.jetstream();
@@ -140,13 +141,7 @@ async fn original(lane: &Lane, target: &Target, meta: &Meta) -> Result<Delivery,
     }
 }
 
-async fn settle(
-    lane: &Lane,
-    cx: &mut Cx<'_>,
-    target: &Target,
-    key: &Key,
-    how: Settled,
-) -> Result<Vec<Outgoing>, Fail> {
+async fn settle(lane: &Lane, cx: &mut Cx<'_>, target: &Target, key: &Key, how: Settled) -> Result<Vec<Outgoing>, Fail> {
     let Some(Entry::Call(call)) = lane.engine.registry.commands.get(target.name.as_str()) else { return Ok(vec![]) };
     let latest = attempts::latest(cx.db(), &target.consumer, key).await?;
     // Who asked and when is in the row, so what was trimmed from the stream can be settled too.

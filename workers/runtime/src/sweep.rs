@@ -17,7 +17,7 @@ use crate::bus::PublishError;
 use crate::clock;
 use crate::delivery::Delivery;
 use crate::ending::{End, Why, passed_on};
-use crate::engine::{Engine, PATIENCE};
+use crate::engine::{self, Engine, PATIENCE};
 use crate::inbox::{self, Key, Outbox};
 use crate::lane::Lane;
 use crate::metrics::Metric;
@@ -37,7 +37,13 @@ impl Engine {
                 _ = flush.tick() => self.flush_published().await,
                 _ = sweep.tick() => {
                     self.limits.forget();
-                    if let Err(error) = self.republish(&consumers).await {
+                    let swept = self.republish(&consumers).await;
+                    match swept.as_ref().err().and_then(engine::of_the_database) {
+                        // The only thing that an idle worker asks of the database.
+                        Some(error) if engine::database_away(error) => self.health.ill("postgres", error.to_string()),
+                        _ => self.health.well("postgres"),
+                    }
+                    if let Err(error) = swept {
                         tracing::warn!(domain = self.domain, %error, "unpublished rows could not be swept");
                     }
                 }
@@ -192,7 +198,7 @@ async fn sweep_one(engine: &Arc<Engine>, lanes: &[Arc<Lane>], advisory: &MaxDeli
         if outcome == Some(Outcome::Held) {
             move_up(engine, &lane.consumer, &delivery).await?;
         }
-        // What the server gave up on pins the consumer's ack floor, and so the trimmer. It lies in the dead letters now.
+        // It lies in the dead letters now; nobody will acknowledge it here.
         stream.delete_message(advisory.stream_seq).await?;
     }
     Ok(())

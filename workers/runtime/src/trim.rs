@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::jetstream::consumer::PullConsumer;
 use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::TryStreamExt;
@@ -90,9 +91,17 @@ impl Engine {
         self.trim_stream(done_before).await
     }
 
-    /// The stream, and the highest sequence that every consumer is through with. `None` without consumers.
+    /// The stream, and the highest sequence that every consumer is through with. `None` if that can't be said now.
     async fn done(&self) -> anyhow::Result<Option<(Stream, u64)>> {
-        let stream = self.bus.jetstream().get_stream(subject::command_stream(self.domain)).await?;
+        let js = self.bus.jetstream();
+        let sweeper: PullConsumer =
+            js.get_consumer_from_stream(subject::sweeper_consumer(self.domain), "ADVISORY").await?;
+        let advisories = sweeper.cached_info();
+        if advisories.num_pending > 0 || advisories.num_ack_pending > 0 {
+            // What the server gave up on holds no floor back, and has to be read from the stream yet.
+            return Ok(None);
+        }
+        let stream = js.get_stream(subject::command_stream(self.domain)).await?;
         let last = stream.cached_info().state.last_sequence;
         let consumers: Vec<_> = stream.consumers().try_collect().await?;
         let floor = consumers.iter().map(|consumer| {
@@ -111,7 +120,8 @@ impl Engine {
         let stream = self.bus.jetstream().get_stream(subject::command_stream(self.domain)).await?;
         let info = stream.cached_info();
         let share = |used: u64, limit: i64| if limit > 0 { used as f64 / limit as f64 } else { 0.0 };
-        let full = share(info.state.bytes, info.config.max_bytes).max(share(info.state.messages, info.config.max_messages));
+        let full =
+            share(info.state.bytes, info.config.max_bytes).max(share(info.state.messages, info.config.max_messages));
         if full < CROWDED {
             return Ok(());
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use omnibus_bus::{BindError, Bound, Topology};
+use omnibus_bus::{BindError, Bound, BusError, Topology};
 use omnibus_schemas::platform::{Accounts, CommandPage, HeldCommands, ResolveHeld};
 use omnibus_schemas::{Catalogue, Command, Event, Query, subject};
 use sqlx::PgPool;
@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::{Bus, Refusal};
-use crate::engine::Engine;
+use crate::engine::{Engine, database_away};
 use crate::handler::{Answer, Effect, Handle, React};
 use crate::health::Health;
 use crate::lane::{Lane, LaneError};
@@ -126,9 +126,9 @@ impl Worker {
     pub async fn run(self, parts: Parts) -> Result<(), RunError> {
         let Parts { bus, db, catalogue, settings, health, stop } = parts;
         settings.check().map_err(RunError::Settings)?;
-        migrate::BUS.check(&db).await?;
-        if let Some(migrations) = &self.migrations {
-            migrations.check(&db).await?;
+        let migrations: Vec<_> = std::iter::once(migrate::BUS).chain(self.migrations).collect();
+        if !migrated(&db, &migrations, &health, &stop).await? {
+            return Ok(());
         }
         health.well("postgres");
         Metric::Up.set(1.0, &[("part", "postgres")]);
@@ -207,7 +207,13 @@ impl Worker {
         side.spawn(engine.clone().trimmer(lanes.iter().map(|lane| lane.consumer.clone()).collect()));
         side.spawn(sweep::advisories(engine.clone(), sweeper, lanes.clone()));
         side.spawn(gauges(engine.clone(), lanes.clone()));
-        let answers = tokio::spawn(engine.clone().serve_answers());
+        let answering = engine.clone();
+        let answers = tokio::spawn(async move {
+            if let Err(error) = answering.clone().serve_answers().await {
+                tracing::error!(domain = answering.domain, %error, "queries are not answered");
+                answering.health.ill("queries", error.to_string());
+            }
+        });
         tracing::info!(domain = self.domain, lanes = lanes.len(), "at work");
 
         let mut result = Ok(());
@@ -269,12 +275,22 @@ async fn bind(
 ) -> Result<(async_nats::jetstream::consumer::PullConsumer, Bound), RunError> {
     let info = format!("$JS.API.CONSUMER.INFO.{}.{}", spec.stream, spec.durable_name);
     let js = bus.jetstream();
-    let verify = || async { bus.guard(&info, omnibus_bus::verify_consumer(js, spec)).await };
-    // A leader may be in election just now.
+    let bound = || async {
+        let found = bus.guard(&info, omnibus_bus::verify_consumer(js, spec)).await?;
+        let found = match found {
+            Ok(found) => found,
+            Err(error) => return Ok(Err(error)),
+        };
+        let consumer = js.get_consumer_from_stream(spec.durable_name.as_str(), spec.stream.as_str());
+        let consumer = bus.guard(&info, consumer).await?;
+        let unanswered = |reason| BindError::Bus(BusError::Unanswered { call: info.clone(), reason });
+        Ok::<_, Refusal>(consumer.map(|consumer| (consumer, found)).map_err(|error| unanswered(error.to_string())))
+    };
+    // A leader may be in election just now, or the server on its way back.
     let mut tries = 0;
-    let found = loop {
-        match verify().await? {
-            Ok(found) => break found,
+    loop {
+        match bound().await? {
+            Ok(bound) => return Ok(bound),
             Err(BindError::Bus(error)) if tries < 20 => {
                 tries += 1;
                 tracing::warn!(consumer = spec.durable_name, %error, "waiting for the consumer");
@@ -282,10 +298,32 @@ async fn bind(
             }
             Err(error) => return Err(error.into()),
         }
-    };
-    let consumer = js.get_consumer_from_stream(spec.durable_name.as_str(), spec.stream.as_str());
-    let consumer = bus.guard(&info, consumer).await?.map_err(|error| RunError::Bus(error.to_string()))?;
-    Ok((consumer, found))
+    }
+}
+
+/// Makes sure that the tables are there, waiting for a database that is away. `false` if the worker is to stop instead.
+async fn migrated(
+    db: &PgPool,
+    migrations: &[Migrations],
+    health: &Health,
+    stop: &CancellationToken,
+) -> Result<bool, RunError> {
+    for migrations in migrations {
+        loop {
+            match migrations.check(db).await {
+                Ok(()) => break,
+                Err(MigrationError::Database(error)) if database_away(&error) => {
+                    health.ill("postgres", error.to_string());
+                    tokio::select! {
+                        () = stop.cancelled() => return Ok(false),
+                        () = tokio::time::sleep(Duration::from_millis(500)) => {}
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    Ok(true)
 }
 
 /// How much waits, and for how long, as a scaler and an alert want to know it.

@@ -94,6 +94,7 @@ async fn a_repeated_command_whose_outcome_is_past_is_answered_from_its_page() {
     let first = stage.greet(&key).header("idempotency-key", "1").send().await.unwrap();
     let id: uuid::Uuid = first.json::<Value>().await.unwrap()["id"].as_str().unwrap().parse().unwrap();
     let report = CommandReport {
+        deliveries: 1,
         command_id: id,
         command: "greet".into(),
         outcome: Some(Outcome::Succeeded),

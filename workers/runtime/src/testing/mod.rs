@@ -128,7 +128,7 @@ impl Stage {
         let operator = connect(&nats_url, seeds.path().join("operator.nk"), "operator").await;
         omnibus_bus::apply(operator.jetstream(), &topology).await.expect("the bus can be provisioned");
         let db = PgPoolOptions::new().max_connections(4).connect(&database_url).await.expect("the database answers");
-        let told = told::Listener::start(&operator).await;
+        let told = told::Listener::start(&operator);
         Stage {
             nats: tokio::sync::Mutex::new(nats),
             database_url,

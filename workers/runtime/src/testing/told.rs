@@ -3,6 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_nats::jetstream::consumer::DeliverPolicy;
+use async_nats::jetstream::consumer::pull::OrderedConfig;
 use futures_util::StreamExt;
 use omnibus_schemas::platform::Outcome;
 use omnibus_schemas::{Encoding, body, headers};
@@ -48,21 +50,10 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    pub(super) async fn start(operator: &Bus) -> Self {
+    pub(super) fn start(operator: &Bus) -> Self {
         let listener = Listener { heard: Arc::default(), more: Arc::default() };
         for stream in ["EVT", "DLQ"] {
-            let (heard, more, js) = (listener.heard.clone(), listener.more.clone(), operator.jetstream().clone());
-            let config = async_nats::jetstream::consumer::pull::OrderedConfig::default();
-            let stream = js.get_stream(stream).await.expect("the stream is provisioned");
-            let consumer = stream.create_consumer(config).await.expect("the operator may read");
-            tokio::spawn(async move {
-                let Ok(mut messages) = consumer.messages().await else { return };
-                while let Some(message) = messages.next().await {
-                    let Ok(message) = message else { continue };
-                    heard.lock().expect("no panic happens under this lock").push(read(&message));
-                    more.notify_waiters();
-                }
-            });
+            tokio::spawn(follow(stream, operator.clone(), listener.heard.clone(), listener.more.clone()));
         }
         listener
     }
@@ -88,6 +79,46 @@ impl Listener {
         match tokio::time::timeout(patience, waiting).await {
             Ok(told) => told,
             Err(_) => panic!("not told within {patience:?}; told were: {:#?}", self.all()),
+        }
+    }
+}
+
+async fn follow(stream: &'static str, operator: Bus, heard: Arc<Mutex<Vec<Told>>>, more: Arc<Notify>) {
+    let (mut connected, mut next) = (operator.connected(), 1);
+    loop {
+        connected.mark_unchanged();
+        let following = async {
+            let config = OrderedConfig {
+                deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: next },
+                ..OrderedConfig::default()
+            };
+            let stream = operator.jetstream().get_stream_no_info(stream).await?;
+            Ok::<_, async_nats::Error>(stream.create_consumer(config).await?.messages().await?)
+        };
+        let Ok(mut messages) = following.await else {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        loop {
+            let message = tokio::select! {
+                message = messages.next() => message,
+                // A server that was killed has forgotten the consumer; its heartbeat would tell so late.
+                changed = connected.changed() => match changed {
+                    Ok(()) if *connected.borrow() => break,
+                    Ok(()) => continue,
+                    Err(_) => return,
+                },
+            };
+            match message {
+                Some(Ok(message)) => {
+                    let told = read(&message);
+                    next = told.sequence + 1;
+                    heard.lock().expect("no panic happens under this lock").push(told);
+                    more.notify_waiters();
+                }
+                Some(Err(_)) => {}
+                None => break,
+            }
         }
     }
 }
