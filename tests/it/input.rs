@@ -149,8 +149,10 @@ async fn headers_and_bodies_up_to_the_buss_limit_still_end_as_dead_letters() {
     let names: Vec<String> = (0..40).map(|n| format!("x-filler-{n}")).collect();
     let mut map: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), long.as_str())).collect();
     map.push(("ce-actor", &long));
-    let told = letter(&scene, SUBJECT, &map, "g".repeat(970 * 1024)).await;
+    let told = letter(&scene, SUBJECT, &map, "g".repeat(960 * 1024)).await;
+    assert_eq!(told.header("omnibus-original-ce-actor").map(str::len), Some(1500));
     assert_eq!(told.header("omnibus-original-x-filler-0").map(str::len), Some(1500));
+    assert_eq!(told.header("omnibus-original-x-filler-39"), None, "there is no room for all");
     let told = letter(&scene, SUBJECT, &[], "g".repeat(1_048_000)).await;
     assert!(told.header("omnibus-dlq-body").unwrap().starts_with("left in the command stream"));
     scene.until("select count(*) from bus.inbox where outcome = 'dead_lettered' and published_at is not null", 2).await;

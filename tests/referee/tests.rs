@@ -74,7 +74,7 @@ fn every_broken_promise_is_told() {
         ("1 dead letters", |_, e| e.dead.push(message("1/9", Uuid::from_u128(1), None))),
         ("2 rows of things", |_, e| e.things.push(e.things[0].clone())),
         ("with the status [\"queued\"]", |_, e| e.charges[0].2 = "queued".into()),
-        ("with 2 calls", |_, e| drop(e.calls.insert(Uuid::from_u128(2), 2))),
+        ("with 2 calls", |_, e| e.calls.extend([(Uuid::from_u128(2), 2)])),
         ("is open", |_, e| e.attempts[0].result = None),
         ("stands unpublished", |_, e| e.rows[0].published = false),
         ("are pending", |_, e| e.pending = 1),

@@ -19,7 +19,7 @@ async fn cut_short(point: &'static str, reconcile: &str, resend: bool) -> (Vec<&
 async fn both(reconcile: &str, resend: bool) -> [(Vec<&'static str>, u64); 2] {
     let points = ["between_prepare_and_perform", "between_perform_and_record"];
     let ended = join_all(points.map(|point| cut_short(point, reconcile, resend))).await;
-    ended.try_into().unwrap()
+    ended.try_into().expect("two points, two ends")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -45,17 +45,18 @@ impl Case {
     pub(crate) async fn with(own_postgres: bool, ack_wait: Duration) -> Self {
         let own = PostgresOptions { max_connections: 60, ..PostgresOptions::default() };
         let postgres = match own_postgres {
-            true => Some(Postgres::start(own).await.unwrap()),
+            true => Some(Postgres::start(own).await.expect("PostgreSQL starts")),
             false => None,
         };
         let on = match &postgres {
             Some(own) => own,
-            None => Postgres::shared().await.unwrap(),
+            None => Postgres::shared().await.expect("PostgreSQL starts"),
         };
         let limits = omnibus_bus::Settings { ack_wait, ..omnibus_bus::Settings::default() };
         let stage = Stage::with(shop::catalogue(), limits, on).await;
-        let provider = tempfile::tempdir().unwrap();
-        shop::worker(provider.path()).migrations().unwrap().apply(&stage.db).await.unwrap();
+        let provider = tempfile::tempdir().expect("a temporary folder can be made");
+        let migrations = shop::worker(provider.path()).migrations().expect("the shop has tables");
+        migrations.apply(&stage.db).await.expect("the migrations apply");
         Case { stage, postgres, provider, sent: vec![], kills: 0 }
     }
 
@@ -115,7 +116,7 @@ impl Case {
                 let mut nats = self.stage.nats.lock().await;
                 nats.kill9().await;
                 life.resume().await;
-                nats.restart().await.unwrap();
+                nats.restart().await.expect("it comes back");
                 drop(nats);
                 life
             }
@@ -123,7 +124,7 @@ impl Case {
                 let postgres = self.postgres.as_mut().expect("a victim of its own");
                 postgres.kill9().await;
                 life.resume().await;
-                postgres.restart().await.unwrap();
+                postgres.restart().await.expect("it comes back");
                 life
             }
         }
@@ -147,7 +148,8 @@ impl Case {
         if let Err(left) = Evidence::settled(js, &self.stage.db, Duration::from_secs(40)).await {
             panic!("not everything came to an end: {left:#}; the log:\n{}", life.log());
         }
-        let evidence = Evidence::gather(js, &self.stage.db, self.provider.path()).await.unwrap();
+        let evidence =
+            Evidence::gather(js, &self.stage.db, self.provider.path()).await.expect("all is there to be seen");
         match judge(&self.sent, self.kills, &evidence) {
             Ok(verdict) => verdict,
             Err(faults) => panic!("{}\nthe log:\n{}", faults.join("\n"), life.log()),

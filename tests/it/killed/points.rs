@@ -14,7 +14,6 @@ async fn killed(victim: Victim, point: &'static str) -> Verdict {
     case.send("acme", put("")).await;
     let verdict = case.verdict(&life).await;
     assert!(life.terminate().await.success(), "{victim:?}: {}", life.log());
-    println!("{victim:?} killed at {point}: {verdict:?}");
     // 8 + 2 * 4 puts, 4 of them with a follow-up, 2 * 8 charges, 1 put: what ends otherwise than well is known, except
     // that a charge nobody can tell of may be held.
     let ended = |how| verdict.ended.get(how).copied().unwrap_or_default();
@@ -23,15 +22,16 @@ async fn killed(victim: Victim, point: &'static str) -> Verdict {
     verdict
 }
 
-async fn whoever_is_killed(point: &'static str) {
-    tokio::join!(killed(Victim::Worker, point), killed(Victim::Nats, point), killed(Victim::Postgres, point));
+async fn whoever_is_killed(point: &'static str) -> (Verdict, Verdict, Verdict) {
+    tokio::join!(killed(Victim::Worker, point), killed(Victim::Nats, point), killed(Victim::Postgres, point))
 }
 
 macro_rules! points {
     ($($test:ident: $point:literal,)*) => { $(
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $test() {
-            whoever_is_killed($point).await;
+            let (worker, nats, postgres) = whoever_is_killed($point).await;
+            println!("{}, worker: {worker:?}; nats: {nats:?}; postgres: {postgres:?}", $point);
         }
     )* };
 }

@@ -233,7 +233,13 @@ impl Lane {
             ("omnibus-dlq-sequence".to_owned(), meta.sequence.to_string()),
             ("omnibus-dlq-consumer".to_owned(), self.consumer.clone()),
         ];
-        for (header, values) in delivery.headers().into_iter().flat_map(|map| map.iter()) {
+        let mut given: Vec<_> = delivery.headers().into_iter().flat_map(|map| map.iter()).collect();
+        // What a retry needs comes before what a sender may have added.
+        given.sort_by_key(|(header, _)| {
+            let header = header.to_string();
+            (!header.starts_with("ce-") && header != headers::CONTENT_TYPE && header != headers::TRACEPARENT, header)
+        });
+        for (header, values) in given {
             // The original envelope, so that a retry can write it again. What is the server's is not the sender's.
             if !header.to_string().starts_with("Nats-")
                 && let Some(value) = values.first()
