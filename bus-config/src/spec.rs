@@ -127,7 +127,7 @@ pub struct ConsumerSpec {
     #[serde(serialize_with = "nanoseconds")]
     pub ack_wait: Duration,
     /// After how many deliveries the server gives up and says so in an advisory.
-    pub max_deliver: u32,
+    pub max_deliver: i64,
     /// Most messages out at once.
     pub max_ack_pending: u32,
     /// Delays between deliveries; empty, because workers delay by themselves and the two would add up.

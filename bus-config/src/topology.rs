@@ -43,7 +43,7 @@ impl Topology {
     pub fn of(catalogue: &Catalogue, settings: &Settings) -> Self {
         let domains = catalogue.domains();
         let mut streams = vec![schedule(settings), events(settings), dead_letters(settings), advisories(settings)];
-        streams.extend(domains.iter().map(|domain| commands(domain.name, settings)));
+        streams.extend(domains.iter().map(|domain| commands(domain, settings)));
         let consumers: Vec<_> = domains.iter().flat_map(|domain| domain_consumers(domain, settings)).collect();
         let buckets = buckets(settings);
         let users = permissions::users(catalogue, settings, &streams, &consumers);
@@ -116,9 +116,12 @@ fn bytes(size: u64) -> i64 {
 }
 
 /// Commands of one domain. A full queue pushes back, and there is no `max_age`: age says nothing of what is still unread.
-fn commands(domain: &str, settings: &Settings) -> StreamSpec {
-    let name = subject::command_stream(domain);
-    let subjects = format!("cmd.{domain}.>");
+///
+/// The stream has its lanes' subjects and no others: what is published into a lane that nobody consumes gets no PubAck,
+/// instead of lying there undecided.
+fn commands(domain: &Domain, settings: &Settings) -> StreamSpec {
+    let name = subject::command_stream(domain.name);
+    let subjects: Vec<_> = domain.lanes().iter().map(|lane| lane_subjects(domain.name, lane)).collect();
     StreamSpec {
         discard: Discard::New,
         max_bytes: bytes(settings.cmd_max_bytes),
@@ -127,11 +130,24 @@ fn commands(domain: &str, settings: &Settings) -> StreamSpec {
         // Schedules can't live in a stream that discards what is new, so they fire next door.
         sources: vec![SourceSpec {
             name: "SCHEDULE".to_owned(),
-            subject_transforms: vec![SubjectTransform { src: subject::due(&subjects), dest: subjects.clone() }],
+            subject_transforms: subjects
+                .iter()
+                .map(|subjects| SubjectTransform { src: subject::due(subjects), dest: subjects.clone() })
+                .collect(),
         }],
         metadata: [(KEEP_DONE_SECONDS.to_owned(), settings.keep_done.as_secs().to_string())].into(),
-        ..stream(&name, &format!("Commands of {domain}"), &[&subjects], settings)
+        ..stream(
+            &name,
+            &format!("Commands of {}", domain.name),
+            &subjects.iter().map(String::as_str).collect::<Vec<_>>(),
+            settings,
+        )
     }
+}
+
+/// `cmd.<domain>.<lane>.>`
+fn lane_subjects(domain: &str, lane: &str) -> String {
+    format!("cmd.{domain}.{lane}.>")
 }
 
 fn schedule(settings: &Settings) -> StreamSpec {
@@ -204,7 +220,7 @@ fn domain_consumers(domain: &Domain, settings: &Settings) -> Vec<ConsumerSpec> {
             ack_policy: "explicit",
             replay_policy: "instant",
             ack_wait: settings.ack_wait,
-            max_deliver: settings.max_deliver,
+            max_deliver: i64::from(settings.max_deliver),
             max_ack_pending: settings.max_ack_pending,
             backoff: (),
         }
@@ -214,7 +230,7 @@ fn domain_consumers(domain: &Domain, settings: &Settings) -> Vec<ConsumerSpec> {
         .lanes()
         .into_iter()
         .map(|lane| {
-            let filter = format!("cmd.{name}.{lane}.>");
+            let filter = lane_subjects(name, lane);
             consumer(&commands, subject::lane_consumer(name, lane), format!("Lane {lane} of {name}"), vec![filter])
         })
         .collect();
@@ -227,12 +243,14 @@ fn domain_consumers(domain: &Domain, settings: &Settings) -> Vec<ConsumerSpec> {
         given_up.push(format!("{MAX_DELIVERIES}.EVT.{reacts}"));
         consumers.push(consumer("EVT", reacts, format!("Events that {name} acts upon"), filters));
     }
-    consumers.push(consumer(
+    let sweeper = consumer(
         "ADVISORY",
         subject::sweeper_consumer(name),
         format!("What the server gave up on for {name}"),
         given_up,
-    ));
+    );
+    // The last net has none beneath it: it never gives up.
+    consumers.push(ConsumerSpec { max_deliver: -1, ..sweeper });
     consumers
 }
 

@@ -22,6 +22,9 @@ fn code(told: &Told) -> (&str, &str) {
     (told.header("omnibus-dlq-code").unwrap(), told.header("omnibus-dlq-detail").unwrap())
 }
 
+/// Headers, a body, and words of the dead letter.
+type Case<'a> = (&'a [(&'a str, &'a str)], Vec<u8>, &'a str);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_can_not_be_read_is_a_dead_letter_with_the_decoders_words_at_once() {
     let scene = Scene::new().await;
@@ -29,7 +32,7 @@ async fn what_can_not_be_read_is_a_dead_letter_with_the_decoders_words_at_once()
     let msgpack = [("Content-Type", "application/msgpack")];
     let wrong_type = format!(r#"{{"thing":"apple","how":["{SECRET}"]}}"#);
     let wrong_name = format!(r#"{{"thing":{{"{SECRET}":1}}}}"#);
-    let cases: Vec<(&[(&str, &str)], Vec<u8>, &str)> = vec![
+    let cases: Vec<Case<'_>> = vec![
         (&[], b"{\"thing\":".to_vec(), "EOF while parsing"),
         (&[], b"".to_vec(), "EOF while parsing"),
         (&[], b"\x00\xff\xfe garbage".to_vec(), "expected value"),

@@ -17,8 +17,11 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 /// Far longer than anything here takes; only a fault runs into it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-pub(crate) fn program() -> String {
-    std::env::var("OMNIBUS_NATS_SERVER").unwrap_or_else(|_| "nats-server".to_owned())
+/// The nats-server that the set-up scripts have put below the workspace, unless another is named.
+pub(crate) fn program() -> std::ffi::OsString {
+    let set_up = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../.omnibus/bin/nats-server");
+    std::env::var_os("OMNIBUS_NATS_SERVER")
+        .unwrap_or_else(|| if set_up.exists() { set_up.into() } else { "nats-server".into() })
 }
 
 /// The mailer, the greeter, and a domain that reacts to the mailer.

@@ -61,6 +61,9 @@ pub(crate) struct Waiting {
     told: oneshot::Receiver<Arc<Told>>,
 }
 
+/// A server that is there takes a subscription in less.
+const SUBSCRIBE: Duration = Duration::from_secs(1);
+
 impl Outcomes {
     /// Listens for a command's outcome from now on. `None` if the bus can't be listened to.
     pub(crate) async fn listen(&self, bus: &Bus, tenant: &Tenant, id: Uuid) -> Option<Waiting> {
@@ -76,9 +79,16 @@ impl Outcomes {
         if let Some(ear) = held.upgrade() {
             return Some(ear);
         }
-        let mut events = bus.client().subscribe(subject::event("*", "*", "*")).await.ok()?;
+        if !*bus.connected().borrow() {
+            return None;
+        }
         // The server reads one connection in order: what we publish from here on, it hears after the subscription.
-        bus.client().flush().await.ok()?;
+        // Without a server, flushing would wait for one, and everybody else for us.
+        let subscribing = async {
+            let events = bus.client().subscribe(subject::event("*", "*", "*")).await.ok()?;
+            bus.client().flush().await.ok().map(|()| events)
+        };
+        let mut events = tokio::time::timeout(SUBSCRIBE, subscribing).await.ok()??;
         let stop = CancellationToken::new();
         let waiters = Arc::new(Mutex::new(Waiters::new()));
         let (stopped, to_tell) = (stop.clone(), waiters.clone());

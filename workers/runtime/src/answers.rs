@@ -15,8 +15,6 @@ use crate::engine::Engine;
 use crate::handler::{Ask, AskError};
 use crate::registry::Reply;
 
-/// Questions answered at once, so that they leave connections to the commands.
-const AT_ONCE: usize = 32;
 const DEADLINE: Duration = Duration::from_secs(10);
 
 impl Engine {
@@ -30,7 +28,8 @@ impl Engine {
             .start(self.domain, env!("CARGO_PKG_VERSION"))
             .await
             .map_err(|error| anyhow::anyhow!("queries can't be served: {error}"))?;
-        let room = Arc::new(Semaphore::new(AT_ONCE));
+        // Questions get half of the connections at most: commands go before them.
+        let room = Arc::new(Semaphore::new((self.db.options().get_max_connections() as usize / 2).max(1)));
         for (name, reply) in self.registry.answers.clone() {
             let subject = subject::query(self.domain, name);
             let mut endpoint = service
@@ -90,7 +89,11 @@ impl Engine {
             AskError::NotFound(words) => refuse(404, &words),
             AskError::Invalid(words) => refuse(422, &words),
             AskError::Failed(error) => {
-                tracing::error!(domain = self.domain, subject = %request.message.subject, %error, "a query failed");
+                // The database's words may quote a value; its code does not.
+                let code = crate::engine::of_the_database(&error)
+                    .and_then(|error| error.as_database_error()?.code())
+                    .unwrap_or_default();
+                tracing::error!(domain = self.domain, subject = %request.message.subject, %code, "a query failed");
                 refuse(500, "the query failed")
             }
         })

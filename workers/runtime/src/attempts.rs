@@ -1,6 +1,6 @@
 //! The attempt ledger: what was about to leave, and what became of it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, Row};
@@ -19,6 +19,8 @@ pub(crate) struct Attempt {
     pub(crate) plan: Vec<u8>,
     /// How many messages of the command's row are known to be on the bus; 0 when that is not known.
     pub(crate) told: usize,
+    /// When its lease began, on this machine's clock.
+    pub(crate) opened: Instant,
 }
 
 /// The latest attempt of a command, as a redelivery finds it.
@@ -156,6 +158,7 @@ pub(crate) async fn latest(db: &mut PgConnection, consumer: &str, key: &Key) -> 
                 id: row.try_get(1)?,
                 plan: row.try_get(2)?,
                 told: 0,
+                opened: Instant::now(),
             },
             lease: Duration::from_secs_f64(row.try_get(3)?),
             closed: row.try_get(4)?,
@@ -183,12 +186,12 @@ pub(crate) async fn take_over(
     .bind(lease.as_secs_f64())
     .execute(db)
     .await?;
-    Ok((done.rows_affected() == 1).then(|| Attempt { id, ..attempt.clone() }))
+    Ok((done.rows_affected() == 1).then(|| Attempt { id, opened: Instant::now(), ..attempt.clone() }))
 }
 
-/// Renews the leases of open attempts.
-pub(crate) async fn renew(db: &mut PgConnection, ids: &[Uuid], lease: Duration) -> Result<(), sqlx::Error> {
-    sqlx::query(
+/// Renews the leases of open attempts. Returns how many are still ours and open.
+pub(crate) async fn renew(db: &mut PgConnection, ids: &[Uuid], lease: Duration) -> Result<u64, sqlx::Error> {
+    let renewed = sqlx::query(
         "update bus.attempts set lease_until = clock_timestamp() + make_interval(secs => $2)
          where attempt_id = any($1) and closed_at is null",
     )
@@ -196,5 +199,5 @@ pub(crate) async fn renew(db: &mut PgConnection, ids: &[Uuid], lease: Duration) 
     .bind(lease.as_secs_f64())
     .execute(db)
     .await?;
-    Ok(())
+    Ok(renewed.rows_affected())
 }

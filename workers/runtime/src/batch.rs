@@ -5,7 +5,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use futures_util::FutureExt;
@@ -189,7 +189,14 @@ impl Lane {
             );
             match call {
                 Some(plan) => {
-                    let attempt = Attempt { key: key.clone(), number: 1, id: clock::new_id(), plan, told: 0 };
+                    let attempt = Attempt {
+                        key: key.clone(),
+                        number: 1,
+                        id: clock::new_id(),
+                        plan,
+                        told: 0,
+                        opened: Instant::now(),
+                    };
                     opened.push(attempt.clone());
                     let early = match events.is_empty() {
                         true => None,

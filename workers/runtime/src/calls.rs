@@ -5,7 +5,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use futures_util::FutureExt;
@@ -73,6 +73,10 @@ impl Lane {
     async fn perform(self: &Arc<Self>, delivery: Arc<Delivery>, attempt: Attempt, kept: Kept) {
         let Some(call) = self.call(&delivery) else { return };
         failpoint::reached("between_prepare_and_perform").await;
+        // A process that was frozen may wake up after its lease has run out and somebody else has taken over.
+        if attempt.opened.elapsed() > self.engine.settings.lease() / 2 && !self.still_ours(&attempt).await {
+            return delivery.again_in(Duration::from_secs(1)).await;
+        }
         let timeout = call.policy().timeout;
         let performing = AssertUnwindSafe(call.perform(&delivery.meta, &attempt.plan)).catch_unwind();
         let result = match tokio::time::timeout(timeout, performing).await {
@@ -98,6 +102,15 @@ impl Lane {
                 self.find_out(delivery, attempt, format!("{error:#}"), kept).await;
             }
         }
+    }
+
+    /// Renews the lease, if it is still ours to renew. Who can't be sure doesn't call.
+    async fn still_ours(&self, attempt: &Attempt) -> bool {
+        let renewing = async {
+            let mut db = self.engine.db.acquire().await?;
+            attempts::renew(&mut db, &[attempt.id], self.engine.settings.lease()).await
+        };
+        matches!(renewing.await, Ok(1))
     }
 
     async fn hand_in(&self, finished: Finished) {
@@ -223,13 +236,18 @@ impl Lane {
     async fn record_single(self: &Arc<Self>, single: Finished) {
         let policy = self.policy(&single.delivery);
         let batch = [single];
-        for spent in 1.. {
+        let mut spent = 0;
+        loop {
             let words = match self.record(&batch).await {
                 Ok(()) => return,
-                Err(NotRecorded::Database(error)) if engine::database_away(&error) => {
-                    if !self.engine.database_back(&error).await && self.engine.abort.is_cancelled() {
+                Err(NotRecorded::Database(error)) if engine::database_away(&error) || engine::collided(&error) => {
+                    if engine::database_away(&error) {
+                        self.engine.database_back(&error).await;
+                    }
+                    if self.engine.abort.is_cancelled() {
                         return;
                     }
+                    tokio::time::sleep(Duration::from_millis(100).mul_f64(0.5 + clock::chance() / 2.0)).await;
                     continue;
                 }
                 Err(NotRecorded::Database(error)) => error.to_string(),
@@ -237,6 +255,7 @@ impl Lane {
                 Err(NotRecorded::Handler(Fail::Snooze(wait))) => format!("put off by {wait:?}"),
                 Err(NotRecorded::Handler(Fail::Reject { code, detail })) => format!("{code}: {detail}"),
             };
+            spent += 1;
             if spent >= policy.attempts {
                 let [single] = batch;
                 let why = Why::Held { detail: format!("the call was done and could not be recorded: {words}") };
@@ -382,7 +401,7 @@ impl Lane {
         };
         match prepared {
             Ok(Prepared::Go(plan, _)) => {
-                let attempt = Attempt { key, number, id: clock::new_id(), plan, told: 0 };
+                let attempt = Attempt { key, number, id: clock::new_id(), plan, told: 0, opened: Instant::now() };
                 attempts::open(&mut tx, &self.consumer, std::slice::from_ref(&attempt), engine.settings.lease(), now)
                     .await?;
                 tx.commit().await?;

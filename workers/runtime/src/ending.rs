@@ -32,6 +32,8 @@ use crate::registry::Entry;
 /// pending acknowledgements are limited.
 const LONG: Duration = Duration::from_secs(60);
 const OFTEN: u32 = 20;
+/// No put-off is longer; whoever asks for more is asked again then.
+const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// Why a command ends.
 #[derive(Debug, Clone)]
@@ -139,6 +141,11 @@ impl Lane {
         inbox::claim(&mut tx, &self.consumer, &[delivery.as_ref()], now).await?;
         let row = inbox::find(&mut tx, &self.consumer, std::slice::from_ref(&key), true).await?;
         let Some(row) = row.into_iter().next().filter(|row| row.outcome.is_none()) else { return Ok(false) };
+        let open = attempts::latest(&mut tx, &self.consumer, &key).await?.is_some_and(|latest| !latest.closed);
+        if end.close.is_none() && open {
+            // A call may be out: it is for its worker, or for the one who takes over, to end this.
+            return Ok(false);
+        }
         if let Some((attempt, result)) = &end.close {
             let ours = attempts::close(&mut tx, &[attempt.id], result, Some(end.why.detail()), now).await?;
             if ours.is_empty() {
@@ -270,6 +277,7 @@ impl Lane {
     /// Not now. Spends no attempt.
     pub(crate) async fn put_off(self: &Arc<Self>, delivery: &Arc<Delivery>, wait: Duration, reason: &str) {
         Metric::Snoozes.count(&[("domain", self.engine.domain), ("reason", reason)]);
+        let wait = wait.min(LONGEST);
         let scheduled = !self.reaction && (wait >= LONG || delivery.delivered >= OFTEN);
         if scheduled && self.schedule(delivery, wait).await {
             delivery.ack().await;

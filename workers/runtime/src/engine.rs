@@ -25,6 +25,9 @@ use crate::{attempts, clock};
 /// redelivery or the sweeper.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How long renewing leases may take.
+const RENEW: Duration = Duration::from_secs(3);
+
 pub(crate) struct Engine {
     pub(crate) domain: &'static str,
     pub(crate) bus: Bus,
@@ -134,8 +137,11 @@ impl Engine {
             if !leases.is_empty() {
                 let renewed =
                     async { attempts::renew(&mut *self.db.acquire().await?, &leases, self.settings.lease()).await };
-                if let Err(error) = renewed.await {
-                    tracing::warn!(domain = self.domain, %error, "leases could not be renewed");
+                // A database that is mute must not keep the next heartbeat from the bus.
+                match tokio::time::timeout(RENEW, renewed).await {
+                    Ok(Ok(_)) => {}
+                    Ok(Err(error)) => tracing::warn!(domain = self.domain, %error, "leases could not be renewed"),
+                    Err(_) => self.health.ill("postgres", "no answer"),
                 }
             }
         }
@@ -163,8 +169,16 @@ impl Engine {
         }
         let written = async { inbox::published(&mut *self.db.acquire().await?, &rows, clock::now()).await };
         if let Err(error) = written.await {
+            self.notice_away(Some(&error));
             tracing::debug!(domain = self.domain, %error, "published_at is written later");
             self.put_back_published(rows);
+        }
+    }
+
+    /// Says so if the database is away; these are the only things that an idle worker asks of it.
+    pub(crate) fn notice_away(&self, error: Option<&sqlx::Error>) {
+        if let Some(error) = error.filter(|error| database_away(error)) {
+            self.health.ill("postgres", error.to_string());
         }
     }
 
@@ -178,7 +192,8 @@ impl Engine {
                 () = self.stop.cancelled() => return false,
                 () = tokio::time::sleep(pause.mul_f64(0.5 + clock::chance() / 2.0)) => {}
             }
-            if sqlx::query("select 1").execute(&self.db).await.is_ok() {
+            let probe = tokio::time::timeout(Duration::from_secs(5), sqlx::query("select 1").execute(&self.db));
+            if matches!(probe.await, Ok(Ok(_))) {
                 self.health.well("postgres");
                 crate::metrics::Metric::Up.set(1.0, &[("part", "postgres")]);
                 return true;

@@ -113,7 +113,8 @@ impl Events {
 }
 
 /// A message as it stands in the inbox row, with all that a later publication needs but what the row itself knows.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Outgoing {
     /// The full subject, tenant included.
     pub(crate) subject: String,

@@ -25,8 +25,10 @@ impl Key {
     }
 }
 
-/// What a row's messages have in common, and the messages.
+/// What a row's messages have in common, and the messages. Written with its fields' names and read with defaults: rows
+/// outlive the version that wrote them by weeks, and in a roll-out the version before reads them too.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Outbox {
     pub(crate) causation: String,
     pub(crate) correlation: String,
@@ -50,7 +52,7 @@ impl Outbox {
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
-        rmp_serde::to_vec(self).expect("plain data with known lengths")
+        rmp_serde::to_vec_named(self).expect("plain data with known lengths")
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, sqlx::Error> {

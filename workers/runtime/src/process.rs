@@ -7,7 +7,7 @@ use clap::Parser;
 use omnibus_schemas::Catalogue;
 use secrecy::ExposeSecret;
 use sqlx::PgPool;
-use sqlx::postgres::PgPoolOptions;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::Bus;
@@ -97,6 +97,9 @@ pub fn watch_bus(bus: &Bus, health: &Health) {
     });
 }
 
+/// What PostgreSQL itself gives up after.
+const TIMEOUTS: [(&str, &str); 2] = [("statement_timeout", "120s"), ("lock_timeout", "30s")];
+
 /// Connects to PostgreSQL, waiting for as long as it takes.
 pub async fn connect(settings: &DatabaseSettings, health: &Health) -> PgPool {
     let options = PgPoolOptions::new()
@@ -106,7 +109,10 @@ pub async fn connect(settings: &DatabaseSettings, health: &Health) -> PgPool {
         .idle_timeout(Duration::from_secs(300));
     let mut pause = Duration::from_millis(100);
     loop {
-        match options.clone().connect(settings.database_url.expose_secret()).await {
+        let url = settings.database_url.expose_secret().parse::<PgConnectOptions>();
+        // A statement that hangs holds a connection, and its locks, for everybody else.
+        let connecting = async { options.clone().connect_with(url?.options(TIMEOUTS)).await };
+        match connecting.await {
             Ok(pool) => return pool,
             Err(error) => {
                 health.ill("postgres", error.to_string());

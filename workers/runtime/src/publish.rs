@@ -37,6 +37,10 @@ impl Ready {
     fn is_event(&self) -> bool {
         self.subject.starts_with("evt.")
     }
+
+    fn is_command(&self) -> bool {
+        self.subject.starts_with("cmd.")
+    }
 }
 
 /// The longest pause between tries on a full stream: with the doubling, it is tried for about two seconds.
@@ -126,19 +130,27 @@ async fn singly(bus: &Bus, mut left: Vec<Ready>, until: tokio::time::Instant) ->
         let ours = |subject: &str| left.iter().any(|message| message.subject == subject);
         let results = bus.guard_where(ours, pipelined(bus, &left)).await?;
         let mut failed = None;
-        left = left
-            .into_iter()
-            .zip(results)
-            .filter_map(|(message, result)| match result {
-                Ok(_) => None,
+        let tried = std::mem::take(&mut left).into_iter().zip(results);
+        for (mut message, result) in tried {
+            match result {
+                // The server drops by id alone, whoever wrote it. A follow-up goes into a stream where tenants write, and
+                // one of them may have taken its id: it is stored once more, without. The inbox tells tenants apart.
+                Ok(ack) if ack.duplicate && message.is_command() && message.headers.get(headers::MSG_ID).is_some() => {
+                    if !stored_as(bus, &ack, &message).await {
+                        message.headers = without_message_id(&message.headers);
+                        left.push(message);
+                    }
+                }
+                Ok(_) => {}
                 Err(error) => {
                     failed = Some(error);
-                    Some(message)
+                    left.push(message);
                 }
-            })
-            .collect();
+            }
+        }
         match failed {
-            None => return Ok(()),
+            None if left.is_empty() => return Ok(()),
+            None => {}
             // A full stream gets room from its trimmer or not at all: no need to stand in the way for long.
             Some(error)
                 if error.passes()
@@ -151,6 +163,25 @@ async fn singly(bus: &Bus, mut left: Vec<Ready>, until: tokio::time::Instant) ->
             Some(error) => return Err(error),
         }
     }
+}
+
+/// Is what the server took for the same the same? Storing it again each time would fill a stream that is nearly full.
+async fn stored_as(bus: &Bus, ack: &PublishAck, message: &Ready) -> bool {
+    let Ok(stream) = bus.jetstream().get_stream_no_info(&ack.stream).await else { return false };
+    stream.get_raw_message(ack.sequence).await.is_ok_and(|stored| {
+        stored.subject.as_str() == message.subject
+            && stored.headers.get(headers::ID) == message.headers.get(headers::ID)
+    })
+}
+
+fn without_message_id(given: &HeaderMap) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    for (name, values) in given.iter() {
+        if name.to_string() != headers::MSG_ID {
+            values.iter().for_each(|value| map.append(name.clone(), value.clone()));
+        }
+    }
+    map
 }
 
 async fn pipelined(bus: &Bus, messages: &[Ready]) -> Vec<Result<PublishAck, PublishError>> {

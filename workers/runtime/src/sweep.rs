@@ -7,10 +7,13 @@ use std::time::Duration;
 use async_nats::jetstream::AckKind;
 use async_nats::jetstream::consumer::PullConsumer;
 use async_nats::jetstream::stream::RawMessageErrorKind;
+use chrono::DateTime;
 use futures_util::StreamExt;
 use omnibus_schemas::platform::Outcome;
 use serde::Deserialize;
 use sqlx::Row;
+use tokio::time::MissedTickBehavior;
+use uuid::Uuid;
 
 use crate::attempts;
 use crate::bus::PublishError;
@@ -28,9 +31,12 @@ const REPUBLISH_BATCH: i64 = 200;
 impl Engine {
     /// Publishes what stands unpublished for longer than it should, and writes `published_at` while no batch comes by.
     pub(crate) async fn sweep(self: Arc<Self>, consumers: Vec<String>) {
-        let mut flush = tokio::time::interval(Duration::from_secs(1));
         let every = Duration::from_secs(self.settings.republish_after_seconds.clamp(1, 15));
-        let mut sweep = tokio::time::interval(every);
+        let (mut flush, mut sweep) = (tokio::time::interval(Duration::from_secs(1)), tokio::time::interval(every));
+        // A database that is away makes each take seconds; then they must not crowd each other out.
+        for tick in [&mut flush, &mut sweep] {
+            tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        }
         loop {
             tokio::select! {
                 () = self.stop.cancelled() => return,
@@ -38,10 +44,9 @@ impl Engine {
                 _ = sweep.tick() => {
                     self.limits.forget();
                     let swept = self.republish(&consumers).await;
-                    match swept.as_ref().err().and_then(engine::of_the_database) {
-                        // The only thing that an idle worker asks of the database.
-                        Some(error) if engine::database_away(error) => self.health.ill("postgres", error.to_string()),
-                        _ => self.health.well("postgres"),
+                    match &swept {
+                        Ok(()) => self.health.well("postgres"),
+                        Err(error) => self.notice_away(engine::of_the_database(error)),
                     }
                     if let Err(error) = swept {
                         tracing::warn!(domain = self.domain, %error, "unpublished rows could not be swept");
@@ -52,33 +57,42 @@ impl Engine {
     }
 
     async fn republish(&self, consumers: &[String]) -> anyhow::Result<()> {
+        // Goes on behind what could not be published: one full stream must not keep the others' rows waiting.
+        let (mut since, mut behind) = (DateTime::UNIX_EPOCH, Uuid::nil());
+        let mut failed = None;
         loop {
             let mut tx = self.db.begin().await?;
             let rows = sqlx::query(
-                "select consumer, tenant, message_id, messages from bus.inbox
+                "select consumer, tenant, message_id, messages, received_at from bus.inbox
                  where published_at is null and outcome is not null and consumer = any($1)
-                   and finished_at < now() - make_interval(secs => $2)
-                 order by received_at limit $3 for update skip locked",
+                   and finished_at < now() - make_interval(secs => $2) and (received_at, message_id) > ($4, $5)
+                 order by received_at, message_id limit $3 for update skip locked",
             )
             .bind(consumers)
             .bind(self.settings.republish_after_seconds as f64)
             .bind(REPUBLISH_BATCH)
+            .bind(since)
+            .bind(behind)
             .fetch_all(&mut *tx)
             .await?;
             let (mut rows_of, mut keys) = (Vec::new(), Vec::new());
             for row in &rows {
                 let key = Key { tenant: row.try_get(1)?, id: row.try_get(2)? };
                 let outbox: Option<Vec<u8>> = row.try_get(3)?;
-                let outbox = outbox.as_deref().map(Outbox::decode).transpose()?.unwrap_or_default();
+                (since, behind) = (row.try_get(4)?, key.id);
+                let outbox = match outbox.as_deref().map(Outbox::decode).transpose() {
+                    Ok(outbox) => outbox.unwrap_or_default(),
+                    Err(error) => {
+                        failed = Some(anyhow::Error::from(error));
+                        continue;
+                    }
+                };
                 let row: (String, Key) = (row.try_get(0)?, key);
                 rows_of.push((row.clone(), ready(self.domain, &row.1, &outbox, 0)));
                 keys.push(row);
             }
-            if keys.is_empty() {
-                return Ok(());
-            }
-            let found = keys.len();
-            let (mut told, mut failed) = (Vec::new(), None);
+            let found = rows.len() as i64;
+            let mut told = Vec::new();
             let all = rows_of.iter().flat_map(|(_, messages)| messages.clone()).collect();
             match publish_all(&self.bus, all, PATIENCE).await {
                 Ok(()) => told = keys,
@@ -88,7 +102,7 @@ impl Engine {
                     for (row, messages) in rows_of {
                         match publish_all(&self.bus, messages, Duration::ZERO).await {
                             Ok(()) => told.push(row),
-                            Err(error) => failed = Some(error),
+                            Err(error) => failed = Some(error.into()),
                         }
                     }
                 }
@@ -99,10 +113,8 @@ impl Engine {
                 Metric::Republished.add(told.len() as u64, &[("domain", self.domain)]);
                 tracing::warn!(domain = self.domain, rows = told.len(), "published what had been left unpublished");
             }
-            match failed {
-                Some(error) => return Err(error.into()),
-                None if (found as i64) < REPUBLISH_BATCH => return Ok(()),
-                None => {}
+            if found < REPUBLISH_BATCH {
+                return failed.map_or(Ok(()), Err);
             }
         }
     }

@@ -47,6 +47,12 @@ pub fn start(settings: &LogSettings) -> anyhow::Result<()> {
         let layer = fmt::layer().json().flatten_event(true).with_current_span(true).with_span_list(false);
         registry.with(layer.with_writer(std::io::stderr)).try_init()
     };
+    // A panic's words may quote what was being read; the place is enough to find it.
+    std::panic::set_hook(Box::new(|panic| {
+        let thread = std::thread::current();
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(thread = thread.name().unwrap_or_default(), place, "panicked");
+    }));
     // A second start in one process (all workers in one) finds logging as the first left it.
     drop(started);
     Ok(())

@@ -294,8 +294,20 @@ impl Stage {
         map.insert(headers::TENANT, tenant);
         let subject = subject::query(domain, Q::NAME);
         let body = encode(Encoding::Json, query);
-        let answer = self.operator.ask(subject, map, body.into(), Duration::from_secs(10)).await;
-        let answer = answer.expect("the bus answers").expect("the worker serves the query");
+        let body = Bytes::from(body);
+        // A worker that has just been started takes commands a moment before it answers questions.
+        let mut tries = 0;
+        let answer = loop {
+            let answer = self.operator.ask(subject.clone(), map.clone(), body.clone(), Duration::from_secs(10)).await;
+            match answer.expect("the bus answers") {
+                Some(answer) => break answer,
+                None if tries < 100 => {
+                    tries += 1;
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                None => panic!("nobody serves the query {}", Q::NAME),
+            }
+        };
         let header = |name: &str| answer.headers.as_ref().and_then(|map| map.get(name)).map(|value| value.to_string());
         match header(async_nats::service::NATS_SERVICE_ERROR_CODE) {
             Some(code) => Err((
