@@ -272,6 +272,27 @@ mod tests {
     }
 
     #[test]
+    fn a_command_stream_takes_what_a_lane_consumes_and_nothing_else() {
+        let topology = Topology::of(&Catalogue::omnibus(), &Settings::default());
+        for stream in topology.streams.iter().filter(|stream| stream.name.starts_with("CMD_")) {
+            let consumers = topology.consumers.iter().filter(|consumer| consumer.stream == stream.name);
+            let mut consumed: Vec<_> = consumers.flat_map(|consumer| consumer.filter_subjects.clone()).collect();
+            let mut taken = stream.subjects.clone();
+            consumed.sort();
+            taken.sort();
+            assert_eq!(taken, consumed, "{}", stream.name);
+        }
+    }
+
+    #[test]
+    fn the_last_net_never_gives_up() {
+        let topology = Topology::of(&Catalogue::omnibus(), &Settings::default());
+        let sweepers: Vec<_> = topology.consumers.iter().filter(|consumer| consumer.stream == "ADVISORY").collect();
+        assert_eq!(sweepers.len(), Catalogue::omnibus().domains().len());
+        assert!(sweepers.iter().all(|consumer| consumer.max_deliver == -1));
+    }
+
+    #[test]
     fn command_streams_never_forget_by_age_and_no_filters_overlap() {
         let topology = Topology::of(&Catalogue::omnibus(), &Settings::default());
         let commands: Vec<_> = topology.streams.iter().filter(|stream| stream.name.starts_with("CMD_")).collect();
