@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use lettre::Address;
+use omnibus_schemas::mailer::Provider;
 use secrecy::SecretString;
 
 /// The mailer's settings. Without `SMTP_HOST`, mails are written into a folder.
@@ -49,9 +50,53 @@ pub struct Settings {
     /// Domains from which a command may name a sender, beside FROM_EMAIL's own. Comma-separated.
     #[arg(long, env = "FROM_DOMAINS", value_delimiter = ',')]
     pub from_domains: Vec<String>,
-    /// Where mails are written while SMTP_HOST is unset.
+    /// Where mails are written while neither SMTP_HOST nor SENDGRID_API_KEY is set.
     #[arg(long, env = "MAIL_DIR", default_value = ".omnibus/mail")]
     pub mail_dir: PathBuf,
+    /// The key to SendGrid's v3 API, with the permission `mail.send`.
+    #[arg(long, env = "SENDGRID_API_KEY", hide_env_values = true)]
+    pub sendgrid_api_key: Option<SecretString>,
+    /// Where SendGrid is; another region's is https://api.eu.sendgrid.com.
+    #[arg(long, env = "SENDGRID_URL", default_value = "https://api.sendgrid.com")]
+    pub sendgrid_url: String,
+    /// In which order providers are tried where a tenant says nothing else. A later one is tried only when it is certain
+    /// that a mail has not left by the one before. By default `smtp,sendgrid`, as far as they are set up.
+    #[arg(long, env = "MAIL_PROVIDERS", value_delimiter = ',')]
+    pub mail_providers: Vec<ProviderName>,
+    /// Where the HTTP door is reached from outside: unsubscribe links lead there. https, unless it is this machine.
+    #[arg(long, env = "PUBLIC_URL", default_value = "http://localhost:8080")]
+    pub public_url: String,
+    /// Folder with the keys that sign mails (DKIM): `<domain>/<selector>.pem` for FROM_EMAIL's own and FROM_DOMAINS,
+    /// `<tenant>/<domain>/<selector>.pem` for a tenant's. PKCS#1 PEM for RSA, 32 raw bytes as base64 for Ed25519.
+    #[arg(long, env = "DKIM_DIR")]
+    pub dkim_dir: Option<PathBuf>,
+    /// Seconds before a recipient who was told "later" (4xx) is tried again; tripled from try to try, up to 8 hours.
+    #[arg(long, env = "DEFER_SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=28_800))]
+    pub defer_seconds: u32,
+    /// Bytes that the files of one mail may have in all.
+    #[arg(long, env = "MAX_ATTACHMENT_BYTES", default_value_t = 10 * 1024 * 1024)]
+    pub max_attachment_bytes: u64,
+}
+
+/// A provider, as MAIL_PROVIDERS names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum ProviderName {
+    /// The server of SMTP_HOST.
+    Smtp,
+    /// SendGrid.
+    Sendgrid,
+    /// The folder MAIL_DIR.
+    File,
+}
+
+impl From<ProviderName> for Provider {
+    fn from(name: ProviderName) -> Self {
+        match name {
+            ProviderName::Smtp => Provider::Smtp,
+            ProviderName::Sendgrid => Provider::Sendgrid,
+            ProviderName::File => Provider::File,
+        }
+    }
 }
 
 /// How the connection to the SMTP server is encrypted.
@@ -79,10 +124,12 @@ pub struct Senders {
 impl Settings {
     /// The senders' rules, checked.
     pub fn senders(&self) -> anyhow::Result<Senders> {
-        let text = match (&self.from_email, &self.smtp_host) {
+        let text = match (&self.from_email, self.smtp_host.is_some() || self.sendgrid_api_key.is_some()) {
             (Some(text), _) => text,
-            (None, None) => "omnibus@localhost",
-            (None, Some(_)) => bail!("FROM_EMAIL must be set when SMTP_HOST is: it is the sender of every mail"),
+            (None, false) => "omnibus@localhost",
+            (None, true) => {
+                bail!("FROM_EMAIL must be set when SMTP_HOST or SENDGRID_API_KEY is: it is the sender of every mail")
+            }
         };
         let address: Address = text.parse().context("FROM_EMAIL must be an address such as office@example.com")?;
         if let Some(name) = &self.from_name {
@@ -100,6 +147,14 @@ impl Settings {
             (None, 465) => TlsMode::Tls,
             (None, _) => TlsMode::Starttls,
         }
+    }
+
+    /// Where unsubscribe links lead, without a slash at the end.
+    pub fn door(&self) -> anyhow::Result<String> {
+        let url = reqwest::Url::parse(&self.public_url).context("PUBLIC_URL must be an address such as https://example.com")?;
+        let near = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
+        ensure!(url.scheme() == "https" || near, "PUBLIC_URL must begin with https: mail clients follow no other link by themselves (RFC 8058)");
+        Ok(self.public_url.trim_end_matches('/').to_owned())
     }
 
     /// The unit of all waiting.
@@ -146,8 +201,18 @@ mod tests {
     }
 
     #[test]
+    fn links_in_mails_are_https_but_for_this_machine() {
+        assert_eq!(read(&[]).door().unwrap(), "http://localhost:8080");
+        assert_eq!(read(&["--public-url", "https://mail.example.com/"]).door().unwrap(), "https://mail.example.com");
+        assert!(read(&["--public-url", "http://mail.example.com"]).door().is_err());
+        assert!(read(&["--public-url", "nonsense"]).door().is_err());
+    }
+
+    #[test]
     fn the_password_is_not_printed() {
         let settings = read(&["--smtp-password", "hunter2"]);
+        assert!(!format!("{settings:?}").contains("hunter2"));
+        let settings = read(&["--sendgrid-api-key", "SG.hunter2"]);
         assert!(!format!("{settings:?}").contains("hunter2"));
     }
 }

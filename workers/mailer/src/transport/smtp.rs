@@ -15,7 +15,7 @@ use lettre::transport::smtp::response::Severity;
 use omnibus_runtime::{CallError, clock};
 
 use super::pool::{Loan, Pool, Server};
-use super::{Mail, Receipt, reply};
+use super::{Mail, Receipt, Verdict, reply};
 use crate::settings::Settings;
 
 /// Bytes handed to the connection at a time.
@@ -43,11 +43,11 @@ enum After {
     LostUntouched,
 }
 
-/// Recipients the server did not take, beside at least one that it did.
-#[derive(Default)]
-struct Refusals {
-    count: u32,
-    first: Option<String>,
+/// The server's word on each recipient of the envelope, before the mail itself.
+struct Opened {
+    verdicts: Vec<Verdict>,
+    /// Did it take anybody, and so waits for the mail?
+    waits: bool,
 }
 
 impl Smtp {
@@ -62,8 +62,8 @@ impl Smtp {
         loop {
             let mut loan = self.pool.lend().await.map_err(CallError::NotDone)?;
             let opened = tokio::time::timeout(limit, open(&mut loan.connection, mail)).await;
-            let refusals = match opened {
-                Ok(Ok(refusals)) => refusals,
+            let opened = match opened {
+                Ok(Ok(opened)) => opened,
                 // Servers also close a connection after so many mails: that is not this mail's fault.
                 Ok(Err(setback)) if setback.connection == After::LostUntouched && loan.used => continue,
                 Ok(Err(setback)) => return Err(setback.end(loan)),
@@ -72,15 +72,36 @@ impl Smtp {
                     return Err(CallError::NotDone(late));
                 }
             };
-            return match hand_over(&mut loan.connection, mail, limit * 2).await {
+            if !opened.waits {
+                loan.give_back();
+                return Ok(Receipt { at: clock::now(), verdicts: opened.verdicts });
+            }
+            let handed = hand_over(&mut loan.connection, mail, limit * 2).await;
+            let error = match handed {
                 Ok(()) => {
                     loan.give_back();
-                    Ok(Receipt { at: clock::now(), refused: refusals.count, detail: refusals.first })
+                    return Ok(Receipt { at: clock::now(), verdicts: opened.verdicts });
                 }
-                Err(setback) => Err(setback.end(loan)),
+                Err(setback) => setback.end(loan),
             };
+            return settled_for_some(opened.verdicts, error);
         }
     }
+}
+
+/// A failure after RCPT touches only the recipients whom the server had taken. Where it had taken all of them, it is the
+/// mail's; else each has a fate of its own.
+fn settled_for_some(verdicts: Vec<Verdict>, error: CallError) -> Result<Receipt, CallError> {
+    if verdicts.iter().all(|verdict| *verdict == Verdict::Sent) {
+        return Err(error);
+    }
+    let theirs = match &error {
+        CallError::NotDone(words) => Verdict::Deferred(words.to_string()),
+        CallError::Refused { detail, .. } => Verdict::Bounced { detail: detail.clone(), hard: false },
+        CallError::Unknown(words) => Verdict::Unknown(words.to_string()),
+    };
+    let settle = |verdict| if verdict == Verdict::Sent { theirs.clone() } else { verdict };
+    Ok(Receipt { at: clock::now(), verdicts: verdicts.into_iter().map(settle).collect() })
 }
 
 impl Setback {
@@ -113,7 +134,7 @@ fn setback(doing: &str, error: &Error) -> Setback {
 }
 
 /// MAIL, RCPT, DATA: up to the server's word that it listens.
-async fn open(connection: &mut AsyncSmtpConnection, mail: &Mail) -> Result<Refusals, Setback> {
+async fn open(connection: &mut AsyncSmtpConnection, mail: &Mail) -> Result<Opened, Setback> {
     let sender = address(&mail.sender)?;
     if let Err(error) = connection.command(MailFrom::new(Some(sender), vec![])).await {
         let mut setback = setback("MAIL", &error);
@@ -122,32 +143,52 @@ async fn open(connection: &mut AsyncSmtpConnection, mail: &Mail) -> Result<Refus
         }
         return Err(setback);
     }
-    let mut refusals = Refusals::default();
+    let mut verdicts = Vec::with_capacity(mail.recipients.len());
     let mut last = None;
     for recipient in &mail.recipients {
-        let Err(error) = connection.command(Rcpt::new(address(recipient)?, vec![])).await else { continue };
+        let Err(error) = connection.command(Rcpt::new(address(recipient)?, vec![])).await else {
+            verdicts.push(Verdict::Sent);
+            continue;
+        };
         let setback = setback("RCPT", &error);
         if setback.connection != After::Usable {
             return Err(setback);
         }
-        refusals.count += 1;
-        refusals.first.get_or_insert_with(|| reply::words(&error));
-        // If nobody is taken, one "later" among them is worth another try.
-        if !matches!(last, Some(Setback { error: CallError::NotDone(_), .. })) {
-            last = Some(setback);
-        }
+        let detail = reply::words(&error);
+        verdicts.push(match (&setback.error, error.status().map(u16::from)) {
+            (CallError::Refused { .. }, _) => Verdict::Bounced { hard: reply::no_such_mailbox(&detail), detail },
+            (_, Some(400..500)) => Verdict::Deferred(detail),
+            // It wants a login: the settings' fault, and nobody's in particular.
+            _ => return Err(setback),
+        });
+        last = Some(setback);
     }
+    let deferred = verdicts.iter().any(|verdict| matches!(verdict, Verdict::Deferred(_)));
     match last {
-        Some(setback) if refusals.count as usize == mail.recipients.len() => return Err(setback),
+        Some(setback) if !verdicts.contains(&Verdict::Sent) => {
+            // Nobody was taken. If all were refused for good, so is the mail; what is left of the talk is undone by the
+            // RSET before the connection's next mail.
+            return if deferred { Ok(Opened { verdicts, waits: false }) } else { Err(setback) };
+        }
         _ => {}
     }
+    let all = |verdicts: Vec<Verdict>, setback: Setback| {
+        let split = verdicts.iter().any(|verdict| *verdict != Verdict::Sent);
+        match (split, setback.connection) {
+            (true, After::Usable) => match settled_for_some(verdicts, setback.error) {
+                Ok(receipt) => Ok(Opened { verdicts: receipt.verdicts, waits: false }),
+                Err(error) => Err(Setback { error, connection: After::Usable }),
+            },
+            (_, connection) => Err(Setback { error: setback.error, connection }),
+        }
+    };
     match connection.command(Data).await {
-        Ok(response) if response.has_code(354) => Ok(refusals),
+        Ok(response) if response.has_code(354) => Ok(Opened { verdicts, waits: true }),
         Ok(response) => {
             let words = format!("{} where 354 was due", response.code());
-            Err(Setback::not_done("DATA", &words, After::Lost))
+            all(verdicts, Setback::not_done("DATA", &words, After::Lost))
         }
-        Err(error) => Err(setback("DATA", &error)),
+        Err(error) => all(verdicts, setback("DATA", &error)),
     }
 }
 
