@@ -123,6 +123,8 @@ async fn a_worker_answers_queries_and_is_found_as_a_service() {
     let mut worker = bus.user("mailer").await;
     let service = worker.client.service_builder().start("mailer", "0.1.0").await.unwrap();
     let mut endpoint = service.group("qry.mailer").endpoint("email_status").await.unwrap();
+    // One connection is read in order: what is answered now, the server read after the subscriptions.
+    worker.api("STREAM.INFO.CMD_MAILER", json!({})).await;
     let answering = tokio::spawn(async move {
         let request = endpoint.next().await.expect("a request");
         request.respond(Ok("{\"status\":\"sent\"}".into())).await.unwrap();
