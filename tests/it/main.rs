@@ -11,6 +11,7 @@ mod held;
 mod input;
 mod killed;
 mod limits;
+mod many;
 mod permissions;
 mod quiet;
 mod reactions;

@@ -7,6 +7,7 @@ pub mod bus;
 mod calls;
 pub mod clock;
 mod cx;
+mod decide;
 mod delivery;
 mod ending;
 mod engine;
@@ -20,6 +21,7 @@ mod lane;
 mod limits;
 #[cfg(feature = "local")]
 pub mod local;
+mod many;
 pub mod metrics;
 pub mod migrate;
 mod pages;
@@ -45,6 +47,7 @@ pub use handler::{
 };
 pub use health::Health;
 pub use lane::LaneError;
+pub use many::{HandleMany, One};
 pub use process::main;
 pub use settings::Settings;
 pub use worker::{Parts, RunError, Worker};
