@@ -12,6 +12,7 @@ mod hooks;
 mod input;
 mod killed;
 mod limits;
+mod many;
 mod opened;
 mod permissions;
 mod quiet;

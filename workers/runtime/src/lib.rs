@@ -7,6 +7,7 @@ pub mod bus;
 mod calls;
 pub mod clock;
 mod cx;
+mod decide;
 mod delivery;
 mod desk;
 mod ending;
@@ -21,6 +22,7 @@ mod lane;
 mod limits;
 #[cfg(feature = "local")]
 pub mod local;
+mod many;
 pub mod metrics;
 pub mod migrate;
 mod pages;
@@ -48,6 +50,7 @@ pub use handler::{
 };
 pub use health::Health;
 pub use lane::LaneError;
+pub use many::{HandleMany, One};
 pub use process::main;
 pub use settings::Settings;
 pub use visit::{At, Receive, Reply, Visit};

@@ -17,6 +17,7 @@ use crate::engine::{Engine, database_away};
 use crate::handler::{Answer, Effect, Handle, React};
 use crate::health::Health;
 use crate::lane::{Lane, LaneError};
+use crate::many::HandleMany;
 use crate::metrics::Metric;
 use crate::migrate::{self, MigrationError, Migrations};
 use crate::pages::Pages;
@@ -398,6 +399,16 @@ impl<S: Send + Sync + 'static> Builder<S> {
         S: Handle<C>,
     {
         self.worker.registry.command::<C>(Entry::Decide(Of::<S, C>::new(self.state.clone())));
+        self
+    }
+
+    /// Registers a state change that takes many commands at once.
+    #[must_use]
+    pub fn handles_many<C: Command>(mut self) -> Self
+    where
+        S: HandleMany<C>,
+    {
+        self.worker.registry.command::<C>(Entry::Many(Of::<S, C>::new(self.state.clone())));
         self
     }
 
