@@ -29,6 +29,13 @@ fn workers(mail: &Path) -> Vec<Worker> {
         from_name: None,
         from_domains: vec![],
         mail_dir: mail.to_owned(),
+        sendgrid_api_key: None,
+        sendgrid_url: "https://api.sendgrid.com".into(),
+        mail_providers: vec![],
+        public_url: "http://localhost:8080".into(),
+        dkim_dir: None,
+        defer_seconds: 300,
+        max_attachment_bytes: 10 * 1024 * 1024,
     };
     vec![omnibus_mailer::worker(mailer).unwrap(), minimal_worker::worker(minimal_worker::Settings {}).unwrap()]
 }

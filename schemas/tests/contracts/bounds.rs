@@ -54,6 +54,10 @@ fn kind(schema: &Map<String, Value>) -> &str {
 /// A value that keeps to the schema.
 fn sample(schema: &Value, root: &Value) -> Value {
     let schema = resolved(schema, root);
+    // Where a pattern or a rule written by hand wants more than any text.
+    if let Some(example) = schema.get("examples").and_then(|examples| examples.get(0)) {
+        return example.clone();
+    }
     let at_least = |key: &str| schema.get(key).and_then(Value::as_u64).unwrap_or(0).max(1) as usize;
     match (kind(&schema), schema.get("format").and_then(Value::as_str)) {
         ("string", Some("email")) => "ada@example.com".into(),

@@ -50,12 +50,7 @@ impl Dkim {
 
     /// The key for mails of this tenant from this domain. A folder that can't be read is an error: a mail that should
     /// be signed must not leave unsigned.
-    pub(crate) fn key(
-        &self,
-        tenant: &str,
-        domain: &str,
-        senders: &Senders,
-    ) -> anyhow::Result<Option<Arc<DkimConfig>>> {
+    pub(crate) fn key(&self, tenant: &str, domain: &str, senders: &Senders) -> anyhow::Result<Option<Arc<DkimConfig>>> {
         let Some(folder) = &self.folder else { return Ok(None) };
         let domain = domain.to_ascii_lowercase();
         let own = folder.join(tenant).join(&domain);

@@ -5,8 +5,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use chrono::{DateTime, Utc};
 use lettre::address::Envelope;
-use lettre::message::header::{self, ContentTransferEncoding, HeaderName, HeaderValue};
 use lettre::message::dkim::DkimConfig;
+use lettre::message::header::{self, ContentTransferEncoding, HeaderName, HeaderValue};
 use lettre::message::{Body, Mailbox, Mailboxes, MessageBuilder, MultiPart, SinglePart};
 use lettre::{Address, Message};
 use omnibus_schemas::mailer::{RecipientKind, SendEmail};

@@ -16,7 +16,12 @@ fn stamp() -> Stamp<'static> {
     Stamp { message_id: ID, date: DateTime::from_timestamp(1_700_000_000, 0).unwrap(), seed: Uuid::from_u128(3) }
 }
 
-fn with(email: &SendEmail, files: &[File], unsubscribe: Option<&str>, dkim: Option<&DkimConfig>) -> Result<Composed, Unfit> {
+fn with(
+    email: &SendEmail,
+    files: &[File],
+    unsubscribe: Option<&str>,
+    dkim: Option<&DkimConfig>,
+) -> Result<Composed, Unfit> {
     let from = sender(email, &senders(), &["own.example".into()])?;
     compose(&Letter { email, from: &from, files, unsubscribe, stamp: stamp() }, dkim)
 }
@@ -162,7 +167,10 @@ fn files_arrive_byte_for_byte_and_images_are_shown_by_content_id() {
     let mail = with(&email, &files, None, None).unwrap();
     assert_eq!(mail, with(&email, &files, None, None).unwrap());
     let message = parsed(&mail);
-    assert_eq!((message.body_text(0).unwrap().trim_end(), message.body_html(0).unwrap().trim_end()), ("Hello", "<img src=\"cid:logo\">"));
+    assert_eq!(
+        (message.body_text(0).unwrap().trim_end(), message.body_html(0).unwrap().trim_end()),
+        ("Hello", "<img src=\"cid:logo\">")
+    );
     let mut found: Vec<_> = message
         .attachments()
         .map(|part| (part.attachment_name().unwrap(), part.content_id(), part.contents().to_vec()))
@@ -170,10 +178,7 @@ fn files_arrive_byte_for_byte_and_images_are_shown_by_content_id() {
     found.sort();
     assert_eq!(
         found,
-        [
-            ("Rechnung März.png", None, every_byte),
-            ("logo.png", Some("logo"), b"\n.\nlogo\r.\r".to_vec()),
-        ]
+        [("Rechnung März.png", None, every_byte), ("logo.png", Some("logo"), b"\n.\nlogo\r.\r".to_vec()),]
     );
     let text_only = with(&SendEmail::example(), &files, None, None).unwrap();
     assert_eq!(parsed(&text_only).attachments().count(), 2);

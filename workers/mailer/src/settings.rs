@@ -151,9 +151,13 @@ impl Settings {
 
     /// Where unsubscribe links lead, without a slash at the end.
     pub fn door(&self) -> anyhow::Result<String> {
-        let url = reqwest::Url::parse(&self.public_url).context("PUBLIC_URL must be an address such as https://example.com")?;
+        let url = reqwest::Url::parse(&self.public_url)
+            .context("PUBLIC_URL must be an address such as https://example.com")?;
         let near = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
-        ensure!(url.scheme() == "https" || near, "PUBLIC_URL must begin with https: mail clients follow no other link by themselves (RFC 8058)");
+        ensure!(
+            url.scheme() == "https" || near,
+            "PUBLIC_URL must begin with https: mail clients follow no other link by themselves (RFC 8058)"
+        );
         Ok(self.public_url.trim_end_matches('/').to_owned())
     }
 

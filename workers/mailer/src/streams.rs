@@ -62,11 +62,10 @@ impl Handle<PutMailRoute> for Mailer {
 
 impl Answer<MailRoutes> for Mailer {
     async fn answer(&self, ask: &mut Ask<'_>, _: MailRoutes) -> Result<MailRouteList, AskError> {
-        let rows =
-            sqlx::query("select stream, kind, providers from mailer.streams where tenant = $1 order by stream")
-                .bind(ask.tenant)
-                .fetch_all(&mut *ask.db)
-                .await?;
+        let rows = sqlx::query("select stream, kind, providers from mailer.streams where tenant = $1 order by stream")
+            .bind(ask.tenant)
+            .fetch_all(&mut *ask.db)
+            .await?;
         let read = |row: &sqlx::postgres::PgRow| {
             let kind: String = row.try_get(1)?;
             let providers: Vec<String> = row.try_get(2)?;

@@ -41,14 +41,13 @@ impl Handle<AddSuppression> for Mailer {
 
 impl Handle<RemoveSuppression> for Mailer {
     async fn handle(&self, cx: &mut Cx<'_>, cmd: RemoveSuppression) -> Result<Events, Fail> {
-        let done = sqlx::query(
-            "delete from mailer.suppressions where tenant = $1 and address = lower($2) and stream = $3",
-        )
-        .bind(cx.tenant())
-        .bind(&cmd.address)
-        .bind(cmd.stream.as_deref().unwrap_or_default())
-        .execute(cx.db())
-        .await?;
+        let done =
+            sqlx::query("delete from mailer.suppressions where tenant = $1 and address = lower($2) and stream = $3")
+                .bind(cx.tenant())
+                .bind(&cmd.address)
+                .bind(cmd.stream.as_deref().unwrap_or_default())
+                .execute(cx.db())
+                .await?;
         match done.rows_affected() {
             0 => Err(Fail::reject("not_found", "the address is not suppressed for that stream")),
             _ => Ok(Events::none()),
@@ -74,7 +73,8 @@ impl Answer<Suppressions> for Mailer {
             Ok(Suppression {
                 address: row.try_get(0)?,
                 stream: Some(stream).filter(|stream| !stream.is_empty()),
-                reason: SuppressionReason::parse(&reason).ok_or_else(|| sqlx::Error::Decode("no such reason".into()))?,
+                reason: SuppressionReason::parse(&reason)
+                    .ok_or_else(|| sqlx::Error::Decode("no such reason".into()))?,
                 since: row.try_get(3)?,
             })
         };

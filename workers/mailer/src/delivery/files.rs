@@ -13,8 +13,9 @@ use crate::message::File;
 
 /// Endings of programs. Mail servers refuse them, and rightly so.
 const PROGRAMS: &[&str] = &[
-    "apk", "app", "bat", "cab", "chm", "cmd", "com", "cpl", "dll", "dmg", "exe", "hta", "ins", "iso", "jar", "js", "jse",
-    "lnk", "msc", "msi", "msp", "mst", "pif", "ps1", "scr", "sct", "sys", "vb", "vbe", "vbs", "wsc", "wsf", "wsh",
+    "apk", "app", "bat", "cab", "chm", "cmd", "com", "cpl", "dll", "dmg", "exe", "hta", "ins", "iso", "jar", "js",
+    "jse", "lnk", "msc", "msi", "msp", "mst", "pif", "ps1", "scr", "sct", "sys", "vb", "vbe", "vbs", "wsc", "wsf",
+    "wsh",
 ];
 
 impl Mailer {
@@ -100,7 +101,9 @@ pub(super) fn inline(email: &SendEmail, stored: &[Stored]) -> Result<Vec<File>, 
                 Some(content) => decoded(&format!("/attachments/{place}/content"), content)?,
                 None => vec![],
             };
-            let or = |given: &Option<String>, theirs: Option<&String>| given.as_ref().or(theirs).cloned().unwrap_or_default();
+            let or = |given: &Option<String>, theirs: Option<&String>| {
+                given.as_ref().or(theirs).cloned().unwrap_or_default()
+            };
             Ok(File {
                 filename: or(&attachment.filename, uploaded.map(|stored| &stored.filename)),
                 content_type: or(&attachment.content_type, uploaded.map(|stored| &stored.content_type)),

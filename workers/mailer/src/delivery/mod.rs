@@ -84,7 +84,9 @@ impl<C: Dispatch> Effect<C> for Mailer {
 
     async fn perform(&self, meta: &Meta, plan: &Plan) -> Result<Receipt, CallError> {
         if plan.unheard {
-            return Err(CallError::Unknown(anyhow::anyhow!("no answer after the final dot, for some of the recipients")));
+            return Err(CallError::Unknown(anyhow::anyhow!(
+                "no answer after the final dot, for some of the recipients"
+            )));
         }
         let mail = self.parcel(meta, plan).await?;
         self.transport.send(&mail).await

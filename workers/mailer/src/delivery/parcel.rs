@@ -37,7 +37,8 @@ impl Mailer {
                 let stamp = Stamp { message_id: &plan.message_id, date: plan.date, seed: seed(plan.email_id) };
                 let unsubscribe = plan.unsubscribe.as_deref();
                 let letter = Letter { email: &plan.email, from: &from, files: &files, unsubscribe, stamp };
-                let dkim = self.dkim.key(&meta.tenant, from.address.domain(), &self.senders).map_err(CallError::NotDone)?;
+                let dkim =
+                    self.dkim.key(&meta.tenant, from.address.domain(), &self.senders).map_err(CallError::NotDone)?;
                 message::compose(&letter, dkim.as_deref()).map_err(|error| refused(error.to_string()))?.text
             }
         };

@@ -5,8 +5,8 @@ use chrono::{DateTime, Utc};
 use lettre::Address;
 use omnibus_runtime::{Cx, Events, Fail, Prepared};
 use omnibus_schemas::mailer::{
-    DeliverEmail, DeliveryCause, EmailQueued, EmailSent, EmailState, EmailSuppressed, Provider, RecipientKind, SendEmail,
-    StreamKind,
+    DeliverEmail, DeliveryCause, EmailQueued, EmailSent, EmailState, EmailSuppressed, Provider, RecipientKind,
+    SendEmail, StreamKind,
 };
 use sqlx::Row;
 use uuid::Uuid;
@@ -35,7 +35,6 @@ pub(super) struct Known {
     way: Option<Provider>,
     cancelled: bool,
 }
-
 
 impl Mailer {
     pub(super) async fn prepare_order(&self, cx: &mut Cx<'_>, order: Order) -> Result<Prepared<Plan>, Fail> {
@@ -70,12 +69,8 @@ impl Mailer {
         };
         let about = order.email_id.to_string();
         if let (Some(at), true) = (send_at, known.fresh) {
-            let due = DeliverEmail {
-                email_id: order.email_id,
-                email: order.email,
-                only: vec![],
-                cause: DeliveryCause::Due,
-            };
+            let due =
+                DeliverEmail { email_id: order.email_id, email: order.email, only: vec![], cause: DeliveryCause::Due };
             return Ok(Prepared::Skip(Events::none().about(about, queued).then_at(at, due)));
         }
         if known.cancelled {

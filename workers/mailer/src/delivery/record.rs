@@ -99,13 +99,7 @@ impl Mailer {
 
     /// Those who were told "later" are tried again, and those of whom nothing was heard wait for a person, each by a
     /// command of their own.
-    fn again(
-        &self,
-        events: Events,
-        plan: &Plan,
-        outcomes: &[(&Addressee, &Verdict)],
-        at: DateTime<Utc>,
-    ) -> Events {
+    fn again(&self, events: Events, plan: &Plan, outcomes: &[(&Addressee, &Verdict)], at: DateTime<Utc>) -> Events {
         let follow_up = |cause: DeliveryCause, only: Vec<u32>| DeliverEmail {
             email_id: plan.email_id,
             email: plan.email.clone(),

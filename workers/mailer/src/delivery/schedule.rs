@@ -66,11 +66,8 @@ mod tests {
     }
 
     fn local(local: &str, zone: &str) -> Result<Option<DateTime<Utc>>, Fail> {
-        let email = SendEmail {
-            send_at_local: Some(local.into()),
-            time_zone: Some(zone.into()),
-            ..SendEmail::example()
-        };
+        let email =
+            SendEmail { send_at_local: Some(local.into()), time_zone: Some(zone.into()), ..SendEmail::example() };
         send_at(&email, now())
     }
 

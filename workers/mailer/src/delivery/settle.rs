@@ -1,7 +1,9 @@
 //! When a mail ends, or is stopped, without verdicts.
 
 use omnibus_runtime::{Cx, Events, Fail, Settled};
-use omnibus_schemas::mailer::{EmailBounced, EmailFailed, EmailSent, EmailState, EmailUncertain, Provider, SuppressionReason};
+use omnibus_schemas::mailer::{
+    EmailBounced, EmailFailed, EmailSent, EmailState, EmailUncertain, Provider, SuppressionReason,
+};
 use sqlx::Row;
 use uuid::Uuid;
 

@@ -28,7 +28,10 @@ pub fn no_such_mailbox(words: &str) -> bool {
     words.split(' ').any(|word| {
         let mut parts = word.split('.');
         let parts = [parts.next(), parts.next(), parts.next(), parts.next()];
-        matches!(parts, [Some("5"), Some("1"), Some("1" | "2" | "3" | "6" | "10"), None] | [Some("5"), Some("2"), Some("1"), None])
+        matches!(
+            parts,
+            [Some("5"), Some("1"), Some("1" | "2" | "3" | "6" | "10"), None] | [Some("5"), Some("2"), Some("1"), None]
+        )
     })
 }
 

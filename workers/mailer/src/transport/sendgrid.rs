@@ -44,7 +44,8 @@ impl SendGrid {
     /// Checks the settings.
     pub fn new(key: &SecretString, settings: &Settings) -> anyhow::Result<Self> {
         let send = format!("{}/v3/mail/send", settings.sendgrid_url.trim_end_matches('/'));
-        let url = reqwest::Url::parse(&send).context("SENDGRID_URL must be an address such as https://api.sendgrid.com")?;
+        let url =
+            reqwest::Url::parse(&send).context("SENDGRID_URL must be an address such as https://api.sendgrid.com")?;
         let near = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
         anyhow::ensure!(url.scheme() == "https" || near, "SENDGRID_URL must begin with https: the key travels to it");
         // The client insists on a provider of TLS, and takes the process's.
