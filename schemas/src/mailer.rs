@@ -1,20 +1,32 @@
 //! Email: what the mailer takes, says and answers.
 
+mod attachment;
+mod batch;
 mod cancel;
 mod deliver;
 mod events;
+mod feedback;
 mod rules;
 mod send;
 mod senders;
 mod state;
+mod stats;
 mod status;
 mod suppression;
 
+pub use attachment::UploadAttachment;
+pub use batch::{
+    BatchCompleted, BatchCount, BatchRecipient, BatchReport, BatchRow, BatchRowList, BatchRows, BatchStatus,
+    CloseBatch, ExpandBatch, ReadBatch, SendBatch, SendBatchRow,
+};
 pub use cancel::{CancelEmail, RetractEmails};
 pub use deliver::{DeliverEmail, DeliveryCause};
 pub use events::{
     EmailBounced, EmailCancelled, EmailComplained, EmailDeferred, EmailDelivered, EmailFailed, EmailQueued, EmailSent,
     EmailSuppressed, EmailUncertain, RecipientUnsubscribed,
+};
+pub use feedback::{
+    Feedback, OneClickUnsubscribe, RecordFeedback, ReturnedMail, SendGridEvents, Unsubscribe, UnsubscribePage,
 };
 pub use rules::RESERVED;
 pub use send::{Attachment, SendEmail, TRANSACTIONAL, Uncertain};
@@ -23,6 +35,7 @@ pub use senders::{
     RemoveSenderDomain, SenderDomain, SenderDomainList, SenderDomains, StreamKind,
 };
 pub use state::EmailState;
+pub use stats::{EmailStats, StatsRow, StatsTable};
 pub use status::{DeliveryReport, EmailPage, EmailReport, EmailStatus, RecipientKind, RenderedEmail, StoredAttachment};
 pub use suppression::{
     AddSuppression, RemoveSuppression, Suppression, SuppressionList, SuppressionReason, Suppressions,
@@ -37,6 +50,14 @@ pub fn domain() -> Domain {
         .command::<DeliverEmail>()
         .command::<CancelEmail>()
         .command::<RetractEmails>()
+        .command::<UploadAttachment>()
+        .command::<SendBatch>()
+        .command::<ReadBatch>()
+        .command::<ExpandBatch>()
+        .command::<SendBatchRow>()
+        .command::<CloseBatch>()
+        .command::<RecordFeedback>()
+        .command::<Unsubscribe>()
         .command::<AddSuppression>()
         .command::<RemoveSuppression>()
         .command::<AddSenderDomain>()
@@ -55,11 +76,19 @@ pub fn domain() -> Domain {
         .event::<EmailUncertain>()
         .event::<EmailCancelled>()
         .event::<RecipientUnsubscribed>()
+        .event::<BatchCompleted>()
         .query::<EmailStatus>()
         .query::<RenderedEmail>()
+        .query::<EmailStats>()
+        .query::<BatchStatus>()
+        .query::<BatchRows>()
         .query::<Suppressions>()
         .query::<SenderDomains>()
         .query::<MailRoutes>()
+        .hook::<UnsubscribePage>()
+        .hook::<OneClickUnsubscribe>()
+        .hook::<SendGridEvents>()
+        .hook::<ReturnedMail>()
 }
 
 /// The id in examples.

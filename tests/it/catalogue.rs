@@ -24,6 +24,7 @@ fn workers(mail: &Path) -> Vec<Worker> {
         smtp_password: None,
         smtp_helo: None,
         smtp_pool: 1,
+        smtp_bulk_pool: 1,
         smtp_timeout: 5,
         from_email: None,
         from_name: None,
@@ -35,6 +36,8 @@ fn workers(mail: &Path) -> Vec<Worker> {
         public_url: "http://localhost:8080".into(),
         dkim_dir: None,
         defer_seconds: 300,
+        sendgrid_webhook_key: None,
+        returned_mail_secret: None,
         max_attachment_bytes: 10 * 1024 * 1024,
     };
     vec![omnibus_mailer::worker(mailer).unwrap(), minimal_worker::worker(minimal_worker::Settings {}).unwrap()]

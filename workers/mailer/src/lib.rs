@@ -1,29 +1,41 @@
 #![doc = include_str!("../README.md")]
 
+mod attachments;
+mod batch;
 mod cancel;
 mod deliver_email;
 mod delivery;
 mod dkim;
 mod email_status;
+mod feedback;
 mod links;
 pub mod message;
 mod objects;
 mod send_email;
 mod sender_domains;
 pub mod settings;
+mod stats;
 mod streams;
 mod suppressions;
 pub mod transport;
 
+pub use batch::{Chunk, ReadPlan};
 pub use delivery::Plan;
 pub use settings::Settings;
 
-use omnibus_runtime::Worker;
+use std::sync::Arc;
+
+use omnibus_runtime::{Desk, Worker};
 use omnibus_schemas::mailer::{
-    AddSenderDomain, AddSuppression, CancelEmail, ConfirmSenderDomain, DeliverEmail, EmailStatus, MailRoutes,
-    PutMailRoute, PutMailStream, RemoveSenderDomain, RemoveSuppression, RenderedEmail, RetractEmails, SendEmail,
-    SenderDomains, Suppressions,
+    AddSenderDomain, AddSuppression, BatchRows, BatchStatus, CancelEmail, CloseBatch, ConfirmSenderDomain,
+    DeliverEmail, EmailStats, EmailStatus, ExpandBatch, MailRoutes, OneClickUnsubscribe, PutMailRoute, PutMailStream,
+    ReadBatch, RecordFeedback, RemoveSenderDomain, RemoveSuppression, RenderedEmail, RetractEmails, ReturnedMail,
+    SendBatch, SendBatchRow, SendEmail, SendGridEvents, SenderDomains, Suppressions, Unsubscribe, UnsubscribePage,
+    UploadAttachment,
 };
+
+use p256::ecdsa::VerifyingKey;
+use secrecy::SecretString;
 
 use dkim::Dkim;
 use links::Links;
@@ -36,6 +48,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0001_emails", include_str!("../migrations/0001_emails.sql")),
     ("0002_recipients", include_str!("../migrations/0002_recipients.sql")),
     ("0003_attachments", include_str!("../migrations/0003_attachments.sql")),
+    ("0004_batches", include_str!("../migrations/0004_batches.sql")),
 ];
 
 /// The worker: its tables, and what it does with each command and query.
@@ -44,6 +57,14 @@ pub fn worker(settings: Settings) -> anyhow::Result<Worker> {
         .migrations("mailer", MIGRATIONS)
         .effects::<SendEmail>()
         .effects::<DeliverEmail>()
+        .effects::<SendBatchRow>()
+        .effects::<ReadBatch>()
+        .handles::<UploadAttachment>()
+        .handles::<SendBatch>()
+        .handles::<ExpandBatch>()
+        .handles::<CloseBatch>()
+        .handles::<RecordFeedback>()
+        .handles::<Unsubscribe>()
         .handles::<CancelEmail>()
         .handles::<RetractEmails>()
         .handles::<AddSuppression>()
@@ -55,9 +76,20 @@ pub fn worker(settings: Settings) -> anyhow::Result<Worker> {
         .handles::<PutMailRoute>()
         .answers::<EmailStatus>()
         .answers::<RenderedEmail>()
+        .answers::<EmailStats>()
+        .answers::<BatchStatus>()
+        .answers::<BatchRows>()
         .answers::<Suppressions>()
         .answers::<SenderDomains>()
         .answers::<MailRoutes>()
+        .receives::<UnsubscribePage>()
+        .receives::<OneClickUnsubscribe>()
+        .receives::<SendGridEvents>()
+        .receives::<ReturnedMail>()
+        .runs("objects", |mailer: Arc<Mailer>, desk: Desk| async move {
+            mailer.objects.connected(desk.bus.jetstream());
+            Ok(())
+        })
         .build())
 }
 
@@ -71,6 +103,8 @@ pub struct Mailer {
     dkim: Dkim,
     defer_seconds: u32,
     max_attachment_bytes: u64,
+    sendgrid_webhook_key: Option<VerifyingKey>,
+    returned_mail_secret: Option<SecretString>,
 }
 
 impl Mailer {
@@ -84,6 +118,8 @@ impl Mailer {
             dkim: Dkim::new(settings.dkim_dir.clone()),
             defer_seconds: settings.defer_seconds,
             max_attachment_bytes: settings.max_attachment_bytes,
+            sendgrid_webhook_key: settings.sendgrid_webhook_key.as_deref().map(feedback::webhook_key).transpose()?,
+            returned_mail_secret: settings.returned_mail_secret.clone(),
         })
     }
 

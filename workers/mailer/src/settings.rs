@@ -37,6 +37,9 @@ pub struct Settings {
     /// Connections at a time, 1 to 100. They are kept for the next mail.
     #[arg(long, env = "SMTP_POOL", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=100))]
     pub smtp_pool: u16,
+    /// Connections for batches, beside those: a batch never makes a single mail wait for one. 1 to 100.
+    #[arg(long, env = "SMTP_BULK_POOL", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub smtp_bulk_pool: u16,
     /// Seconds for each of: waiting for a free connection; connecting and login; the talk before the mail; half of the
     /// mail with its answer. 1 to 30, so that the five of them end before the runtime gives up waiting.
     #[arg(long, env = "SMTP_TIMEOUT", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=30))]
@@ -73,6 +76,12 @@ pub struct Settings {
     /// Seconds before a recipient who was told "later" (4xx) is tried again; tripled from try to try, up to 8 hours.
     #[arg(long, env = "DEFER_SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=28_800))]
     pub defer_seconds: u32,
+    /// The public key of SendGrid's signed event webhook, as SendGrid shows it. Unset: the webhook is closed.
+    #[arg(long, env = "SENDGRID_WEBHOOK_KEY")]
+    pub sendgrid_webhook_key: Option<String>,
+    /// The last part of the address to which returned mails are posted. Unset: that door is closed.
+    #[arg(long, env = "RETURNED_MAIL_SECRET", hide_env_values = true)]
+    pub returned_mail_secret: Option<SecretString>,
     /// Bytes that the files of one mail may have in all.
     #[arg(long, env = "MAX_ATTACHMENT_BYTES", default_value_t = 10 * 1024 * 1024)]
     pub max_attachment_bytes: u64,

@@ -25,6 +25,7 @@ use uuid::Uuid;
 use crate::Mailer;
 use crate::transport::Receipt;
 
+pub(crate) use files::allowed;
 pub(crate) use plan::Addressee;
 pub use plan::Plan;
 pub(crate) use rows::{Change, News, advance};
@@ -77,7 +78,16 @@ impl<C: Dispatch> Effect<C> for Mailer {
 
     async fn prepare(&self, cx: &mut Cx<'_>, cmd: C) -> Result<Prepared<Plan>, Fail> {
         match cmd.order(self, cx).await? {
-            Ok(order) => self.prepare_order(cx, *order).await,
+            Ok(order) => {
+                let (email_id, batch) = (order.email_id, order.batch);
+                match (self.prepare_order(cx, *order).await, batch) {
+                    // A row of a batch that is no mail is the batch's to report.
+                    (Err(Fail::Reject { detail, .. }), Some(batch)) => {
+                        Ok(Prepared::Skip(settle::reject_row(cx, email_id, batch, detail).await?))
+                    }
+                    (prepared, _) => prepared,
+                }
+            }
             Err(instead) => Ok(Prepared::Skip(instead)),
         }
     }

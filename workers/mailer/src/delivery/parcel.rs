@@ -48,6 +48,7 @@ impl Mailer {
             sender: plan.from.clone(),
             recipients: plan.to.iter().map(|addressee| addressee.address.clone()).collect(),
             text,
+            bulk: plan.batch.is_some(),
         })
     }
 }

@@ -12,6 +12,7 @@ use super::record::lock;
 use super::rows::{Change, News, advance};
 use super::{Addressee, Plan};
 use crate::Mailer;
+use crate::batch;
 use crate::suppressions;
 use crate::transport::no_such_mailbox;
 
@@ -131,6 +132,20 @@ impl Mailer {
             total: u32::try_from(row.try_get::<i64, _>(4)?)?,
         }))
     }
+}
+
+/// A row of a batch is no mail: the batch says why, and what stands of the mail already has failed.
+pub(crate) async fn reject_row(
+    cx: &mut Cx<'_>,
+    email_id: Uuid,
+    (batch_id, row): (Uuid, u32),
+    detail: String,
+) -> Result<Events, Fail> {
+    batch::reject_row(cx, batch_id, row, &detail).await?;
+    let at = cx.now();
+    let failed = Change { recipient: 0, state: EmailState::Failed, detail: Some(detail.clone()) };
+    advance(cx, email_id, &[failed], News { at, attempt: false }).await?;
+    Ok(Events::none().about(email_id.to_string(), EmailFailed { email_id, code: "refused".into(), detail }))
 }
 
 struct Target {

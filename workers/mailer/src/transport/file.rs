@@ -94,6 +94,7 @@ mod tests {
             sender: "a@example.com".into(),
             recipients: vec!["b@example.com".into()],
             text: text.into(),
+            bulk: false,
         }
     }
 

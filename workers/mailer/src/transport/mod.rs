@@ -30,6 +30,8 @@ pub struct Mail {
     pub recipients: Vec<String>,
     /// Headers and body, ASCII with CRLF. For SendGrid, the body of the request.
     pub text: String,
+    /// Is it one of many? Then it waits for connections of its own, and no single mail waits for it.
+    pub bulk: bool,
 }
 
 /// A mail is not for logs: neither its addresses nor its text.

@@ -25,6 +25,8 @@ const CHUNK: usize = 16 * 1024;
 #[derive(Debug)]
 pub struct Smtp {
     pool: Pool,
+    /// For mails of which there are many.
+    bulk: Pool,
 }
 
 /// Why a mail went no further, and whether the connection may be used for another.
@@ -53,14 +55,16 @@ struct Opened {
 impl Smtp {
     /// Reads the settings; connects with the first mail.
     pub fn new(host: &str, settings: &Settings) -> anyhow::Result<Self> {
-        Ok(Smtp { pool: Pool::new(Server::new(host, settings)?, settings.smtp_pool) })
+        let pool = |size| Ok::<_, anyhow::Error>(Pool::new(Server::new(host, settings)?, size));
+        Ok(Smtp { pool: pool(settings.smtp_pool)?, bulk: pool(settings.smtp_bulk_pool)? })
     }
 
     /// Sends. Takes five times the settings' time-out at most.
     pub(super) async fn send(&self, mail: &Mail) -> Result<Receipt, CallError> {
-        let limit = self.pool.server.timeout;
+        let pool = if mail.bulk { &self.bulk } else { &self.pool };
+        let limit = pool.server.timeout;
         loop {
-            let mut loan = self.pool.lend().await.map_err(CallError::NotDone)?;
+            let mut loan = pool.lend().await.map_err(CallError::NotDone)?;
             let opened = tokio::time::timeout(limit, open(&mut loan.connection, mail)).await;
             let opened = match opened {
                 Ok(Ok(opened)) => opened,

@@ -112,6 +112,7 @@ pub(crate) fn mail_of(to: &[&str], text: &str) -> Mail {
         sender: "office@example.com".into(),
         recipients: to.iter().map(|&to| to.into()).collect(),
         text: text.into(),
+        bulk: false,
     }
 }
 
