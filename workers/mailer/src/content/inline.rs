@@ -99,7 +99,9 @@ mod tests {
 
     #[test]
     fn no_style_sheet_is_fetched_from_anywhere() {
-        let inlined = inline("<html><head><link rel=\"stylesheet\" href=\"http://127.0.0.1:1/x.css\"></head><body>x</body></html>");
+        let inlined = inline(
+            "<html><head><link rel=\"stylesheet\" href=\"http://127.0.0.1:1/x.css\"></head><body>x</body></html>",
+        );
         assert!(!inlined.unwrap().contains("<link"));
     }
 

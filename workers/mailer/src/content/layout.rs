@@ -47,12 +47,7 @@ pub(crate) const GIVEN: &[Given] = &[
 /// A template as it is sent, made of the parts that its author wrote: checked as they stand, so that faults say the
 /// author's own lines, then put into the layout with the styles in the elements, then checked once more as a whole.
 /// An HTML part that is a document of its own keeps its own looks and gets no layout.
-pub(crate) fn make(
-    name: &str,
-    version: u32,
-    own: &Source,
-    variables: Vec<Variable>,
-) -> Result<Template, Vec<Fault>> {
+pub(crate) fn make(name: &str, version: u32, own: &Source, variables: Vec<Variable>) -> Result<Template, Vec<Fault>> {
     Template::parse(name, version, own.clone(), variables.clone(), GIVEN)?;
     let subject = own.subject.clone().unwrap_or_default().trim_end().to_owned();
     let (mut text, mut html) = (own.text.clone(), None);
@@ -65,7 +60,10 @@ pub(crate) fn make(
             true => own.clone(),
             false => {
                 let title = subject.replace('&', "&amp;").replace('<', "&lt;");
-                fill(LAYOUT, &[("[[subject]]", &title), ("[[style]]", STYLE.trim_end()), ("[[content]]", own.trim_end())])
+                fill(
+                    LAYOUT,
+                    &[("[[subject]]", &title), ("[[style]]", STYLE.trim_end()), ("[[content]]", own.trim_end())],
+                )
             }
         };
         html = Some(inline(&document).map_err(|fault| vec![fault])?);
@@ -122,7 +120,11 @@ mod tests {
     use super::*;
 
     fn source(html: &str) -> Source {
-        Source { subject: Some("Hi {{name}} & [[content]]".into()), text: "Hi {{name}}".into(), html: Some(html.into()) }
+        Source {
+            subject: Some("Hi {{name}} & [[content]]".into()),
+            text: "Hi {{name}}".into(),
+            html: Some(html.into()),
+        }
     }
 
     fn made(html: &str) -> Result<Template, Vec<Fault>> {
@@ -140,7 +142,8 @@ mod tests {
 
     #[test]
     fn a_document_keeps_its_own_looks() {
-        let html = "<!DOCTYPE html><html><head><style>p { color: red }</style></head><body><p>{{name}}</p></body></html>";
+        let html =
+            "<!DOCTYPE html><html><head><style>p { color: red }</style></head><body><p>{{name}}</p></body></html>";
         let template = made(html).unwrap();
         assert!(template.source().html.as_ref().unwrap().contains("<p style=\"color: red;\">{{name}}</p>"));
         assert_eq!(template.source().text, "Hi {{name}}");
