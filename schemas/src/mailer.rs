@@ -8,11 +8,13 @@ mod events;
 mod feedback;
 mod rules;
 mod send;
+mod send_template;
 mod senders;
 mod state;
 mod stats;
 mod status;
 mod suppression;
+mod templates;
 
 pub use attachment::UploadAttachment;
 pub use batch::{
@@ -30,6 +32,7 @@ pub use feedback::{
 };
 pub use rules::RESERVED;
 pub use send::{Attachment, SendEmail, TRANSACTIONAL, Uncertain};
+pub use send_template::SendTemplate;
 pub use senders::{
     AddSenderDomain, ConfirmSenderDomain, MailRoute, MailRouteList, MailRoutes, Provider, PutMailRoute, PutMailStream,
     RemoveSenderDomain, SenderDomain, SenderDomainList, SenderDomains, StreamKind,
@@ -40,13 +43,19 @@ pub use status::{DeliveryReport, EmailPage, EmailReport, EmailStatus, RecipientK
 pub use suppression::{
     AddSuppression, RemoveSuppression, Suppression, SuppressionList, SuppressionReason, Suppressions,
 };
+pub use templates::{
+    ActivateTemplate, DeleteTemplate, OneTemplate, Origin, Preview, PreviewTemplate, Replay, ReplayTemplate,
+    ReplayedMail, SaveTemplate, TemplateActivated, TemplateDeleted, TemplateDraft, TemplateList, TemplatePage,
+    TemplateSaved, TemplateSummary, TemplateVersion, Templates,
+};
 
 use crate::catalogue::Domain;
 
 /// The domain's catalogue.
 pub fn domain() -> Domain {
-    Domain::new("mailer", "Email")
+    templates::declare(Domain::new("mailer", "Email"))
         .command::<SendEmail>()
+        .command::<SendTemplate>()
         .command::<DeliverEmail>()
         .command::<CancelEmail>()
         .command::<RetractEmails>()

@@ -3,6 +3,7 @@
 mod attachments;
 mod batch;
 mod cancel;
+pub mod content;
 mod deliver_email;
 mod delivery;
 mod dkim;
@@ -12,11 +13,13 @@ mod links;
 pub mod message;
 mod objects;
 mod send_email;
+mod send_template;
 mod sender_domains;
 pub mod settings;
 mod stats;
 mod streams;
 mod suppressions;
+mod templates;
 pub mod transport;
 
 pub use batch::{Chunk, ReadPlan};
@@ -27,16 +30,18 @@ use std::sync::Arc;
 
 use omnibus_runtime::{Desk, Worker};
 use omnibus_schemas::mailer::{
-    AddSenderDomain, AddSuppression, BatchRows, BatchStatus, CancelEmail, CloseBatch, ConfirmSenderDomain,
-    DeliverEmail, EmailStats, EmailStatus, ExpandBatch, MailRoutes, OneClickUnsubscribe, PutMailRoute, PutMailStream,
-    ReadBatch, RecordFeedback, RemoveSenderDomain, RemoveSuppression, RenderedEmail, RetractEmails, ReturnedMail,
-    SendBatch, SendBatchRow, SendEmail, SendGridEvents, SenderDomains, Suppressions, Unsubscribe, UnsubscribePage,
-    UploadAttachment,
+    ActivateTemplate, AddSenderDomain, AddSuppression, BatchRows, BatchStatus, CancelEmail, CloseBatch,
+    ConfirmSenderDomain, DeleteTemplate, DeliverEmail, EmailStats, EmailStatus, ExpandBatch, MailRoutes,
+    OneClickUnsubscribe, OneTemplate, PreviewTemplate, PutMailRoute, PutMailStream, ReadBatch, RecordFeedback,
+    RemoveSenderDomain, RemoveSuppression, RenderedEmail, ReplayTemplate, RetractEmails, ReturnedMail, SaveTemplate,
+    SendBatch, SendBatchRow, SendEmail, SendGridEvents, SendTemplate, SenderDomains, Suppressions, Templates,
+    Unsubscribe, UnsubscribePage, UploadAttachment,
 };
 
 use p256::ecdsa::VerifyingKey;
 use secrecy::SecretString;
 
+use content::Content;
 use dkim::Dkim;
 use links::Links;
 use objects::Objects;
@@ -49,6 +54,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0002_recipients", include_str!("../migrations/0002_recipients.sql")),
     ("0003_attachments", include_str!("../migrations/0003_attachments.sql")),
     ("0004_batches", include_str!("../migrations/0004_batches.sql")),
+    ("0010_templates", include_str!("../migrations/0010_templates.sql")),
 ];
 
 /// The worker: its tables, and what it does with each command and query.
@@ -56,6 +62,7 @@ pub fn worker(settings: Settings) -> anyhow::Result<Worker> {
     Ok(Worker::new("mailer", Mailer::new(&settings)?)
         .migrations("mailer", MIGRATIONS)
         .effects::<SendEmail>()
+        .effects::<SendTemplate>()
         .effects::<DeliverEmail>()
         .effects::<SendBatchRow>()
         .effects::<ReadBatch>()
@@ -74,6 +81,13 @@ pub fn worker(settings: Settings) -> anyhow::Result<Worker> {
         .handles::<RemoveSenderDomain>()
         .handles::<PutMailStream>()
         .handles::<PutMailRoute>()
+        .handles::<SaveTemplate>()
+        .handles::<ActivateTemplate>()
+        .handles::<DeleteTemplate>()
+        .answers::<Templates>()
+        .answers::<OneTemplate>()
+        .answers::<PreviewTemplate>()
+        .answers::<ReplayTemplate>()
         .answers::<EmailStatus>()
         .answers::<RenderedEmail>()
         .answers::<EmailStats>()
@@ -90,6 +104,7 @@ pub fn worker(settings: Settings) -> anyhow::Result<Worker> {
             mailer.objects.connected(desk.bus.jetstream());
             Ok(())
         })
+        .runs("mailer.brands", |mailer: Arc<Mailer>, desk| async move { mailer.content.brands.follow(desk).await })
         .build())
 }
 
@@ -98,6 +113,7 @@ pub fn worker(settings: Settings) -> anyhow::Result<Worker> {
 pub struct Mailer {
     senders: Senders,
     transport: Transport,
+    content: Content,
     links: Links,
     objects: Objects,
     dkim: Dkim,
@@ -113,6 +129,7 @@ impl Mailer {
         Ok(Mailer {
             senders: settings.senders()?,
             transport: Transport::new(settings)?,
+            content: Content::new()?,
             links: Links::new(settings.door()?),
             objects: Objects::default(),
             dkim: Dkim::new(settings.dkim_dir.clone()),

@@ -29,6 +29,7 @@ pub(crate) use files::allowed;
 pub(crate) use plan::Addressee;
 pub use plan::Plan;
 pub(crate) use rows::{Change, News, advance};
+pub(crate) use settle::refused;
 
 /// A mail whose text is known, on its way to leave.
 pub(crate) struct Order {
@@ -82,9 +83,7 @@ impl<C: Dispatch> Effect<C> for Mailer {
                 let (email_id, batch) = (order.email_id, order.batch);
                 match (self.prepare_order(cx, *order).await, batch) {
                     // A row of a batch that is no mail is the batch's to report.
-                    (Err(Fail::Reject { detail, .. }), Some(batch)) => {
-                        Ok(Prepared::Skip(settle::reject_row(cx, email_id, batch, detail).await?))
-                    }
+                    (Err(fail), Some(batch)) => Ok(Prepared::Skip(refused(cx, email_id, batch, fail).await?)),
                     (prepared, _) => prepared,
                 }
             }

@@ -134,13 +134,19 @@ impl Mailer {
     }
 }
 
-/// A row of a batch is no mail: the batch says why, and what stands of the mail already has failed.
-pub(crate) async fn reject_row(
+/// A row of a batch is no mail: the batch says why, and what stands of the mail already has failed. What passes is
+/// handed on.
+pub(crate) async fn refused(
     cx: &mut Cx<'_>,
     email_id: Uuid,
     (batch_id, row): (Uuid, u32),
-    detail: String,
+    fail: Fail,
 ) -> Result<Events, Fail> {
+    let detail = match fail {
+        Fail::Reject { detail, .. } => detail,
+        Fail::Invalid(faults) => faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+        passes => return Err(passes),
+    };
     batch::reject_row(cx, batch_id, row, &detail).await?;
     let at = cx.now();
     let failed = Change { recipient: 0, state: EmailState::Failed, detail: Some(detail.clone()) };

@@ -9,8 +9,9 @@ use serde_json::{Map, json};
 use uuid::Uuid;
 
 use crate::files::upload;
+use crate::raw::listener;
 use crate::scene::{done, rejected, run, stage};
-use crate::server::{SmtpServer, folder_settings};
+use crate::server::{SmtpServer, settings};
 
 fn to(address: &str) -> BatchRecipient {
     BatchRecipient { to: address.into(), variables: Map::new() }
@@ -67,11 +68,11 @@ async fn a_batch_is_reported_row_by_row_and_told_once_when_it_is_done() {
     assert_eq!(times, 1);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_rows_of_a_file_are_each_sent_once() {
-    let dir = tempfile::tempdir().unwrap();
+    let (port, mut taken) = listener().await;
     let stage = stage().await;
-    let running = stage.run(worker(folder_settings(dir.path())).unwrap()).await;
+    let running = stage.run(worker(settings(port, &[])).unwrap()).await;
     let mut file = String::new();
     for n in 1..=10_000 {
         match n {
@@ -83,16 +84,16 @@ async fn ten_thousand_rows_of_a_file_are_each_sent_once() {
     let uploaded = upload(&stage, "acme", "recipients.jsonl", file.as_bytes()).await;
     assert_eq!(rejected(&stage, "globex", &by_file(uploaded)).await, "unknown_attachment");
     let id = done(&stage, "acme", &by_file(uploaded)).await;
-    let finished = async {
-        loop {
-            let report = stage.ask("mailer", "acme", &BatchStatus { batch_id: id }).await.unwrap();
-            if report.completed_at.is_some() {
-                return report;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-        }
-    };
-    let report = tokio::time::timeout(std::time::Duration::from_secs(300), finished).await.unwrap();
+    let mut to = std::collections::HashSet::new();
+    for _ in 0..9_998 {
+        let text = tokio::time::timeout(std::time::Duration::from_secs(60), taken.recv()).await.unwrap().unwrap();
+        let text = String::from_utf8(text).unwrap();
+        let line = text.lines().find(|line| line.starts_with("To: ")).unwrap();
+        assert!(to.insert(line.to_owned()), "twice: {line}");
+    }
+    let completed = stage.event(|told| told.name == "batch_completed").await;
+    assert_eq!((&completed.data["rows"], &completed.data["sent"]), (&json!(10_000), &json!(9_998)));
+    let report = stage.ask("mailer", "acme", &BatchStatus { batch_id: id }).await.unwrap();
     assert_eq!((report.rows, report.rejected, report.waiting), (10_000, 2, 0));
     assert_eq!(
         report.states.iter().map(|count| (count.status, count.rows)).collect::<Vec<_>>(),
@@ -101,8 +102,8 @@ async fn ten_thousand_rows_of_a_file_are_each_sent_once() {
     let rows = BatchRows { batch_id: id, after: 4_999, limit: 1 };
     let rows = stage.ask("mailer", "acme", &rows).await.unwrap().rows;
     assert_eq!((rows[0].row, rows[0].status.as_str(), rows[0].email_id), (5_000, "rejected", None));
-    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 9_998);
     running.stop().await;
+    assert!(taken.try_recv().is_err());
 }
 
 #[tokio::test]
@@ -120,6 +121,38 @@ async fn a_batch_that_makes_no_sense_is_rejected_as_a_whole() {
         assert_eq!(rejected(&stage, "acme", &wrong).await, "invalid");
     }
     assert_eq!(rejected(&stage, "acme", &by_file(Uuid::nil())).await, "unknown_attachment");
+    running.stop().await;
+    assert!(!server.rest().await.contains(&"accepted".into()));
+}
+
+#[tokio::test]
+async fn each_row_fills_the_template_with_its_own_values_and_one_that_lacks_some_says_which() {
+    let mut server = SmtpServer::start(json!({})).await;
+    let stage = stage().await;
+    let running = run(&stage, &server).await;
+    let row = |to: &str, variables: serde_json::Value| BatchRecipient {
+        to: to.into(),
+        variables: variables.as_object().unwrap().clone(),
+    };
+    let rows = vec![
+        row("ada@example.com", json!({ "name": "Ada", "start_url": "https://example.com/ada" })),
+        row("bob@example.com", json!({ "start_url": "https://example.com/bob" })),
+    ];
+    let welcome = SendBatch {
+        template: Some("welcome".into()),
+        subject: None,
+        body: None,
+        stream: "marketing".into(),
+        ..batch(rows)
+    };
+    let id = done(&stage, "acme", &welcome).await;
+    let accepted = server.next("accepted").await;
+    let text = accepted["text"].as_str().unwrap();
+    assert!(text.contains("To: ada@example.com") && text.contains("List-Unsubscribe:"), "{text}");
+    stage.event(|told| told.name == "batch_completed").await;
+    let rows = stage.ask("mailer", "acme", &BatchRows { batch_id: id, after: 0, limit: 10 }).await.unwrap().rows;
+    assert_eq!(rows.iter().map(|row| row.status.as_str()).collect::<Vec<_>>(), ["sent", "rejected"]);
+    assert!(rows[1].detail.as_ref().unwrap().contains("name"), "{:?}", rows[1]);
     running.stop().await;
     assert!(!server.rest().await.contains(&"accepted".into()));
 }

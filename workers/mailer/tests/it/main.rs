@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that can not go on has failed")]
 
 mod batch;
+mod brands;
 mod fake_sendgrid;
 mod feedback;
 mod files;
@@ -14,6 +15,7 @@ mod scene;
 mod senders;
 mod server;
 mod stages;
+mod templates;
 mod timing;
 mod verdicts;
 mod worker;

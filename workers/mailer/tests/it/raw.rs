@@ -13,7 +13,7 @@ use crate::scene::{done, email, stage};
 use crate::server::{SmtpServer, settings};
 
 /// Takes every mail, and tells what stood between `DATA` and the final dot, byte for byte.
-async fn listener() -> (u16, mpsc::UnboundedReceiver<Vec<u8>>) {
+pub(crate) async fn listener() -> (u16, mpsc::UnboundedReceiver<Vec<u8>>) {
     let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = server.local_addr().unwrap().port();
     let (tell, told) = mpsc::unbounded_channel();

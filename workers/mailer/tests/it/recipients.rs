@@ -23,8 +23,7 @@ async fn later_defers_that_recipient_only_who_is_tried_again_with_the_same_mail(
 
     let second = server.next("accepted").await;
     assert_eq!((&second["to"], &second["text"]), (&json!(["defer@example.com"]), &first["text"]));
-    let report = until(|| status(&stage, id), |report| report.status == EmailState::Sent).await;
-    assert_eq!(states(&report), [EmailState::Sent, EmailState::Sent]);
+    let report = until(|| status(&stage, id), |report| states(report) == [EmailState::Sent, EmailState::Sent]).await;
     assert_eq!(report.deliveries.iter().map(|delivery| delivery.tries).collect::<Vec<_>>(), [1, 3]);
     running.stop().await;
     assert!(!server.rest().await.contains(&"accepted".into()));

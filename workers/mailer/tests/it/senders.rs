@@ -1,8 +1,9 @@
 //! Who may send as whom, and what is kept of it.
 
+use omnibus_schemas::Command;
 use omnibus_schemas::mailer::{
-    AddSenderDomain, ConfirmSenderDomain, EmailState, PutMailStream, RemoveSenderDomain, RenderedEmail, SenderDomains,
-    StreamKind,
+    AddSenderDomain, ConfirmSenderDomain, EmailState, PutMailStream, RemoveSenderDomain, RenderedEmail, SendTemplate,
+    SenderDomains, StreamKind,
 };
 use serde_json::json;
 
@@ -91,4 +92,34 @@ async fn a_secret_stands_in_no_row_and_no_event_once_its_mail_has_left() {
     assert!(stage.told().iter().all(|told| !told.data.to_string().contains("q7x9")));
     assert_eq!(status(&stage, id).await.status, EmailState::Sent);
     running.stop().await;
+}
+
+#[tokio::test]
+async fn a_code_from_a_template_is_in_the_mail_and_nowhere_else() {
+    let mut server = SmtpServer::start(json!({})).await;
+    let stage = stage().await;
+    let running = run(&stage, &server).await;
+    let mut reset = SendTemplate::example();
+    reset.variables["reset_url"] = json!("https://example.com/reset/q7x9-secret");
+    let id = done(&stage, "acme", &reset).await;
+    let accepted = server.next("accepted").await;
+    let text = accepted["text"].as_str().unwrap().replace("=\r\n", "");
+    assert!(text.contains("q7x9-secret"), "{text}");
+    let page = stage.ask("mailer", "acme", &RenderedEmail { email_id: id }).await.unwrap();
+    assert_eq!((page.template.as_deref(), page.confidential, page.text), (Some("password_reset"), true, None));
+    for schema in ["mailer", "bus"] {
+        let all = everything_in(&stage, schema).await;
+        assert!(!all.contains("q7x9") && !all.contains("71377839"), "{schema}");
+    }
+    assert!(stage.told().iter().all(|told| !told.data.to_string().contains("q7x9")));
+
+    reset.variables.remove("reset_url");
+    reset.variables.insert("nonsense".into(), json!(1));
+    let id = stage.publish("acme", &reset).await;
+    let told = stage.outcome(id).await;
+    assert_eq!(told.data["code"], "invalid");
+    let faults = told.data["faults"].to_string();
+    assert!(faults.contains("reset_url") && faults.contains("nonsense"), "{faults}");
+    running.stop().await;
+    assert!(!server.rest().await.contains(&"accepted".into()));
 }
