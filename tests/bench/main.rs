@@ -7,6 +7,7 @@
 mod bare;
 mod door;
 mod figures;
+mod mailer;
 mod outcome;
 mod work;
 
@@ -18,7 +19,7 @@ use omnibus_runtime::local::{Postgres, PostgresOptions};
 #[derive(Debug, Parser)]
 #[command(about = "Measures Omnibus beside bare loops that do the same work")]
 struct Bench {
-    /// Cases to run: door, outcome, work. All of them if absent.
+    /// Cases to run: door, outcome, work, mailer. All of them if absent.
     cases: Vec<Case>,
     /// Counted rounds of each contestant, after one that is not counted.
     #[arg(long, default_value_t = 3)]
@@ -29,6 +30,9 @@ struct Bench {
     /// Commands in each round of `work`.
     #[arg(long, default_value_t = 20_000)]
     commands: usize,
+    /// Mails in each round of `mailer`.
+    #[arg(long, default_value_t = 5_000)]
+    mails: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -39,6 +43,8 @@ enum Case {
     Outcome,
     /// Commands a second through a worker.
     Work,
+    /// Mails a second to Postfix's smtp-sink.
+    Mailer,
 }
 
 #[tokio::main]
@@ -61,6 +67,10 @@ async fn main() -> anyhow::Result<()> {
     }
     if wanted(Case::Work) {
         tables.push(work::run(&postgres, bench.rounds, bench.commands).await?);
+        println!("{}", tables.last().expect("just pushed"));
+    }
+    if wanted(Case::Mailer) {
+        tables.push(mailer::run(&postgres, bench.rounds, bench.mails).await?);
         println!("{}", tables.last().expect("just pushed"));
     }
     Ok(())
