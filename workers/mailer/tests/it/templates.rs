@@ -59,7 +59,7 @@ async fn a_saved_template_takes_the_place_of_the_one_that_everybody_has_for_its_
     query.variables = variables(json!({ "name": "<Ada>" }));
     let acme = shown(&stage, "acme", &query).await.unwrap();
     assert_eq!((acme.subject.as_str(), acme.version), ("Good day, <Ada>", Some(1)));
-    assert!(acme.html.unwrap().contains(">Hello &lt;Ada&gt;</h1>") && acme.text.starts_with("Hello <Ada>\n--\nacme"));
+    assert!(acme.html.unwrap().contains(">Hello &lt;Ada&gt;</h1>") && acme.text.starts_with("Hello <Ada>\n\n--\nacme"));
     let globex = shown(&stage, "globex", &preview("welcome")).await.unwrap();
     assert_eq!((globex.subject.as_str(), globex.version), ("Welcome to globex, Ada", Some(0)));
 
