@@ -5,7 +5,7 @@
 use css_inline::{CSSInliner, InlineOptions};
 use omnibus_templates::Fault;
 use omnibus_templates::html::{Place, places};
-use omnibus_templates::tags::{What, pieces};
+use omnibus_templates::tags::{Block, What, pieces};
 
 /// Begins the words that stand for tags. A source that holds it is refused rather than misread.
 const MARK: &str = "zqtag";
@@ -29,38 +29,48 @@ pub(crate) fn inline(html: &str) -> Result<String, Fault> {
     restore(&inlined, &tags).map_err(fault)
 }
 
-fn shield(html: &str) -> Result<(String, Vec<&str>), String> {
+/// A tag that is out of the way.
+struct Tag<'a> {
+    written: &'a str,
+    what: What<'a>,
+    /// Whether it stood in a style sheet, and so may come back anywhere.
+    moves: bool,
+}
+
+fn shield(html: &str) -> Result<(String, Vec<Tag<'_>>), String> {
     let pieces = pieces(html).map_err(|flaw| flaw.to_string())?;
     let places = places(html, &pieces).map_err(|flaw| flaw.to_string())?;
     let mut out = String::with_capacity(html.len() + pieces.len() * 8);
     let mut tags = Vec::new();
     for (piece, place) in pieces.iter().zip(&places) {
-        match &piece.what {
-            What::Text(text) => out.push_str(text),
-            What::Comment => {}
-            // A loop around a table's rows has its tags where a table can hold no text; a comment can stand there.
-            what => {
-                let word = format!("{MARK}{:05}x", tags.len());
-                match (what, place) {
-                    (What::Value(_), _) => out.push_str(&word),
-                    (_, Place::Text) => out.push_str(&format!("<!--{word}-->")),
-                    _ => out.push_str(&word),
-                }
-                tags.push(&html[piece.range.clone()]);
+        let what = match &piece.what {
+            What::Text(text) => {
+                out.push_str(text);
+                continue;
             }
+            What::Comment => continue,
+            what => what.clone(),
+        };
+        let word = format!("{MARK}{:05}x", tags.len());
+        match (&what, place) {
+            // A loop around a table's rows has its tags where a table can hold no text; a comment can stand there.
+            (What::Value(_), _) => out.push_str(&word),
+            (_, Place::Text) => out.push_str(&format!("<!--{word}-->")),
+            _ => out.push_str(&word),
         }
+        tags.push(Tag { written: &html[piece.range.clone()], what, moves: *place == Place::Style });
     }
     Ok((out, tags))
 }
 
-fn restore(inlined: &str, tags: &[&str]) -> Result<String, String> {
+fn restore(inlined: &str, tags: &[Tag<'_>]) -> Result<String, String> {
     let mut out = String::with_capacity(inlined.len());
     let mut rest = inlined;
+    let mut loops: Vec<bool> = Vec::new();
     while let Some(at) = rest.find(MARK) {
         let number = rest.get(at + MARK.len()..at + MARK.len() + 5).and_then(|digits| digits.parse::<usize>().ok());
         let tag = number.and_then(|number| tags.get(number)).ok_or("its tags can't be found again")?;
-        let before = &rest[..at];
-        let after = &rest[at + MARK.len() + 6..];
+        let (before, after) = (&rest[..at], &rest[at + MARK.len() + 6..]);
         match (before.strip_suffix("<!--"), after.strip_prefix("-->")) {
             (Some(before), Some(after)) => {
                 out.push_str(before);
@@ -71,7 +81,20 @@ fn restore(inlined: &str, tags: &[&str]) -> Result<String, String> {
                 rest = after;
             }
         }
-        out.push_str(tag);
+        match &tag.what {
+            What::Open(block, _) => loops.push(*block == Block::Each),
+            What::Else | What::ElseIf(_) => loops.last_mut().into_iter().for_each(|each| *each = false),
+            What::Close(_) => drop(loops.pop()),
+            _ => {}
+        }
+        match &tag.what {
+            // In a loop a name is a field of the row, unless it says how far out it is.
+            What::Value(path) if tag.moves => {
+                let out_of = "../".repeat(loops.iter().filter(|each| **each).count());
+                out.push_str(&format!("{{{{{out_of}{}}}}}", path.raw));
+            }
+            _ => out.push_str(tag.written),
+        }
     }
     out.push_str(rest);
     Ok(out)
@@ -89,7 +112,7 @@ mod tests {
         assert!(inlined.contains("<title>{{#if a}}{{b}}{{/if}}</title>"), "{inlined}");
         assert!(
             inlined.contains(
-                "<tbody>{{#each rows}}<tr><td class=\"{{#if e}}f{{/if}}\" style=\"color: {{c}};\">{{g}}</td></tr>\
+                "<tbody>{{#each rows}}<tr><td class=\"{{#if e}}f{{/if}}\" style=\"color: {{../c}};\">{{g}}</td></tr>\
                  {{else}}<tr><td style=\"color: {{c}};\">-</td></tr>{{/each}}</tbody>"
             ),
             "{inlined}"

@@ -8,6 +8,8 @@ use super::inline::inline;
 
 const LAYOUT: &str = include_str!("layout/layout.hbs");
 const STYLE: &str = include_str!("layout/style.css.hbs");
+/// What can't stand in an element: dark and narrow screens.
+const MEDIA: &str = include_str!("layout/media.css.hbs");
 const TEXT: &str = include_str!("layout/text.hbs");
 
 const fn given(path: &'static str, shape: Shape) -> Given {
@@ -23,6 +25,7 @@ pub(crate) const GIVEN: &[Given] = &[
     given("brand.logo_height", Shape::Text),
     given("brand.footer", Shape::Text),
     given("brand.support_url", Shape::Url),
+    given("brand.support_address", Shape::Text),
     given("brand.site_url", Shape::Url),
     given("brand.font_family", Shape::Style),
     given("brand.light.background", Shape::Style),
@@ -66,7 +69,11 @@ pub(crate) fn make(name: &str, version: u32, own: &Source, variables: Vec<Variab
                 )
             }
         };
-        html = Some(inline(&document).map_err(|fault| vec![fault])?);
+        let inlined = inline(&document).map_err(|fault| vec![fault])?;
+        html = Some(match whole {
+            true => inlined,
+            false => inlined.replacen("</head>", &format!("<style>\n{MEDIA}</style>\n</head>"), 1),
+        });
     }
     Template::parse(name, version, Source { subject: Some(subject), text, html }, variables, GIVEN)
 }
@@ -104,6 +111,8 @@ pub(crate) fn values(brand: &Brand, unsubscribe_url: Option<&str>) -> Map<String
         "logo_height": logo.map(|logo| logo.height),
         "footer": brand.footer,
         "support_url": brand.support_url,
+        // For people: without the scheme.
+        "support_address": brand.support_url.as_ref().map(|url| url.strip_prefix("mailto:").unwrap_or(url)),
         "site_url": brand.site_url,
         "font_family": brand.font_family,
         "light": colours(&brand.light),
@@ -137,7 +146,7 @@ mod tests {
         let html = template.source().html.clone().unwrap();
         assert!(html.contains("<title>Hi {{name}} &amp; [[content]]</title>"), "{html}");
         assert!(html.contains("color: {{brand.light.text}};\">Hi {{name}}</h1>"), "{html}");
-        assert!(template.source().text.starts_with("Hi {{name}}\n--\n{{brand.name}}"));
+        assert!(template.source().text.starts_with("Hi {{name}}\n\n--\n{{brand.name}}"));
     }
 
     #[test]

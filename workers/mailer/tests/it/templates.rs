@@ -59,7 +59,7 @@ async fn a_saved_template_takes_the_place_of_the_one_that_everybody_has_for_its_
     query.variables = variables(json!({ "name": "<Ada>" }));
     let acme = shown(&stage, "acme", &query).await.unwrap();
     assert_eq!((acme.subject.as_str(), acme.version), ("Good day, <Ada>", Some(1)));
-    assert!(acme.html.unwrap().contains(">Hello &lt;Ada&gt;</h1>") && acme.text.starts_with("Hello <Ada>\n--\nacme"));
+    assert!(acme.html.unwrap().contains(">Hello &lt;Ada&gt;</h1>") && acme.text.starts_with("Hello <Ada>\n\n--\nacme"));
     let globex = shown(&stage, "globex", &preview("welcome")).await.unwrap();
     assert_eq!((globex.subject.as_str(), globex.version), ("Welcome to globex, Ada", Some(0)));
 
@@ -78,26 +78,26 @@ async fn a_saved_template_takes_the_place_of_the_one_that_everybody_has_for_its_
     running.stop().await;
 }
 
+/// The version that acme's next welcome would be made by.
+async fn in_use(stage: &Stage) -> u32 {
+    shown(stage, "acme", &preview("welcome")).await.unwrap().version.unwrap()
+}
+
 #[tokio::test]
 async fn versions_are_activated_rolled_back_and_put_out_of_use() {
     let (stage, running, _dir) = start().await;
-    let version = |stage: &Stage| {
-        let query = preview("welcome");
-        let asked = stage.ask("mailer", "acme", &query);
-        async move { asked.await.unwrap().version.unwrap() }
-    };
     let done = async |id: Uuid| stage.outcome(id).await.data;
     done(stage.publish("acme", &welcome("One, {{name}}")).await).await;
     let draft = SaveTemplate { activate: false, ..welcome("Two, {{name}}") };
     assert_eq!(done(stage.publish("acme", &draft).await).await["active"], false);
-    assert_eq!(version(&stage).await, 1);
+    assert_eq!(in_use(&stage).await, 1);
 
     let activate = |version| ActivateTemplate { name: "welcome".into(), version };
     let data = done(stage.publish("acme", &activate(2)).await).await;
     assert_eq!(data, json!({ "name": "welcome", "version": 2, "before": 1, "revision": 3 }));
-    assert_eq!(version(&stage).await, 2);
+    assert_eq!(in_use(&stage).await, 2);
     done(stage.publish("acme", &activate(1)).await).await;
-    assert_eq!(version(&stage).await, 1);
+    assert_eq!(in_use(&stage).await, 1);
 
     let page = stage.ask("mailer", "acme", &OneTemplate { name: "welcome".into(), version: Some(2) }).await.unwrap();
     assert_eq!((page.version, page.active, page.subject.as_str()), (2, Some(1), "Two, {{name}}"));
@@ -107,11 +107,11 @@ async fn versions_are_activated_rolled_back_and_put_out_of_use() {
     let delete = DeleteTemplate { name: "welcome".into() };
     let data = done(stage.publish("acme", &delete).await).await;
     assert_eq!(data, json!({ "name": "welcome", "built_in": true, "revision": 5 }));
-    assert_eq!(version(&stage).await, 0);
+    assert_eq!(in_use(&stage).await, 0);
     // What was sent by a version can still be said, and it can come back.
     assert!(stage.ask("mailer", "acme", &OneTemplate { name: "welcome".into(), version: Some(1) }).await.is_ok());
     done(stage.publish("acme", &activate(2)).await).await;
-    assert_eq!(version(&stage).await, 2);
+    assert_eq!(in_use(&stage).await, 2);
 
     for (id, code) in [
         (stage.publish("acme", &activate(3)).await, "no_such_version"),
@@ -121,7 +121,7 @@ async fn versions_are_activated_rolled_back_and_put_out_of_use() {
         let rejected = stage.outcome(id).await;
         assert_eq!((rejected.outcome, &rejected.data["code"]), (Some(Outcome::Rejected), &json!(code)));
     }
-    assert_eq!(version(&stage).await, 2);
+    assert_eq!(in_use(&stage).await, 2);
     running.stop().await;
 }
 
@@ -204,7 +204,7 @@ async fn a_draft_in_a_draft_of_a_brand_is_shown_and_saves_nothing() {
     let query = PreviewTemplate { draft: Some(draft.clone()), brand: Some(Brand::example()), ..preview("brand_new") };
     let preview = shown(&stage, "acme", &query).await.unwrap();
     assert_eq!((preview.subject.as_str(), preview.version), ("Northwind Coffee says hi to who", None));
-    assert!(preview.html.unwrap().contains("#9a3412"));
+    assert!(preview.html.unwrap().contains("#fdba74"));
     let broken = TemplateDraft { html: Some("<p>{{whom}}</p>".into()), ..draft };
     let query = PreviewTemplate { draft: Some(broken), ..query };
     let (code, words) = shown(&stage, "acme", &query).await.unwrap_err();
@@ -240,7 +240,8 @@ async fn templates_are_listed_page_by_page() {
 #[tokio::test]
 async fn what_was_sent_is_rendered_by_a_new_version_without_being_sent_or_told() {
     let (stage, running, _dir) = start().await;
-    let content = Content { brands: Brands::of_these([]), ..Content::new().unwrap() };
+    let mut content = Content::new().unwrap();
+    content.brands = Brands::of_these([]);
     let mut db = stage.db.acquire().await.unwrap();
     let mut ids = Vec::new();
     for (tenant, minutes) in [("acme", json!(10)), ("acme", Value::Null), ("globex", json!(5))] {
