@@ -13,7 +13,7 @@ use crate::contract::{Command, Event, Http, Query};
 
 /// Values by name; what a template makes of them is its own to say.
 pub(super) fn variables_schema(_: &mut schemars::SchemaGenerator) -> Schema {
-    json_schema!({ "type": "object", "maxProperties": 100 })
+    json_schema!({ "type": "object", "maxProperties": 100, "additionalProperties": true })
 }
 
 pub(super) fn not_too_many(values: &Map<String, Value>, _: &()) -> garde::Result {

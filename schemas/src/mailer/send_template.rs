@@ -102,7 +102,7 @@ impl Command for SendTemplate {
 
     fn example() -> Self {
         let variables = json!({
-            "name": "Ada", "reset_url": "https://northwind.example/reset/3f7a", "expires_minutes": 30,
+            "name": "Ada", "reset_url": "https://northwind.example/reset/3f7a", "expires_in_minutes": 30,
         });
         let Value::Object(variables) = variables else { unreachable!("it stands above") };
         SendTemplate {

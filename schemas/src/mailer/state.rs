@@ -125,7 +125,6 @@ impl EmailState {
 #[cfg(test)]
 mod tests {
     use super::EmailState as S;
-    use super::*;
 
     /// Rows: from; columns: to, both in the order of [`EmailState::ALL`].
     const MAY: [&str; 10] = [

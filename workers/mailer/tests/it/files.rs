@@ -46,7 +46,7 @@ async fn files_arrive_as_they_were_inline_or_uploaded() {
     let mut server = SmtpServer::start(json!({})).await;
     let stage = stage().await;
     let running = run(&stage, &server).await;
-    let large: Vec<u8> = (0..=255).cycle().take(3_000_000).collect();
+    let large: Vec<u8> = (0..=255).cycle().take(400_000).collect();
     let id = upload(&stage, "acme", "large.pdf", &large).await;
     let by_id = |filename: Option<&str>| Attachment {
         filename: filename.map(str::to_owned),
