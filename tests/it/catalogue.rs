@@ -38,6 +38,7 @@ fn workers(mail: &Path) -> Vec<Worker> {
         defer_seconds: 300,
         sendgrid_webhook_key: None,
         returned_mail_secret: None,
+        sender_approval_secret: None,
         max_attachment_bytes: 10 * 1024 * 1024,
     };
     vec![omnibus_mailer::worker(mailer).unwrap(), minimal_worker::worker(minimal_worker::Settings {}).unwrap()]

@@ -57,6 +57,8 @@ pub struct RecordFeedback {
 impl Command for RecordFeedback {
     const DOMAIN: &'static str = "mailer";
     const NAME: &'static str = "record_feedback";
+    /// Of its own: what is told of ten thousand mails must not make one wait.
+    const LANE: &'static str = "feedback";
     const SCOPE: &'static str = "mailer:operate";
 
     fn example() -> Self {

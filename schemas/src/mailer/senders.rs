@@ -28,23 +28,27 @@ impl Command for AddSenderDomain {
     }
 }
 
-/// Confirms that a domain is the tenant's, by somebody who has looked at its DNS. A domain is one tenant's at a time.
+/// Confirms that a domain is the tenant's, with the approval of whoever runs the installation and has looked at its DNS. A
+/// domain is one tenant's at a time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
 pub struct ConfirmSenderDomain {
     /// As it was asked for.
     #[garde(custom(domain_name))]
     #[schemars(regex(pattern = DOMAIN_NAME), extend("examples" = ["example.com"]))]
     pub domain: String,
+    /// HMAC-SHA-256 of `<tenant> <domain>` under the installation's secret: 64 hexadecimal digits.
+    #[garde(length(min = 64, max = 64))]
+    pub approval: String,
 }
 
 impl Command for ConfirmSenderDomain {
     const DOMAIN: &'static str = "mailer";
     const NAME: &'static str = "confirm_sender_domain";
     const HTTP: Option<Http> = Some(Http::post("/api/v1/email/domains/{domain}/confirm"));
-    const SCOPE: &'static str = "mailer:operate";
+    const SCOPE: &'static str = "email:admin";
 
     fn example() -> Self {
-        ConfirmSenderDomain { domain: "example.com".into() }
+        ConfirmSenderDomain { domain: "example.com".into(), approval: "0".repeat(64) }
     }
 }
 

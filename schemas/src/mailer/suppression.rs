@@ -101,7 +101,7 @@ pub struct Suppressions {
     #[garde(inner(length(max = 254)))]
     #[schemars(length(max = 254))]
     pub after: Option<String>,
-    /// At most so many, 1 to 1000.
+    /// At most so many addresses, 1 to 1000, each with all its streams.
     #[serde(default = "a_page")]
     #[garde(range(min = 1, max = 1000))]
     pub limit: u32,

@@ -17,7 +17,7 @@ alter table mailer.emails
     add column carrier      uuid,
     add column batch_id     uuid,
     add column batch_row    integer,
-    -- As it was made; null for confidential mails, and for those of a batch, which are made again to be looked at.
+    -- As it was made; null for confidential mails and for those of a batch.
     add column subject      text,
     add column body         text,
     add column html         text,

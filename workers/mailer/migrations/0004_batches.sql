@@ -26,5 +26,13 @@ create table mailer.batch_rows (
 );
 create index batch_rows_by_address on mailer.batch_rows (tenant, batch_id, lower(address));
 
+-- "All mails about this are void", for those too that are not made yet or are leaving just then.
+create table mailer.retractions (
+    tenant     text        not null,
+    cancel_key text        not null,
+    at         timestamptz not null,
+    primary key (tenant, cancel_key)
+);
+
 -- Returned mails name ours by their Message-ID.
 create index emails_by_message_id on mailer.emails (message_id);

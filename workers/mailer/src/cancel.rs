@@ -1,8 +1,9 @@
 //! Takes mails back before they leave. What is leaving just now can't be: the attempt ledger says so, and it is read
 //! under the lock that an attempt is prepared under.
 
+use chrono::{DateTime, Utc};
 use omnibus_runtime::{Cx, Events, Fail, Handle};
-use omnibus_schemas::mailer::{CancelEmail, EmailCancelled, EmailState, RetractEmails};
+use omnibus_schemas::mailer::{CancelEmail, EmailCancelled, EmailState, RetractEmails, SendEmail};
 use sqlx::Row;
 use uuid::Uuid;
 
@@ -37,6 +38,15 @@ impl Handle<CancelEmail> for Mailer {
 
 impl Handle<RetractEmails> for Mailer {
     async fn handle(&self, cx: &mut Cx<'_>, cmd: RetractEmails) -> Result<Events, Fail> {
+        sqlx::query(
+            "insert into mailer.retractions as r (tenant, cancel_key, at) values ($1, $2, $3)
+             on conflict (tenant, cancel_key) do update set at = greatest(r.at, excluded.at)",
+        )
+        .bind(cx.tenant())
+        .bind(&cmd.cancel_key)
+        .bind(cx.now())
+        .execute(cx.db())
+        .await?;
         let ids: Vec<Uuid> = sqlx::query_scalar(
             "select e.email_id from mailer.emails e
              where e.tenant = $1 and e.cancel_key = $2 and e.cancelled_at is null and exists (
@@ -64,6 +74,34 @@ impl Handle<RetractEmails> for Mailer {
     }
 }
 
+/// Was the mail's reason taken back since it was queued? Then it is taken back here, wherever it was when that was said:
+/// not made yet, waiting, or leaving.
+pub(crate) async fn retracted(
+    cx: &mut Cx<'_>,
+    email_id: Uuid,
+    email: &SendEmail,
+    queued_at: DateTime<Utc>,
+) -> Result<Option<Events>, sqlx::Error> {
+    let Some(key) = &email.cancel_key else { return Ok(None) };
+    let gone: bool = sqlx::query_scalar(
+        "select exists (select from mailer.retractions where tenant = $1 and cancel_key = $2 and at >= $3)",
+    )
+    .bind(cx.tenant())
+    .bind(key)
+    .bind(queued_at)
+    .fetch_one(cx.db())
+    .await?;
+    if !gone {
+        return Ok(None);
+    }
+    let recipients = take_back(cx, email_id).await?;
+    let told = Events::none();
+    Ok(Some(match recipients {
+        0 => told,
+        recipients => told.about(email_id.to_string(), EmailCancelled { email_id, recipients }),
+    }))
+}
+
 /// States from which a mail can be taken back.
 const WAITING: [EmailState; 2] = [EmailState::Queued, EmailState::Deferred];
 
@@ -85,6 +123,14 @@ async fn cancel(cx: &mut Cx<'_>, email_id: Uuid) -> Result<Tried, sqlx::Error> {
     if leaving {
         return Ok(Tried::Leaving);
     }
+    Ok(match take_back(cx, email_id).await? {
+        0 => Tried::TooLate,
+        recipients => Tried::Cancelled(recipients),
+    })
+}
+
+/// Cancels those who wait, and says how many that were.
+async fn take_back(cx: &mut Cx<'_>, email_id: Uuid) -> Result<u32, sqlx::Error> {
     let now = cx.now();
     let waiting: Vec<i32> = sqlx::query_scalar(
         "select recipient from mailer.recipients where tenant = $1 and email_id = $2 and state = any ($3)",
@@ -100,7 +146,7 @@ async fn cancel(cx: &mut Cx<'_>, email_id: Uuid) -> Result<Tried, sqlx::Error> {
         .collect();
     let moved = advance(cx, email_id, &changes, News { at: now, attempt: false }).await?;
     if moved.is_empty() {
-        return Ok(Tried::TooLate);
+        return Ok(0);
     }
     sqlx::query("update mailer.emails set cancelled_at = $3 where tenant = $1 and email_id = $2")
         .bind(cx.tenant())
@@ -108,5 +154,5 @@ async fn cancel(cx: &mut Cx<'_>, email_id: Uuid) -> Result<Tried, sqlx::Error> {
         .bind(now)
         .execute(cx.db())
         .await?;
-    Ok(Tried::Cancelled(u32::try_from(moved.len()).unwrap_or(u32::MAX)))
+    Ok(u32::try_from(moved.len()).unwrap_or(u32::MAX))
 }

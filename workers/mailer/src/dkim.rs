@@ -44,8 +44,12 @@ impl std::fmt::Debug for Dkim {
 }
 
 impl Dkim {
-    pub(crate) fn new(folder: Option<PathBuf>) -> Self {
-        Dkim { folder, known: Mutex::default() }
+    /// A folder that is not there is told at the start: else mails would leave unsigned, and nobody would notice.
+    pub(crate) fn new(folder: Option<PathBuf>) -> anyhow::Result<Self> {
+        if let Some(missing) = folder.as_ref().filter(|folder| !folder.is_dir()) {
+            bail!("DKIM_DIR {} is no folder", missing.display());
+        }
+        Ok(Dkim { folder, known: Mutex::default() })
     }
 
     /// The key for mails of this tenant from this domain. A folder that can't be read is an error: a mail that should
@@ -54,7 +58,7 @@ impl Dkim {
         let Some(folder) = &self.folder else { return Ok(None) };
         let domain = domain.to_ascii_lowercase();
         let own = folder.join(tenant).join(&domain);
-        let shared = senders.domains.contains(&domain).then(|| folder.join(&domain));
+        let shared = senders.domain_is_shared(&domain).then(|| folder.join(&domain));
         for place in std::iter::once(own).chain(shared) {
             if let Some(key) = self.in_folder(&place, &domain)? {
                 return Ok(Some(key));

@@ -121,6 +121,7 @@ pub struct Mailer {
     max_attachment_bytes: u64,
     sendgrid_webhook_key: Option<VerifyingKey>,
     returned_mail_secret: Option<SecretString>,
+    sender_approval_secret: Option<SecretString>,
 }
 
 impl Mailer {
@@ -132,7 +133,8 @@ impl Mailer {
             content: Content::new()?,
             links: Links::new(settings.door()?),
             objects: Objects::default(),
-            dkim: Dkim::new(settings.dkim_dir.clone()),
+            dkim: Dkim::new(settings.dkim_dir.clone())?,
+            sender_approval_secret: settings.sender_approval_secret.clone(),
             defer_seconds: settings.defer_seconds,
             max_attachment_bytes: settings.max_attachment_bytes,
             sendgrid_webhook_key: settings.sendgrid_webhook_key.as_deref().map(feedback::webhook_key).transpose()?,

@@ -187,7 +187,7 @@ pub fn sender(email: &SendEmail, senders: &Senders, own: &[String]) -> Result<Fr
         Some(text) => {
             let address = address("/from", text)?;
             let domain = address.domain().to_ascii_lowercase();
-            if !senders.domains.contains(&domain) && !own.contains(&domain) {
+            if !senders.everybodys(&address) && !own.contains(&domain) {
                 return Err(Unfit::Sender);
             }
             (address, None)

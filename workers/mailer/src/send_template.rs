@@ -70,25 +70,23 @@ impl Mailer {
             true => Some(self.links.unsubscribe(cx, email_id, 0).await?),
             false => None,
         };
-        let wanted = Wanted { unsubscribe_url: link.as_deref(), ..wanted };
+        // A later attempt makes the same mail, whatever version is active by then.
+        let before: Option<i32> =
+            sqlx::query_scalar("select version from mailer.template_sends where tenant = $1 and email_id = $2")
+                .bind(cx.tenant())
+                .bind(email_id)
+                .fetch_optional(cx.db())
+                .await?;
+        let version = before.map(i32::unsigned_abs).or(wanted.version);
+        let wanted = Wanted { unsubscribe_url: link.as_deref(), version, ..wanted };
         let tenant = cx.tenant();
         let said = self.content.render(cx.db(), tenant, &wanted, variables).await.map_err(|error| match error {
             ContentError::NoTemplate(words) => Fail::reject("no_such_template", words),
             ContentError::Faults(faults) => Fail::Invalid(faults),
             ContentError::Database(error) => error.into(),
         })?;
-        sqlx::query(
-            "insert into mailer.template_sends (tenant, email_id, name, version, variables, queued_at)
-             values ($1, $2, $3, $4, $5, $6) on conflict do nothing",
-        )
-        .bind(cx.tenant())
-        .bind(email_id)
-        .bind(&said.template)
-        .bind(said.version as i32)
-        .bind(Value::Object(said.keepable.clone()))
-        .bind(cx.now())
-        .execute(cx.db())
-        .await?;
+        let now = cx.now();
+        self.content.keep(cx.db(), tenant, email_id, &said, now).await?;
         Ok(said)
     }
 
@@ -119,7 +117,8 @@ impl Mailer {
         .bind(&domain)
         .fetch_one(cx.db())
         .await?;
-        let from = (own || self.senders.domains.contains(&domain)).then(|| sender.email.clone());
+        let shared = sender.email.parse().is_ok_and(|address| self.senders.everybodys(&address));
+        let from = (own || shared).then(|| sender.email.clone());
         let brands = sender.name.clone().unwrap_or_else(|| said.brand.name.clone());
         Ok((from, name.or(Some(brands))))
     }

@@ -1,9 +1,12 @@
 //! The domains from which a tenant sends. A mail from any other is refused.
 
+use hmac::{Hmac, Mac};
 use omnibus_runtime::{Answer, Ask, AskError, Cx, Events, Fail, Handle};
 use omnibus_schemas::mailer::{
     AddSenderDomain, ConfirmSenderDomain, RemoveSenderDomain, SenderDomain, SenderDomainList, SenderDomains,
 };
+use secrecy::{ExposeSecret, SecretString};
+use sha2::Sha256;
 use sqlx::Row;
 
 use crate::Mailer;
@@ -28,6 +31,15 @@ impl Handle<AddSenderDomain> for Mailer {
 
 impl Handle<ConfirmSenderDomain> for Mailer {
     async fn handle(&self, cx: &mut Cx<'_>, cmd: ConfirmSenderDomain) -> Result<Events, Fail> {
+        let Some(secret) = &self.sender_approval_secret else {
+            return Err(Fail::reject(
+                "not_set_up",
+                "this installation confirms no domains: SENDER_APPROVAL_SECRET is not set",
+            ));
+        };
+        if !approved(secret, cx.tenant(), &cmd) {
+            return Err(Fail::reject("not_approved", "/approval is not the operator's for this tenant and domain"));
+        }
         // Two confirmations of one domain at once: the second waits for the first and then sees it.
         sqlx::query("select pg_advisory_xact_lock(hashtextextended('mailer.sender_domains/' || lower($1), 0))")
             .bind(&cmd.domain)
@@ -58,6 +70,16 @@ impl Handle<ConfirmSenderDomain> for Mailer {
             _ => Ok(Events::none()),
         }
     }
+}
+
+/// Only whoever runs the installation can say that a domain is a tenant's: no key of a tenant's is enough.
+fn approved(secret: &SecretString, tenant: &str, cmd: &ConfirmSenderDomain) -> bool {
+    let mac = Hmac::<Sha256>::new_from_slice(secret.expose_secret().as_bytes());
+    let mut mac = mac.expect("HMAC takes keys of any length");
+    mac.update(format!("{tenant} {}", cmd.domain.to_ascii_lowercase()).as_bytes());
+    let digit = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    let given: Option<Vec<u8>> = cmd.approval.as_bytes().chunks(2).map(digit).collect();
+    given.is_some_and(|given| mac.verify_slice(&given).is_ok())
 }
 
 impl Handle<RemoveSenderDomain> for Mailer {

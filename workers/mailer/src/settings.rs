@@ -50,7 +50,7 @@ pub struct Settings {
     /// The sender's name, where a command names none.
     #[arg(long, env = "FROM_NAME")]
     pub from_name: Option<String>,
-    /// Domains from which a command may name a sender, beside FROM_EMAIL's own. Comma-separated.
+    /// Domains from which every tenant may name any sender, beside FROM_EMAIL itself. Comma-separated.
     #[arg(long, env = "FROM_DOMAINS", value_delimiter = ',')]
     pub from_domains: Vec<String>,
     /// Where mails are written while neither SMTP_HOST nor SENDGRID_API_KEY is set.
@@ -82,6 +82,10 @@ pub struct Settings {
     /// The last part of the address to which returned mails are posted. Unset: that door is closed.
     #[arg(long, env = "RETURNED_MAIL_SECRET", hide_env_values = true)]
     pub returned_mail_secret: Option<SecretString>,
+    /// With this, the operator approves a tenant's sender domains: the approval is the HMAC-SHA-256 of `<tenant> <domain>`
+    /// under it, in hexadecimal. Unset: no domain can be confirmed.
+    #[arg(long, env = "SENDER_APPROVAL_SECRET", hide_env_values = true)]
+    pub sender_approval_secret: Option<SecretString>,
     /// Bytes that the files of one mail may have in all.
     #[arg(long, env = "MAX_ATTACHMENT_BYTES", default_value_t = 10 * 1024 * 1024)]
     pub max_attachment_bytes: u64,
@@ -126,8 +130,22 @@ pub struct Senders {
     pub address: Address,
     /// Its name.
     pub name: Option<String>,
-    /// Lower case.
+    /// Domains of which every tenant may name any sender. Lower case.
     pub domains: Vec<String>,
+}
+
+impl Senders {
+    /// May every tenant send as this? FROM_EMAIL itself, and whatever FROM_DOMAINS opens.
+    pub fn everybodys(&self, address: &Address) -> bool {
+        let same =
+            address.user() == self.address.user() && address.domain().eq_ignore_ascii_case(self.address.domain());
+        same || self.domains.contains(&address.domain().to_ascii_lowercase())
+    }
+
+    /// Is it the installation's own, or one that it opens? In small letters.
+    pub fn domain_is_shared(&self, domain: &str) -> bool {
+        self.address.domain().eq_ignore_ascii_case(domain) || self.domains.iter().any(|shared| shared == domain)
+    }
 }
 
 impl Settings {
@@ -144,7 +162,7 @@ impl Settings {
         if let Some(name) = &self.from_name {
             ensure!(!name.chars().any(char::is_control), "FROM_NAME must be one line without control characters");
         }
-        let domains = self.from_domains.iter().map(String::as_str).chain([address.domain()]);
+        let domains = self.from_domains.iter().map(String::as_str);
         let domains = domains.map(|domain| domain.trim().to_ascii_lowercase()).filter(|d| !d.is_empty()).collect();
         Ok(Senders { address, name: self.from_name.clone(), domains })
     }

@@ -59,8 +59,12 @@ impl Answer<Suppressions> for Mailer {
     async fn answer(&self, ask: &mut Ask<'_>, query: Suppressions) -> Result<SuppressionList, AskError> {
         let rows = sqlx::query(
             "select address, stream, reason, since from mailer.suppressions
-             where tenant = $1 and ($2::text is null or address = lower($2)) and ($3::text is null or address > lower($3))
-             order by address, stream limit $4",
+             where tenant = $1 and address in (
+                 select distinct address from mailer.suppressions
+                 where tenant = $1 and ($2::text is null or address = lower($2))
+                   and ($3::text is null or address > lower($3))
+                 order by address limit $4)
+             order by address, stream",
         )
         .bind(ask.tenant)
         .bind(&query.address)

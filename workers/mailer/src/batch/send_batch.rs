@@ -32,6 +32,19 @@ impl Handle<SendBatch> for Mailer {
                 return Err(Fail::reject("unknown_attachment", detail));
             }
         }
+        if let Some(name) = &cmd.template {
+            let tenant = cx.tenant();
+            let template = self.content.template(cx.db(), tenant, name, cmd.version).await;
+            let template = template.map_err(|error| match error.code() {
+                Some(code) => Fail::reject(code, error.to_string()),
+                None => Fail::Retry(error.into()),
+            })?;
+            if template.confidential().next().is_some() {
+                let detail = "the template holds secrets, such as codes or reset links, and a batch would have to keep \
+                              them: send these mails one by one";
+                return Err(Fail::reject("confidential_template", detail));
+            }
+        }
         let batch_id = cx.meta().id;
         let recipients = std::mem::take(&mut cmd.recipients);
         sqlx::query(

@@ -37,7 +37,7 @@ impl Dispatch for SendBatchRow {
             let wanted = Wanted { name: template, version: batch.version, unsubscribe_url: None };
             match mailer.words(cx, email_id, wanted, &variables, &batch.stream).await {
                 Ok(words) => said = Some(words),
-                Err(fail) => return refused(cx, email_id, (self.batch_id, self.row), fail).await.map(Err),
+                Err(fail) => return refused(cx, email_id, Some((self.batch_id, self.row)), &[], fail).await.map(Err),
             }
         }
         if let (Some(said), None) = (&said, &from) {

@@ -115,15 +115,15 @@ pub(super) fn inline(email: &SendEmail, stored: &[Stored]) -> Result<Vec<File>, 
 }
 
 /// What the email's page says of its files.
-pub(super) fn listed(email: &SendEmail) -> Value {
-    let one = |attachment: &Attachment| {
-        let size = attachment.content.as_ref().map(|content| content.trim_end_matches('=').len() * 3 / 4);
-        json!({
-            "filename": attachment.filename, "content_type": attachment.content_type, "size": size,
-            "attachment_id": attachment.attachment_id,
-        })
+pub(super) fn listed(email: &SendEmail, stored: &[Stored]) -> Value {
+    let one = |(place, attachment): (usize, &Attachment)| match stored.iter().find(|stored| stored.place == place) {
+        Some(file) => json!({ "filename": file.filename, "content_type": file.content_type, "size": file.size }),
+        None => {
+            let size = attachment.content.as_ref().map(|content| content.trim_end_matches('=').len() * 3 / 4);
+            json!({ "filename": attachment.filename, "content_type": attachment.content_type, "size": size })
+        }
     };
-    email.attachments.iter().map(one).collect()
+    (0..).zip(&email.attachments).map(one).collect()
 }
 
 pub(crate) fn allowed(field: &str, filename: &str) -> Result<(), Fail> {

@@ -80,11 +80,13 @@ impl<C: Dispatch> Effect<C> for Mailer {
     async fn prepare(&self, cx: &mut Cx<'_>, cmd: C) -> Result<Prepared<Plan>, Fail> {
         match cmd.order(self, cx).await? {
             Ok(order) => {
-                let (email_id, batch) = (order.email_id, order.batch);
-                match (self.prepare_order(cx, *order).await, batch) {
-                    // A row of a batch that is no mail is the batch's to report.
-                    (Err(fail), Some(batch)) => Ok(Prepared::Skip(refused(cx, email_id, batch, fail).await?)),
-                    (prepared, _) => prepared,
+                let (email_id, batch, only) = (order.email_id, order.batch, order.only.clone());
+                let follows = batch.is_some() || !order.begins;
+                match self.prepare_order(cx, *order).await {
+                    // The command is not named after the mail, so its refusal has to be booked here: on the batch's row,
+                    // and on the recipients that the follow-up was for.
+                    Err(fail) if follows => Ok(Prepared::Skip(refused(cx, email_id, batch, &only, fail).await?)),
+                    prepared => prepared,
                 }
             }
             Err(instead) => Ok(Prepared::Skip(instead)),
@@ -112,7 +114,8 @@ impl<C: Dispatch> Effect<C> for Mailer {
 
     fn when_uncertain(&self, plan: &Plan) -> WhenUncertain {
         match plan.email.when_uncertain {
-            Uncertain::Resend if !plan.unheard => WhenUncertain::Resend,
+            // Twice is better than not at all; a third time is not better than twice.
+            Uncertain::Resend if !plan.unheard && plan.unclear == 0 => WhenUncertain::Resend,
             _ => WhenUncertain::Hold,
         }
     }

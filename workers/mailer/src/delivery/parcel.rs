@@ -67,18 +67,7 @@ fn request(meta: &Meta, plan: &Plan, from: &From, files: &[File]) -> Value {
         let kind = kinds.get(addressee.recipient as usize).map_or(RecipientKind::To, |(kind, _)| *kind);
         lists[kind as usize].push(json!({ "email": addressee.address }));
     }
-    let [mut to, cc, bcc] = lists;
-    if to.is_empty() {
-        // It takes no mail without one. Whoever else it is addressed to got it before.
-        to.extend(cc.iter().chain(&bcc).cloned());
-    }
-    let mut personalization = Map::from_iter([("to".to_owned(), Value::from(to.clone()))]);
-    for (name, list) in [("cc", cc), ("bcc", bcc)] {
-        let list: Vec<_> = list.into_iter().filter(|one| !to.contains(one)).collect();
-        if !list.is_empty() {
-            personalization.insert(name.into(), list.into());
-        }
-    }
+    let personalizations = personalizations(lists);
     // An empty text is no text to it.
     let text = |text: &str| if text.is_empty() { " ".to_owned() } else { text.to_owned() };
     let mut content = vec![json!({ "type": "text/plain", "value": text(&email.body) })];
@@ -93,7 +82,7 @@ fn request(meta: &Meta, plan: &Plan, from: &From, files: &[File]) -> Value {
         sender["name"] = name.clone().into();
     }
     let mut body = json!({
-        "personalizations": [personalization],
+        "personalizations": personalizations,
         "from": sender,
         "subject": email.subject,
         "content": content,
@@ -110,6 +99,22 @@ fn request(meta: &Meta, plan: &Plan, from: &From, files: &[File]) -> Value {
     body
 }
 
+/// To whom it goes. SendGrid takes no mail without a `to`: where those are gone, the copies' recipients stand there, and
+/// each blind one by itself, seen by nobody.
+fn personalizations([to, cc, bcc]: [Vec<Value>; 3]) -> Vec<Value> {
+    if to.is_empty() {
+        let open = (!cc.is_empty()).then(|| json!({ "to": cc }));
+        return open.into_iter().chain(bcc.into_iter().map(|one| json!({ "to": [one] }))).collect();
+    }
+    let mut all = Map::from_iter([("to".to_owned(), Value::from(to))]);
+    for (name, list) in [("cc", cc), ("bcc", bcc)] {
+        if !list.is_empty() {
+            all.insert(name.into(), list.into());
+        }
+    }
+    vec![all.into()]
+}
+
 fn attached(file: &File, html: bool) -> Value {
     let mut one = json!({
         "content": STANDARD.encode(&file.bytes), "type": file.content_type, "filename": file.filename,
@@ -120,4 +125,21 @@ fn attached(file: &File, html: bool) -> Value {
         one["content_id"] = id.clone().into();
     }
     one
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_blind_recipient_is_never_named_beside_another() {
+        let one = |email: &str| json!({ "email": email });
+        let all = |to: &[&str], cc: &[&str], bcc: &[&str]| {
+            personalizations([to, cc, bcc].map(|list| list.iter().map(|email| one(email)).collect()))
+        };
+        let whole = json!({ "to": [one("a@x")], "cc": [one("b@x")], "bcc": [one("c@x")] });
+        assert_eq!(all(&["a@x"], &["b@x"], &["c@x"]), [whole]);
+        let apart = [json!({ "to": [one("b@x")] }), json!({ "to": [one("c@x")] }), json!({ "to": [one("d@x")] })];
+        assert_eq!(all(&[], &["b@x"], &["c@x", "d@x"]), apart);
+    }
 }

@@ -28,6 +28,9 @@ pub struct Plan {
     pub(crate) stored: Vec<Stored>,
     /// See [`super::Order::unheard`].
     pub(crate) unheard: bool,
+    /// Attempts before this one of which nobody knows whether they happened.
+    #[serde(default)]
+    pub(crate) unclear: usize,
     pub(crate) batch: Option<(Uuid, u32)>,
 }
 

@@ -32,6 +32,8 @@ pub(super) struct Known {
     fresh: bool,
     message_id: String,
     queued_at: DateTime<Utc>,
+    /// Its `Date`: when it is to leave.
+    date: DateTime<Utc>,
     way: Option<Provider>,
     cancelled: bool,
 }
@@ -48,11 +50,17 @@ impl Mailer {
         }
         let from = message::sender(email, &self.senders, &rules.domains).map_err(unfit)?;
         let send_at = if order.begins { schedule::send_at(email, cx.now())? } else { None };
+        if send_at.is_some() && email.confidential {
+            let detail =
+                "/send_at: a mail that holds a secret can't wait, for its text would have to be kept meanwhile";
+            return Err(Fail::reject("invalid", detail));
+        }
+        fits(email)?;
         let stored = self.stored_files(cx, email).await?;
         let open = self.open_ways(&rules.providers);
         let first = open.first().copied().ok_or_else(no_way)?;
         let known = match order.begins {
-            true => self.queue(cx, &order, &people, &from, first, send_at).await?,
+            true => self.queue(cx, &order, &people, &from, first, send_at, &stored).await?,
             false => known(cx, &order).await?,
         };
         let unsubscribe = match rules.kind {
@@ -76,6 +84,9 @@ impl Mailer {
         if known.cancelled {
             return Ok(Prepared::Skip(Events::none()));
         }
+        if let Some(cancelled) = crate::cancel::retracted(cx, order.email_id, email, known.queued_at).await? {
+            return Ok(Prepared::Skip(cancelled));
+        }
         let events = if known.fresh { Events::none().about(about, queued) } else { Events::none() };
         let mut to = match known.fresh {
             true => fresh(&people),
@@ -93,20 +104,24 @@ impl Mailer {
             return Ok(Prepared::Skip(events.join(told)));
         }
         let spent = if known.fresh { ledger::Spent::default() } else { ledger::spent(cx).await? };
-        let way = ledger::next_way(&open, spent, known.way).ok_or_else(no_way)?;
+        let way = match (order.unheard, known.way) {
+            // What a person asks for again leaves by the way on which it was lost.
+            (true, Some(way)) => way,
+            _ => ledger::next_way(&open, spent, known.way).ok_or_else(no_way)?,
+        };
         if known.way != Some(way) || !order.begins {
             sqlx::query("update mailer.emails set transport = $3, carrier = $4 where tenant = $1 and email_id = $2")
                 .bind(cx.tenant())
                 .bind(order.email_id)
                 .bind(way.as_str())
-                .bind(cx.meta().id)
+                .bind(carrier(cx, &order))
                 .execute(cx.db())
                 .await?;
         }
         let plan = Plan {
             email_id: order.email_id,
             message_id: known.message_id,
-            date: known.queued_at,
+            date: known.date,
             way,
             from: from.address.to_string(),
             from_name: from.name,
@@ -117,6 +132,7 @@ impl Mailer {
             stored,
             // A person who looked at it may ask for another attempt; the first one only waits for them.
             unheard: order.unheard && spent == ledger::Spent::default(),
+            unclear: spent.unclear,
             batch: order.batch,
             email: order.email,
         };
@@ -134,12 +150,13 @@ impl Mailer {
     ) -> Result<(), Fail> {
         let files = super::files::inline(&order.email, stored)?;
         let seed = super::parcel::seed(order.email_id);
-        let stamp = Stamp { message_id: &known.message_id, date: known.queued_at, seed };
+        let stamp = Stamp { message_id: &known.message_id, date: known.date, seed };
         let letter = Letter { email: &order.email, from, files: &files, unsubscribe, stamp };
         message::compose(&letter, None).map_err(unfit)?;
         Ok(())
     }
 
+    #[expect(clippy::too_many_arguments, reason = "they are the columns of one row")]
     /// The email's rows, made on the first attempt. Its Message-ID stays what it was then, whatever the settings are now.
     async fn queue(
         &self,
@@ -149,6 +166,7 @@ impl Mailer {
         from: &From,
         way: Provider,
         send_at: Option<DateTime<Utc>>,
+        stored: &[super::plan::Stored],
     ) -> Result<Known, Fail> {
         let email = &order.email;
         // What a secret stands in is not kept to be looked at; a batch's mails are made again from their row.
@@ -156,10 +174,11 @@ impl Mailer {
         let row = sqlx::query(
             "with e as (
                  insert into mailer.emails (tenant, email_id, message_id, transport, queued_at, stream, template, sender,
-                     confidential, cancel_key, send_at, batch_id, batch_row, subject, body, html, attachments)
-                 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
-                 on conflict (tenant, email_id) do update set email_id = excluded.email_id
-                 returning (xmax = 0) as fresh, message_id, queued_at, transport, cancelled_at is not null as cancelled),
+                     confidential, cancel_key, send_at, batch_id, batch_row, subject, body, html, attachments, carrier)
+                 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $20)
+                 on conflict (tenant, email_id) do update set carrier = excluded.carrier
+                 returning (xmax = 0) as fresh, message_id, queued_at, transport, cancelled_at is not null as cancelled,
+                     coalesce(send_at, queued_at) as date),
              r as (
                  insert into mailer.recipients (tenant, email_id, recipient, address, kind, at)
                  select $1, $2, x.n - 1, x.address, x.kind, $5
@@ -170,7 +189,7 @@ impl Mailer {
                  select $1, ($5 at time zone 'UTC')::date, $6, coalesce($7, ''), pg_backend_pid() % 64, cardinality($18)
                  from e where e.fresh
                  on conflict (tenant, day, stream, template, slot) do update set queued = d.queued + excluded.queued)
-             select fresh, message_id, queued_at, transport, cancelled from e",
+             select fresh, message_id, queued_at, transport, cancelled, date from e",
         )
         .bind(cx.tenant())
         .bind(order.email_id)
@@ -188,9 +207,10 @@ impl Mailer {
         .bind(kept.map(|email| without_nul(&email.subject)))
         .bind(kept.map(|email| without_nul(&email.body)))
         .bind(kept.and_then(|email| email.html.as_deref().map(without_nul)))
-        .bind(super::files::listed(email))
+        .bind(super::files::listed(email, stored))
         .bind(people.iter().map(|(_, address)| address.to_string()).collect::<Vec<_>>())
         .bind(people.iter().map(|(kind, _)| kind.as_str()).collect::<Vec<_>>())
+        .bind(carrier(cx, order))
         .fetch_one(cx.db())
         .await?;
         read_known(&row).map_err(Fail::from)
@@ -308,7 +328,7 @@ async fn rules(cx: &mut Cx<'_>, email: &SendEmail, people: &[(RecipientKind, Add
 /// The row of an email that began before, locked.
 async fn known(cx: &mut Cx<'_>, order: &Order) -> Result<Known, Fail> {
     let row = sqlx::query(
-        "select false, message_id, queued_at, transport, cancelled_at is not null
+        "select false, message_id, queued_at, transport, cancelled_at is not null, coalesce(send_at, queued_at)
          from mailer.emails where tenant = $1 and email_id = $2 for update",
     )
     .bind(cx.tenant())
@@ -328,6 +348,7 @@ fn read_known(row: &sqlx::postgres::PgRow) -> Result<Known, sqlx::Error> {
         queued_at: row.try_get(2)?,
         way: row.try_get::<Option<String>, _>(3)?.as_deref().and_then(Provider::parse),
         cancelled: row.try_get(4)?,
+        date: row.try_get(5)?,
     })
 }
 
@@ -343,6 +364,10 @@ fn fresh(people: &[(RecipientKind, Address)]) -> Vec<Addressee> {
 /// Those who have not got it. A copy of which nobody knows is among them: if this runs, its policy or a person has
 /// decided to send it again.
 async fn waiting(cx: &mut Cx<'_>, order: &Order) -> Result<Vec<Addressee>, sqlx::Error> {
+    use EmailState::{Deferred, Failed, Queued, Uncertain};
+    // A follow-up meets somebody given up only when a person takes its dead letter out again.
+    let again = !order.begins || order.batch.is_some();
+    let states = [Queued, Deferred, Uncertain, if again { Failed } else { Queued }];
     let rows = sqlx::query(
         "select recipient, address, tries from mailer.recipients
          where tenant = $1 and email_id = $2 and state = any ($3) and (cardinality($4::int[]) = 0 or recipient = any ($4))
@@ -350,7 +375,7 @@ async fn waiting(cx: &mut Cx<'_>, order: &Order) -> Result<Vec<Addressee>, sqlx:
     )
     .bind(cx.tenant())
     .bind(order.email_id)
-    .bind([EmailState::Queued, EmailState::Deferred, EmailState::Uncertain].map(EmailState::as_str).as_slice())
+    .bind(states.map(EmailState::as_str).as_slice())
     .bind(order.only.iter().map(|recipient| *recipient as i32).collect::<Vec<_>>())
     .fetch_all(cx.db())
     .await?;
@@ -369,7 +394,32 @@ pub(super) fn unfit(error: Unfit) -> Fail {
 }
 
 fn no_way() -> Fail {
-    Fail::Retry(anyhow::anyhow!("the tenant's route names no provider that this worker is set up for"))
+    let detail = "the tenant's route names no provider that this installation is set up for: change it with PUT \
+                  /api/v1/email/routes/{stream}";
+    Fail::reject("no_provider", detail)
+}
+
+/// The command that carries the mail, where that is not the one it is named after.
+fn carrier(cx: &Cx<'_>, order: &Order) -> Option<Uuid> {
+    Some(cx.meta().id).filter(|id| *id != order.email_id)
+}
+
+/// Bytes of a mail's text and inline files. A follow-up carries them, and must fit into a message of the bus.
+const LARGEST: usize = 880 * 1024;
+
+fn fits(email: &SendEmail) -> Result<(), Fail> {
+    let files: usize = email.attachments.iter().filter_map(|file| file.content.as_ref()).map(String::len).sum();
+    let bytes = email.body.len() + email.html.as_ref().map_or(0, String::len) + files;
+    match bytes > LARGEST {
+        true => {
+            let detail = format!(
+                "text, HTML and inline files have {bytes} bytes in all, at most {LARGEST} are carried: upload the files \
+                 with POST /api/v1/email/attachments"
+            );
+            Err(Fail::reject("message_too_large", detail))
+        }
+        false => Ok(()),
+    }
 }
 
 /// PostgreSQL's text holds every character but this one.

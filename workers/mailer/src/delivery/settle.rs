@@ -134,12 +134,13 @@ impl Mailer {
     }
 }
 
-/// A row of a batch is no mail: the batch says why, and what stands of the mail already has failed. What passes is
-/// handed on.
+/// A follow-up, or a row of a batch, is no mail that may leave: the batch says why, and what stands of the mail already has
+/// failed. What passes is handed on.
 pub(crate) async fn refused(
     cx: &mut Cx<'_>,
     email_id: Uuid,
-    (batch_id, row): (Uuid, u32),
+    batch: Option<(Uuid, u32)>,
+    only: &[u32],
     fail: Fail,
 ) -> Result<Events, Fail> {
     let detail = match fail {
@@ -147,10 +148,29 @@ pub(crate) async fn refused(
         Fail::Invalid(faults) => faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
         passes => return Err(passes),
     };
-    batch::reject_row(cx, batch_id, row, &detail).await?;
+    if let Some((batch_id, row)) = batch {
+        batch::reject_row(cx, batch_id, row, &detail).await?;
+    }
     let at = cx.now();
-    let failed = Change { recipient: 0, state: EmailState::Failed, detail: Some(detail.clone()) };
-    advance(cx, email_id, &[failed], News { at, attempt: false }).await?;
+    let waiting: Vec<i32> = sqlx::query_scalar(
+        "select recipient from mailer.recipients
+         where tenant = $1 and email_id = $2 and (cardinality($3::int[]) = 0 or recipient = any ($3))",
+    )
+    .bind(cx.tenant())
+    .bind(email_id)
+    .bind(only.iter().map(|recipient| *recipient as i32).collect::<Vec<_>>())
+    .fetch_all(cx.db())
+    .await?;
+    let failed = |recipient: &i32| Change {
+        recipient: recipient.unsigned_abs(),
+        state: EmailState::Failed,
+        detail: Some(detail.clone()),
+    };
+    let changes: Vec<_> = waiting.iter().map(failed).collect();
+    let moved = advance(cx, email_id, &changes, News { at, attempt: false }).await?;
+    if moved.is_empty() && batch.is_none() {
+        return Ok(Events::none());
+    }
     Ok(Events::none().about(email_id.to_string(), EmailFailed { email_id, code: "refused".into(), detail }))
 }
 

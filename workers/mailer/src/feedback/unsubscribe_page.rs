@@ -1,9 +1,8 @@
 //! The two ends of an unsubscribe link. GET shows a page, because scanners follow links; POST unsubscribes, without a
 //! cookie and without a redirect, because mail clients follow none. RFC 8058.
 
-use omnibus_runtime::{AskError, At, Receive, Reply, Visit};
+use omnibus_runtime::{AskError, At, Receive, Reply, Visit, clock};
 use omnibus_schemas::mailer::{OneClickUnsubscribe, Unsubscribe, UnsubscribePage};
-use uuid::Uuid;
 
 use crate::Mailer;
 use crate::links::Bearer;
@@ -30,8 +29,8 @@ impl Receive<OneClickUnsubscribe> for Mailer {
     async fn receive(&self, at: &mut At<'_>, visit: Visit) -> Result<Reply, AskError> {
         let bearer = self.bearer(at, &visit).await?;
         let (email_id, recipient) = (bearer.email_id, bearer.recipient);
-        // However often it is clicked, it is one command.
-        let id = Uuid::new_v5(&email_id, format!("unsubscribe/{}/{recipient}", bearer.tenant).as_bytes());
+        // A click is a command of its own, for whoever has come back since the last one. The handler tells repetitions.
+        let id = clock::new_id();
         let done = page("Unsubscribed", "<p>You will get no more of these mails.</p>");
         Ok(done.then(&bearer.tenant, id, &Unsubscribe { email_id, recipient }))
     }

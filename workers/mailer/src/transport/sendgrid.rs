@@ -86,7 +86,9 @@ impl SendGrid {
             429 => CallError::NotDone(anyhow!("{detail}; asked to wait {} s", later.as_deref().unwrap_or("some"))),
             // Before it took anything over: it says so itself.
             503 => CallError::NotDone(anyhow!(detail)),
-            500.. => CallError::Unknown(anyhow!(detail)),
+            // An address that leads elsewhere is the settings' fault.
+            300..=399 => CallError::NotDone(anyhow!("{detail} (SENDGRID_URL)")),
+            ..=299 | 500.. => CallError::Unknown(anyhow!(detail)),
             _ => CallError::Refused { code: "refused", detail },
         })
     }

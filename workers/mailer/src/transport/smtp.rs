@@ -81,22 +81,27 @@ impl Smtp {
                 return Ok(Receipt { at: clock::now(), verdicts: opened.verdicts });
             }
             let handed = hand_over(&mut loan.connection, mail, limit * 2).await;
-            let error = match handed {
+            let (error, later) = match handed {
                 Ok(()) => {
                     loan.give_back();
                     return Ok(Receipt { at: clock::now(), verdicts: opened.verdicts });
                 }
-                Err(setback) => setback.end(loan),
+                Err(setback) => {
+                    let later = setback.is_later();
+                    (setback.end(loan), later)
+                }
             };
-            return settled_for_some(opened.verdicts, error);
+            return settled_for_some(opened.verdicts, error, later);
         }
     }
 }
 
 /// A failure after RCPT touches only the recipients whom the server had taken. Where it had taken all of them, it is the
 /// mail's; else each has a fate of its own.
-fn settled_for_some(verdicts: Vec<Verdict>, error: CallError) -> Result<Receipt, CallError> {
-    if verdicts.iter().all(|verdict| *verdict == Verdict::Sent) {
+///
+/// `later`: the server itself said so (4xx), which defers the recipients; that is no reason to try another way.
+fn settled_for_some(verdicts: Vec<Verdict>, error: CallError, later: bool) -> Result<Receipt, CallError> {
+    if !later && verdicts.iter().all(|verdict| *verdict == Verdict::Sent) {
         return Err(error);
     }
     let theirs = match &error {
@@ -114,6 +119,11 @@ impl Setback {
             loan.give_back();
         }
         self.error
+    }
+
+    /// Did the server say "later", in the midst of a talk that goes on?
+    fn is_later(&self) -> bool {
+        self.connection == After::Usable && matches!(self.error, CallError::NotDone(_))
     }
 
     fn not_done(doing: &str, words: &str, connection: After) -> Self {
@@ -170,20 +180,21 @@ async fn open(connection: &mut AsyncSmtpConnection, mail: &Mail) -> Result<Opene
     let deferred = verdicts.iter().any(|verdict| matches!(verdict, Verdict::Deferred(_)));
     match last {
         Some(setback) if !verdicts.contains(&Verdict::Sent) => {
-            // Nobody was taken. If all were refused for good, so is the mail; what is left of the talk is undone by the
-            // RSET before the connection's next mail.
-            return if deferred { Ok(Opened { verdicts, waits: false }) } else { Err(setback) };
+            // Nobody was taken, each with words of their own. If the only one was refused for good, so is the mail. What is
+            // left of the talk is undone by the RSET before the connection's next mail.
+            let each = deferred || verdicts.len() > 1;
+            return if each { Ok(Opened { verdicts, waits: false }) } else { Err(setback) };
         }
         _ => {}
     }
     let all = |verdicts: Vec<Verdict>, setback: Setback| {
-        let split = verdicts.iter().any(|verdict| *verdict != Verdict::Sent);
-        match (split, setback.connection) {
-            (true, After::Usable) => match settled_for_some(verdicts, setback.error) {
+        let later = setback.is_later();
+        match setback.connection {
+            After::Usable => match settled_for_some(verdicts, setback.error, later) {
                 Ok(receipt) => Ok(Opened { verdicts: receipt.verdicts, waits: false }),
                 Err(error) => Err(Setback { error, connection: After::Usable }),
             },
-            (_, connection) => Err(Setback { error: setback.error, connection }),
+            connection => Err(Setback { error: setback.error, connection }),
         }
     };
     match connection.command(Data).await {

@@ -3,8 +3,9 @@
 use omnibus_mailer::worker;
 use omnibus_schemas::Command;
 use omnibus_schemas::mailer::{
-    AddSuppression, BatchRecipient, BatchRows, BatchStatus, EmailState, EmailStatus, SendBatch,
+    AddSuppression, BatchRecipient, BatchRows, BatchStatus, EmailState, EmailStatus, SaveTemplate, SendBatch,
 };
+use omnibus_schemas::template::{Kind, Variable};
 use serde_json::{Map, json};
 use uuid::Uuid;
 
@@ -134,12 +135,21 @@ async fn each_row_fills_the_template_with_its_own_values_and_one_that_lacks_some
         to: to.into(),
         variables: variables.as_object().unwrap().clone(),
     };
-    let rows = vec![
-        row("ada@example.com", json!({ "name": "Ada", "start_url": "https://example.com/ada" })),
-        row("bob@example.com", json!({ "start_url": "https://example.com/bob" })),
-    ];
+    let rows = vec![row("ada@example.com", json!({ "name": "Ada" })), row("bob@example.com", json!({}))];
+    let letter = SaveTemplate {
+        name: "letter".into(),
+        subject: "Hello {{name}}".into(),
+        text: "Hello {{name}}".into(),
+        html: None,
+        variables: vec![Variable::new("name", Kind::Text, "Whom it greets.")],
+        activate: true,
+    };
+    done(&stage, "acme", &letter).await;
+    let secret =
+        SendBatch { template: Some("password_reset".into()), subject: None, body: None, ..batch(rows.clone()) };
+    assert_eq!(rejected(&stage, "acme", &secret).await, "confidential_template");
     let welcome = SendBatch {
-        template: Some("welcome".into()),
+        template: Some("letter".into()),
         subject: None,
         body: None,
         stream: "marketing".into(),

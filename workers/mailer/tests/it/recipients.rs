@@ -127,3 +127,53 @@ async fn a_mail_that_may_repeat_is_sent_again_when_nobody_knows() {
     assert_eq!(status(&stage, id).await.status, EmailState::Sent);
     running.stop().await;
 }
+
+#[tokio::test]
+async fn when_all_are_refused_each_has_the_words_that_were_said_of_it() {
+    let server = SmtpServer::start(json!({})).await;
+    let stage = stage().await;
+    let running = run(&stage, &server).await;
+    for to in [["refuse-policy@example.com", "refuse@example.com"], ["refuse@example.com", "refuse-policy@example.com"]]
+    {
+        let id = done(&stage, "acme", &email(|e| e.to = to.map(str::to_owned).to_vec())).await;
+        let report = status(&stage, id).await;
+        for delivery in &report.deliveries {
+            let policy = delivery.address.starts_with("refuse-policy");
+            let words = delivery.detail.as_deref().unwrap();
+            assert_eq!(words.starts_with("550 5.7.1"), policy, "{words}");
+        }
+        assert_eq!(report.status, EmailState::Failed);
+        let remove = RemoveSuppression { address: "refuse@example.com".into(), stream: None };
+        done(&stage, "acme", &remove).await;
+        let policy = RemoveSuppression { address: "refuse-policy@example.com".into(), stream: None };
+        assert_eq!(rejected(&stage, "acme", &policy).await, "not_found");
+    }
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn later_after_the_final_dot_defers_and_the_mail_is_sent_then() {
+    let mut server = SmtpServer::start(json!({ "replies": { "dot": "451 4.3.0 later" }, "reply_times": 1 })).await;
+    let stage = stage().await;
+    let running = run_with(&stage, &server, &["--defer-seconds", "1"]).await;
+    let id = stage.publish("acme", &email(|_| {})).await;
+    told(&stage, "email_deferred", id).await;
+    server.next("accepted").await;
+    until(|| status(&stage, id), |report| report.status == EmailState::Sent).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_mail_that_may_repeat_is_repeated_once_and_then_a_person_is_asked() {
+    use omnibus_schemas::mailer::Uncertain;
+    let mut server = SmtpServer::start(json!({ "cut": "dot" })).await;
+    let stage = stage().await;
+    let running = run(&stage, &server).await;
+    let id = stage.publish("acme", &email(|e| e.when_uncertain = Uncertain::Resend)).await;
+    server.next("accepted").await;
+    server.next("accepted").await;
+    assert_eq!(stage.outcome(id).await.name, "command_held");
+    assert_eq!(status(&stage, id).await.status, EmailState::Uncertain);
+    running.stop().await;
+    assert!(!server.rest().await.contains(&"accepted".into()));
+}

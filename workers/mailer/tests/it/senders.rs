@@ -1,30 +1,47 @@
 //! Who may send as whom, and what is kept of it.
 
+use hmac::{Hmac, Mac};
 use omnibus_schemas::Command;
 use omnibus_schemas::mailer::{
     AddSenderDomain, ConfirmSenderDomain, EmailState, PutMailStream, RemoveSenderDomain, RenderedEmail, SendTemplate,
     SenderDomains, StreamKind,
 };
 use serde_json::json;
+use sha2::Sha256;
 
-use crate::scene::{done, email, everything_in, rejected, run, stage, status};
+use crate::scene::{done, email, everything_in, rejected, run, run_with, stage, status, told};
 use crate::server::SmtpServer;
+
+/// What the operator hands out after a look at the DNS.
+fn approval(tenant: &str) -> ConfirmSenderDomain {
+    let mut mac = Hmac::<Sha256>::new_from_slice(b"operator").unwrap();
+    mac.update(format!("{tenant} shop.example").as_bytes());
+    let approval = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    ConfirmSenderDomain { domain: "shop.example".into(), approval }
+}
 
 #[tokio::test]
 async fn a_domain_is_a_tenants_once_it_is_confirmed_and_nobody_elses() {
     let mut server = SmtpServer::start(json!({})).await;
     let stage = stage().await;
-    let running = run(&stage, &server).await;
+    let running = run_with(&stage, &server, &["--sender-approval-secret", "operator"]).await;
     let from_shop = email(|e| e.from = Some("ada@Shop.Example".into()));
     assert_eq!(rejected(&stage, "acme", &from_shop).await, "sender_not_allowed");
-    let confirm = ConfirmSenderDomain { domain: "shop.example".into() };
+    let confirm = approval("acme");
     assert_eq!(rejected(&stage, "acme", &confirm).await, "not_found");
     for tenant in ["acme", "globex"] {
         done(&stage, tenant, &AddSenderDomain { domain: "SHOP.example".into() }).await;
     }
     assert_eq!(rejected(&stage, "acme", &from_shop).await, "sender_not_allowed");
+    // Neither a guess nor another tenant's approval will do.
+    let guess = ConfirmSenderDomain { approval: "0".repeat(64), ..confirm.clone() };
+    assert_eq!(rejected(&stage, "acme", &guess).await, "not_approved");
+    assert_eq!(rejected(&stage, "acme", &approval("globex")).await, "not_approved");
     done(&stage, "acme", &confirm).await;
-    assert_eq!(rejected(&stage, "globex", &confirm).await, "domain_taken");
+    assert_eq!(rejected(&stage, "globex", &approval("globex")).await, "domain_taken");
+    // The house's own domain is not open to whoever invents a name in it.
+    let as_billing = email(|e| e.from = Some("billing@example.com".into()));
+    assert_eq!(rejected(&stage, "acme", &as_billing).await, "sender_not_allowed");
 
     done(&stage, "acme", &from_shop).await;
     assert_eq!(server.next("accepted").await["from"], "ada@Shop.Example");
@@ -34,7 +51,15 @@ async fn a_domain_is_a_tenants_once_it_is_confirmed_and_nobody_elses() {
     let foreign = stage.ask("mailer", "globex", &SenderDomains {}).await.unwrap().domains;
     assert!(foreign[0].confirmed_at.is_none() && foreign[0].proof != domains[0].proof);
 
+    // What waits is looked at again when its time comes.
+    let waiting = email(|e| {
+        e.from = Some("ada@shop.example".into());
+        e.send_at = Some(omnibus_runtime::clock::now() + chrono::Duration::seconds(3));
+    });
+    let waiting = done(&stage, "acme", &waiting).await;
     done(&stage, "acme", &RemoveSenderDomain { domain: "shop.example".into() }).await;
+    told(&stage, "email_failed", waiting).await;
+    assert_eq!(status(&stage, waiting).await.status, EmailState::Failed);
     assert_eq!(rejected(&stage, "acme", &from_shop).await, "sender_not_allowed");
     running.stop().await;
 }

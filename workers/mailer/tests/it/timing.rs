@@ -112,6 +112,16 @@ async fn when_the_reason_is_gone_all_mails_about_it_are_taken_back() {
 }
 
 #[tokio::test]
+async fn a_mail_with_a_secret_can_not_be_put_off() {
+    let server = SmtpServer::start(json!({})).await;
+    let stage = stage().await;
+    let running = run(&stage, &server).await;
+    let secret = email(|e| (e.confidential, e.send_at) = (true, Some(in_seconds(60))));
+    assert_eq!(rejected(&stage, "acme", &secret).await, "invalid");
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn what_is_leaving_just_now_can_not_be_taken_back() {
     let mut server = SmtpServer::start(json!({ "stall": "dot", "times": 1 })).await;
     let stage = stage().await;

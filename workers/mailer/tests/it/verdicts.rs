@@ -21,11 +21,15 @@ async fn a_mail_arrives_byte_for_byte() {
 
 #[tokio::test]
 async fn later_means_not_done_and_never_means_refused() {
-    for (place, said) in [("mail", "451 4.3.0 try later"), ("data", "451 4.3.0 later"), ("dot", "452 4.3.1 full")] {
+    let server = SmtpServer::start(json!({ "replies": { "mail": "451 4.3.0 try later" } })).await;
+    let error = mailer(&server.settings(&[])).transport().send(&mail(&["test@example.com"])).await.unwrap_err();
+    assert!(matches!(error, CallError::NotDone(_)), "{error}");
+    assert!(error.to_string().contains("451 4.3.0 try later"), "{error}");
+    // Once the server has heard of the recipients, its "later" is theirs.
+    for (place, said) in [("data", "451 4.3.0 later"), ("dot", "452 4.3.1 full")] {
         let server = SmtpServer::start(json!({ "replies": { place: said } })).await;
-        let error = mailer(&server.settings(&[])).transport().send(&mail(&["test@example.com"])).await.unwrap_err();
-        assert!(matches!(error, CallError::NotDone(_)), "{place}: {error}");
-        assert!(error.to_string().contains(said), "{error}");
+        let receipt = mailer(&server.settings(&[])).transport().send(&mail(&["test@example.com"])).await.unwrap();
+        assert!(matches!(&receipt.verdicts[..], [Verdict::Deferred(words)] if words.contains(said)), "{receipt:?}");
     }
     for (place, said) in [("mail", "550 5.7.1 no"), ("data", "554 5.5.1 no"), ("dot", "554 5.7.1 spam")] {
         let server = SmtpServer::start(json!({ "replies": { place: said } })).await;
@@ -54,7 +58,7 @@ async fn if_nobody_is_taken_one_later_is_worth_another_try() {
     let server = SmtpServer::start(json!({})).await;
     let mailer = mailer(&server.settings(&[]));
     let send = async |to: &[&str]| mailer.transport().send(&mail(to)).await.unwrap_err();
-    let refused = send(&["refuse@example.com", "refuse2@example.com"]).await;
+    let refused = send(&["refuse@example.com"]).await;
     assert!(matches!(refused, CallError::Refused { .. }), "{refused}");
     for to in [["refuse@example.com", "defer@example.com"], ["defer@example.com", "refuse@example.com"]] {
         let receipt = mailer.transport().send(&mail(&to)).await.unwrap();
