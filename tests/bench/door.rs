@@ -11,7 +11,7 @@ use omnibus_schemas::Catalogue;
 use reqwest::StatusCode;
 use tokio_util::sync::CancellationToken;
 
-use crate::bare;
+use crate::bare_door;
 use crate::figures::{Series, Table, percentile};
 
 const CONNECTIONS: usize = 64;
@@ -114,7 +114,7 @@ async fn load(url: &str, key: &str, seconds: u64) -> anyhow::Result<Round> {
 pub(crate) async fn run(postgres: &Postgres, rounds: usize, seconds: u64) -> anyhow::Result<Table> {
     let stage = Stage::with(Catalogue::omnibus(), omnibus_bus::Settings::default(), postgres).await;
     let open = Open::on(&stage).await?;
-    let bare = bare::door(stage.connect("ingest").await).await?;
+    let bare = bare_door::door(stage.connect("ingest").await).await?;
     let contestants = [
         ("Omnibus", format!("{}/api/v1/greetings", open.url)),
         ("bare axum + async-nats", format!("{}/greetings", bare.url)),

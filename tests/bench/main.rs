@@ -5,9 +5,13 @@
 //! machine to machine and from hour to hour; the ratios are what to compare.
 
 mod bare;
+mod bare_door;
+mod contest;
+mod cpu;
 mod door;
 mod figures;
-mod outcome;
+mod goods;
+mod latency;
 mod work;
 
 use clap::Parser;
@@ -26,6 +30,9 @@ struct Bench {
     /// Seconds of load in each round of `door` and `outcome`.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
+    /// Of the contestants in `work`, those whose names hold this.
+    #[arg(long)]
+    only: Vec<String>,
     /// Commands in each round of `work`.
     #[arg(long, default_value_t = 20_000)]
     commands: usize,
@@ -56,11 +63,16 @@ async fn main() -> anyhow::Result<()> {
         println!("{}", tables.last().expect("just pushed"));
     }
     if wanted(Case::Outcome) {
-        tables.push(outcome::run(&postgres, bench.rounds, bench.seconds).await?);
+        tables.push(latency::run(&postgres, bench.rounds, bench.seconds).await?);
         println!("{}", tables.last().expect("just pushed"));
     }
     if wanted(Case::Work) {
-        tables.push(work::run(&postgres, bench.rounds, bench.commands).await?);
+        let contestants: Vec<_> =
+            contest::all().into_iter().filter(|c| bench.only.iter().all(|word| c.name().contains(word))).collect();
+        let results = contest::run(&postgres, &contestants, bench.rounds, bench.commands, false).await?;
+        let title =
+            format!("Commands a second, {} waiting: median (least..most) of {} rounds", bench.commands, bench.rounds);
+        tables.push(contest::table(title, &results));
         println!("{}", tables.last().expect("just pushed"));
     }
     Ok(())

@@ -66,6 +66,15 @@ pub struct Stage {
     sent: Mutex<HashMap<Uuid, ()>>,
 }
 
+/// What is otherwise than on an ordinary stage.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Scenery {
+    /// nats-server syncs before it acknowledges.
+    pub sync_always: bool,
+    /// Nobody listens to `EVT` and `DLQ`, which costs time and memory: [`Stage::outcome`] and its like wait in vain.
+    pub deaf: bool,
+}
+
 /// A worker at work.
 pub struct Running {
     stop: CancellationToken,
@@ -105,7 +114,17 @@ impl Stage {
     }
 
     /// As [`Stage::new`], with other limits on the bus, or another PostgreSQL.
-    pub async fn with(catalogue: Catalogue, mut limits: omnibus_bus::Settings, postgres: &Postgres) -> Self {
+    pub async fn with(catalogue: Catalogue, limits: omnibus_bus::Settings, postgres: &Postgres) -> Self {
+        Self::set(catalogue, limits, postgres, Scenery::default()).await
+    }
+
+    /// As [`Stage::with`], set otherwise than for an ordinary test.
+    pub async fn set(
+        catalogue: Catalogue,
+        mut limits: omnibus_bus::Settings,
+        postgres: &Postgres,
+        scenery: Scenery,
+    ) -> Self {
         limits.tenants = TENANTS
             .map(|tenant| TenantUser::of_every_command(tenant.parse().expect("a constant that is a token")))
             .to_vec();
@@ -116,7 +135,7 @@ impl Stage {
             store_dir: None,
             http: None,
             listen: "127.0.0.1:-1".into(),
-            sync_always: false,
+            sync_always: scenery.sync_always,
             ..ServerOptions::local("unused")
         };
         let config = server_config(&topology, &credentials.public_keys(), &options).expect("the paths are text");
@@ -128,7 +147,10 @@ impl Stage {
         let operator = connect(&nats_url, seeds.path().join("operator.nk"), "operator").await;
         omnibus_bus::apply(operator.jetstream(), &topology).await.expect("the bus can be provisioned");
         let db = PgPoolOptions::new().max_connections(4).connect(&database_url).await.expect("the database answers");
-        let told = told::Listener::start(&operator);
+        let told = match scenery.deaf {
+            true => told::Listener::deaf(),
+            false => told::Listener::start(&operator),
+        };
         Stage {
             nats: tokio::sync::Mutex::new(nats),
             database_url,

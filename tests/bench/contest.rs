@@ -1,0 +1,109 @@
+//! Contestants in turn, round after round, so that what the machine does to one it does to all.
+
+use omnibus_runtime::local::Postgres;
+
+use crate::bare::Commit;
+use crate::figures::{Series, Table};
+use crate::work::{self, Contestant, IN_FLIGHT, Run};
+use std::time::Duration;
+
+/// One contestant's rounds.
+#[derive(Debug, Clone)]
+pub(crate) struct Result {
+    pub(crate) contestant: Contestant,
+    pub(crate) rate: Series,
+    pub(crate) cpu: [Series; 3],
+}
+
+/// Everybody.
+pub(crate) fn all() -> Vec<Contestant> {
+    vec![
+        Contestant::Publish,
+        Contestant::Bare(Commit::Not),
+        Contestant::Bare(Commit::Each(64)),
+        Contestant::Handle(256),
+        Contestant::Bare(Commit::Batch(64)),
+        Contestant::Many(64),
+        Contestant::Bare(Commit::Batch(256)),
+        Contestant::Many(256),
+        Contestant::Bare(Commit::Batch(1024)),
+        Contestant::Many(1000),
+        Contestant::Effect(Duration::ZERO),
+        Contestant::Effect(Duration::from_millis(20)),
+    ]
+}
+
+/// Everybody once to warm up, then `rounds` times.
+pub(crate) async fn run(
+    postgres: &Postgres,
+    contestants: &[Contestant],
+    rounds: usize,
+    commands: usize,
+    sync_always: bool,
+) -> anyhow::Result<Vec<Result>> {
+    let fresh =
+        |contestant: &Contestant| Result { contestant: *contestant, rate: Series::default(), cpu: Default::default() };
+    let mut results: Vec<_> = contestants.iter().map(fresh).collect();
+    for round in 0..=rounds {
+        for result in &mut results {
+            let run = work::once(postgres, commands, sync_always, result.contestant).await?;
+            tracing(round, result.contestant, run);
+            if round > 0 {
+                result.rate.push(run.rate());
+                for (series, value) in result.cpu.iter_mut().zip(run.cpu.each(commands)) {
+                    series.push(value);
+                }
+            }
+        }
+    }
+    Ok(results)
+}
+
+#[expect(clippy::print_stderr, reason = "whoever waits wants to see that something happens")]
+fn tracing(round: usize, contestant: Contestant, run: Run) {
+    eprintln!("round {round}: {} {:.0}/s {:?}", contestant.name(), run.rate(), run.cpu.each(run.commands));
+}
+
+/// What a contestant is held against: the bare loop that commits as it does, and the goal.
+fn against(contestant: Contestant) -> Option<(fn(Contestant) -> bool, f64)> {
+    match contestant {
+        Contestant::Handle(_) => Some((|c| matches!(c, Contestant::Bare(Commit::Each(_))), 1.5)),
+        Contestant::Many(64) => Some((|c| matches!(c, Contestant::Bare(Commit::Batch(64))), 0.7)),
+        Contestant::Many(256) => Some((|c| matches!(c, Contestant::Bare(Commit::Batch(256))), 0.7)),
+        Contestant::Many(_) => Some((|c| matches!(c, Contestant::Bare(Commit::Batch(1024))), 0.7)),
+        Contestant::Effect(call) if call.is_zero() => {
+            Some((|c| matches!(c, Contestant::Bare(Commit::Batch(256))), 0.35))
+        }
+        _ => None,
+    }
+}
+
+pub(crate) fn table(title: String, results: &[Result]) -> Table {
+    let rows = results.iter().map(|result| {
+        let found = against(result.contestant).and_then(|(is, goal)| {
+            let bare = results.iter().find(|other| is(other.contestant))?;
+            Some((bare.rate.median(), goal, bare.contestant.name()))
+        });
+        let ratio = match (found, result.contestant) {
+            (Some((bare, goal, name)), _) => {
+                format!("{:.2} of \"{name}\" (goal {goal})", result.rate.median() / bare)
+            }
+            (None, Contestant::Effect(call)) => {
+                let most = f64::from(IN_FLIGHT) / call.as_secs_f64();
+                format!(
+                    "{:.2} of {IN_FLIGHT} in flight / {} ms (goal 0.9)",
+                    result.rate.median() / most,
+                    call.as_millis()
+                )
+            }
+            _ => String::new(),
+        };
+        let cpu = result.cpu.each_ref().map(|series| format!("{:.0}", series.median()));
+        vec![result.contestant.name(), result.rate.to_string(), ratio, cpu.join(" / ")]
+    });
+    Table {
+        title,
+        columns: vec!["", "commands/s", "ratio", "CPU µs a command: broker / database / worker"],
+        rows: rows.collect(),
+    }
+}
