@@ -2,6 +2,7 @@
 //! and a referee who says whether the promise was kept.
 
 pub mod chance;
+pub mod gallery;
 pub mod life;
 pub mod referee;
 pub mod shop;
