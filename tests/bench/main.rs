@@ -54,6 +54,8 @@ async fn main() -> anyhow::Result<()> {
     let bench = Bench::parse();
     // The client insists on one, though nothing here is encrypted.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    // Everything is on, as in production.
+    omnibus_runtime::metrics::recorder();
     let wanted = |case| bench.cases.is_empty() || bench.cases.contains(&case);
     let postgres = Postgres::start(PostgresOptions { durable: true, ..PostgresOptions::default() }).await?;
     let mut tables: Vec<Table> = Vec::new();

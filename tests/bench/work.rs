@@ -75,7 +75,7 @@ pub(crate) async fn once(
     sync_always: bool,
     contestant: Contestant,
 ) -> anyhow::Result<Run> {
-    let scenery = Scenery { sync_always, deaf: true };
+    let scenery = Scenery { sync_always, deaf: true, ..Scenery::default() };
     let limits = Settings { max_ack_pending: 10_000, ..Settings::default() };
     let stage = Stage::set(goods::catalogue(), limits, postgres, scenery).await;
     let bus = stage.connect("goods").await;

@@ -164,7 +164,8 @@ impl Plan {
             })
             .collect();
         if ground == Ground::SmallDisk {
-            let (at, lasts) = (Duration::from_millis(chance.below(span)), Duration::from_millis(500 + chance.below(1500)));
+            let (at, lasts) =
+                (Duration::from_millis(chance.below(span)), Duration::from_millis(500 + chance.below(1500)));
             faults = vec![Fault { at, kind: Kind::DiskFull, lasts, pick: chance.bits() }];
         }
         faults.sort_by_key(|fault| fault.at);

@@ -25,7 +25,7 @@ use crate::handler::{Fail, Settled};
 use crate::inbox::{self, Finish, Outbox};
 use crate::lane::Lane;
 use crate::metrics::Metric;
-use crate::publish::ready;
+use crate::publish::due;
 use crate::registry::Entry;
 
 /// A put-off longer than this, or one of many, waits in the schedule and not in the consumer, whose deliveries and
@@ -175,7 +175,7 @@ impl Lane {
             }
         }
         list.push(self.terminal(delivery, &end.why));
-        let outbox = Outbox::of(meta, list);
+        let outbox = Arc::new(Outbox::of(meta, list));
         let outcome = end.why.outcome();
         let finish = Finish {
             key: key.clone(),
@@ -186,7 +186,7 @@ impl Lane {
         inbox::finish(&mut tx, &self.consumer, &[finish], now).await?;
         tx.commit().await?;
         crate::failpoint::reached("after_refusal").await;
-        if self.publish(ready(engine.domain, &key, &outbox, from)).await == Published::Yes {
+        if self.publish(due(engine.domain, &key, &outbox, from).collect()).await == Published::Yes {
             engine.note_published(&self.consumer, [key]);
             self.count(delivery, outcome);
             match &end.why {

@@ -33,6 +33,8 @@ pub(crate) struct Lane {
     pub(crate) reaction: bool,
     /// Never more messages here than there is room to work on them: prefetched messages age towards redelivery.
     pub(crate) permits: Arc<Semaphore>,
+    /// Never more outgoing calls at once.
+    pub(crate) calls: Semaphore,
     /// To the lane's recorder.
     pub(crate) finished: mpsc::Sender<Finished>,
 }

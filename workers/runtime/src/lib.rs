@@ -25,6 +25,7 @@ pub mod local;
 mod many;
 pub mod metrics;
 pub mod migrate;
+mod pace;
 mod pages;
 pub mod process;
 mod publish;
@@ -37,6 +38,7 @@ pub mod telemetry;
 pub mod testing;
 pub mod trace;
 mod trim;
+mod unpublished;
 mod visit;
 pub mod worker;
 
