@@ -23,6 +23,14 @@ async fn floor(scene: &Scene, lane: &str) -> u64 {
     consumer(scene, lane).await.cached_info().ack_floor.stream_sequence
 }
 
+/// What the server's advisories leave to do.
+async fn advisories(scene: &Scene) -> u64 {
+    let js = scene.stage.operator.jetstream();
+    let sweeper: PullConsumer = js.get_consumer_from_stream("shop_sweeper", "ADVISORY").await.unwrap();
+    let info = sweeper.cached_info();
+    info.num_pending + info.num_ack_pending as u64
+}
+
 /// Has a message delivered until the server gives up on it.
 async fn wear_out(scene: &Scene, lane: &str, deliveries: usize) {
     let consumer = consumer(scene, lane).await;
@@ -94,6 +102,8 @@ async fn what_the_server_gave_up_on_is_a_dead_letter_once_and_pins_nothing() {
     let after = scene.put("").await;
     assert_eq!(scene.stage.outcome(after).await.outcome, Some(Outcome::Succeeded));
     eventually("the ack floor moves on", || async { floor(&scene, "default").await == 2 }).await;
+    eventually("the message is gone from its stream", || async { messages(&scene).await == 1 }).await;
+    eventually("the advisory is dealt with", || async { advisories(&scene).await == 0 }).await;
     running.stop().await;
     assert_eq!(scene.things(id).await, 0);
     let letters = scene.stage.told().into_iter().filter(|told| told.subject.starts_with("dlq.")).count();
