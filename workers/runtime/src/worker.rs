@@ -179,7 +179,9 @@ impl Worker {
         let attempts = engine.registry.most_attempts(engine.settings.attempts);
         let mut shortest = Duration::MAX;
         for (name, reaction, spec) in specs {
-            let (consumer, bound) = bind(&engine.bus, spec).await?;
+            let Some((consumer, bound)) = stop.run_until_cancelled(bind(&engine.bus, spec)).await.transpose()? else {
+                return Ok(());
+            };
             if let Some(max) = bound.max_deliver.filter(|max| *max < 2 * attempts) {
                 return Err(RunError::Settings(format!(
                     "the consumer {} gives up after {max} deliveries, too few for {attempts} attempts and the snoozes \
@@ -219,7 +221,9 @@ impl Worker {
             lanes.push(lane);
         }
         let sweeper = topology.sweeper(self.domain).expect("the topology has a sweeper for every domain");
-        let (sweeper, _) = bind(&engine.bus, sweeper).await?;
+        let Some((sweeper, _)) = stop.run_until_cancelled(bind(&engine.bus, sweeper)).await.transpose()? else {
+            return Ok(());
+        };
         let mut side = JoinSet::new();
         side.spawn(engine.clone().heartbeat(shortest));
         side.spawn(engine.clone().sweep(lanes.iter().map(|lane| lane.consumer.clone()).collect()));
