@@ -207,7 +207,7 @@ impl Lane {
     }
 
     /// Meets messages whose commands were claimed before.
-    async fn again(self: &Arc<Self>, deliveries: Vec<Arc<Delivery>>) {
+    pub(crate) async fn again(self: &Arc<Self>, deliveries: Vec<Arc<Delivery>>) {
         let keys: Vec<Key> = deliveries.iter().map(|delivery| delivery.key()).collect();
         let read = async {
             let mut db = self.engine.db.acquire().await?;
