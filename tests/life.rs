@@ -120,12 +120,6 @@ impl Life {
         self.signal(Signal::SIGCONT);
     }
 
-    fn signal(&self, signal: Signal) {
-        let pid = self.child.id().expect("it has not ended");
-        kill(Pid::from_raw(pid.try_into().expect("a pid fits the type the kernel gives it in")), signal)
-            .expect("it is our child");
-    }
-
     /// What it has logged.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()

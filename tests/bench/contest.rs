@@ -4,7 +4,7 @@ use omnibus_runtime::local::Postgres;
 
 use crate::bare::Commit;
 use crate::figures::{Series, Table};
-use crate::work::{self, Contestant, IN_FLIGHT, Run};
+use crate::work::{self, Contestant, Run, in_flight};
 use std::time::Duration;
 
 /// One contestant's rounds.
@@ -33,34 +33,59 @@ pub(crate) fn all() -> Vec<Contestant> {
     ]
 }
 
-/// Everybody once to warm up, then `rounds` times.
-pub(crate) async fn run(
-    postgres: &Postgres,
-    contestants: &[Contestant],
-    rounds: usize,
+/// A contest and its results.
+#[derive(Debug)]
+pub(crate) struct Contest {
+    results: Vec<Result>,
     commands: usize,
     sync_always: bool,
-) -> anyhow::Result<Vec<Result>> {
-    let fresh =
-        |contestant: &Contestant| Result { contestant: *contestant, rate: Series::default(), cpu: Default::default() };
-    let mut results: Vec<_> = contestants.iter().map(fresh).collect();
-    for round in 0..=rounds {
-        for result in &mut results {
-            let run = work::once(postgres, commands, sync_always, result.contestant).await?;
-            tracing(round, result.contestant, run);
-            if round > 0 {
-                result.rate.push(run.rate());
-                for (series, value) in result.cpu.iter_mut().zip(run.cpu.each(commands)) {
-                    series.push(value);
+}
+
+impl Contest {
+    pub(crate) fn of(all: Vec<Contestant>, only: Option<&str>, commands: usize, sync_always: bool) -> Self {
+        let wanted = all.into_iter().filter(|c| only.is_none_or(|word| c.name().contains(word)));
+        let fresh = |contestant| Result { contestant, rate: Series::default(), cpu: Default::default() };
+        Contest { results: wanted.map(fresh).collect(), commands, sync_always }
+    }
+
+    /// Everybody once to warm up, then `rounds` times.
+    pub(crate) async fn play(mut self, postgres: &Postgres, rounds: usize) -> anyhow::Result<Self> {
+        for round in 0..=rounds {
+            for result in &mut self.results {
+                // A call of 20 ms would make the slowest decide how long all take.
+                let commands = match result.contestant {
+                    Contestant::Effect(_) => self.commands / 2,
+                    _ => self.commands,
+                };
+                let run = work::once(postgres, commands, self.sync_always, result.contestant).await?;
+                progress(round, result.contestant, run);
+                if round > 0 {
+                    result.rate.push(run.rate());
+                    for (series, value) in result.cpu.iter_mut().zip(run.cpu.each(commands)) {
+                        series.push(value);
+                    }
                 }
             }
         }
+        Ok(self)
     }
-    Ok(results)
+
+    pub(crate) fn bars(&self) -> Vec<(String, Series)> {
+        self.results.iter().map(|result| (result.contestant.name(), result.rate.clone())).collect()
+    }
+
+    pub(crate) fn table(&self, rounds: usize) -> Table {
+        let sync = if self.sync_always { "sync_interval: always" } else { "the default sync_interval" };
+        let title = format!(
+            "Commands a second, {} waiting, nats-server with {sync}: median (least..most) of {rounds} rounds",
+            self.commands
+        );
+        table(title, &self.results)
+    }
 }
 
 #[expect(clippy::print_stderr, reason = "whoever waits wants to see that something happens")]
-fn tracing(round: usize, contestant: Contestant, run: Run) {
+fn progress(round: usize, contestant: Contestant, run: Run) {
     eprintln!("round {round}: {} {:.0}/s {:?}", contestant.name(), run.rate(), run.cpu.each(run.commands));
 }
 
@@ -78,7 +103,7 @@ fn against(contestant: Contestant) -> Option<(fn(Contestant) -> bool, f64)> {
     }
 }
 
-pub(crate) fn table(title: String, results: &[Result]) -> Table {
+fn table(title: String, results: &[Result]) -> Table {
     let rows = results.iter().map(|result| {
         let found = against(result.contestant).and_then(|(is, goal)| {
             let bare = results.iter().find(|other| is(other.contestant))?;
@@ -89,12 +114,9 @@ pub(crate) fn table(title: String, results: &[Result]) -> Table {
                 format!("{:.2} of \"{name}\" (goal {goal})", result.rate.median() / bare)
             }
             (None, Contestant::Effect(call)) => {
-                let most = f64::from(IN_FLIGHT) / call.as_secs_f64();
-                format!(
-                    "{:.2} of {IN_FLIGHT} in flight / {} ms (goal 0.9)",
-                    result.rate.median() / most,
-                    call.as_millis()
-                )
+                let (n, ms) = (in_flight(call), call.as_millis());
+                let most = f64::from(n) / call.as_secs_f64();
+                format!("{:.2} of {n} in flight / {ms} ms (goal 0.9)", result.rate.median() / most)
             }
             _ => String::new(),
         };

@@ -78,13 +78,13 @@ async fn post(client: &reqwest::Client, url: &str, key: &str) -> anyhow::Result<
     Ok(status)
 }
 
-struct Round {
-    rate: f64,
+pub(crate) struct Round {
+    pub(crate) rate: f64,
     p50: f64,
     p99: f64,
 }
 
-async fn load(url: &str, key: &str, seconds: u64) -> anyhow::Result<Round> {
+pub(crate) async fn load(url: &str, key: &str, seconds: u64) -> anyhow::Result<Round> {
     let began = Instant::now();
     let until = began + Duration::from_secs(seconds);
     let loops = (0..CONNECTIONS).map(|_| {

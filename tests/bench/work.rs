@@ -39,7 +39,9 @@ impl Contestant {
             Contestant::Bare(Commit::Batch(n)) => format!("bare: one transaction for {n}"),
             Contestant::Handle(n) => format!("Omnibus: Handle, batch {n}"),
             Contestant::Many(n) => format!("Omnibus: HandleMany, batch {n}"),
-            Contestant::Effect(call) => format!("Omnibus: Effect, call of {} ms", call.as_millis()),
+            Contestant::Effect(call) => {
+                format!("Omnibus: Effect, call of {} ms, {} in flight", call.as_millis(), in_flight(call))
+            }
         }
     }
 
@@ -65,8 +67,10 @@ impl Run {
     }
 }
 
-/// Calls in flight at once, where calls take time.
-pub(crate) const IN_FLIGHT: u32 = 64;
+/// Calls in flight at once, where calls take time; more, where what is measured is what surrounds them.
+pub(crate) fn in_flight(call: Duration) -> u32 {
+    if call.is_zero() { 512 } else { 64 }
+}
 
 /// On a fresh bus and database.
 pub(crate) async fn once(
@@ -89,7 +93,7 @@ pub(crate) async fn once(
         Contestant::Effect(_) => stage.backlog("acme", commands, |n| Ship { thing: thing(n) }).await,
         _ => stage.backlog("acme", commands, |n| Store { thing: thing(n) }).await,
     }
-    let settings = |batch| WorkSettings { batch, in_flight: IN_FLIGHT, ..WorkSettings::defaults() };
+    let settings = |batch| WorkSettings { batch, ..WorkSettings::defaults() };
     let worker = |taking, call| goods::worker(taking, call);
     let job = match contestant {
         Contestant::Publish => unreachable!("measured above"),
@@ -105,7 +109,9 @@ pub(crate) async fn once(
         }
         Contestant::Handle(batch) => (worker(Taking::OneByOne, Duration::ZERO), settings(batch)),
         Contestant::Many(batch) => (worker(Taking::Many, Duration::ZERO), settings(batch)),
-        Contestant::Effect(call) => (worker(Taking::OneByOne, call), settings(256)),
+        Contestant::Effect(call) => {
+            (worker(Taking::OneByOne, call), WorkSettings { in_flight: in_flight(call), ..settings(256) })
+        }
     };
     let (worker, settings) = job;
     // Tables first, off the clock.

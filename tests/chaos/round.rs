@@ -33,7 +33,11 @@ pub(crate) async fn run(plan: &Plan, program: &Path) -> Outcome {
     let house = match House::build(plan, program).await {
         Ok(house) => house,
         Err(error) => {
-            return outcome(Verdict::default(), vec![format!("the house could not be built: {error:#}")], String::new());
+            return outcome(
+                Verdict::default(),
+                vec![format!("the house could not be built: {error:#}")],
+                String::new(),
+            );
         }
     };
     let tending = tokio::spawn(house.clone().tend_for_ever());
