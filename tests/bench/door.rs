@@ -25,9 +25,14 @@ pub(crate) struct Open {
 }
 
 impl Open {
+    /// Without limits.
     pub(crate) async fn on(stage: &Stage) -> anyhow::Result<Self> {
-        let (stop, health) = (CancellationToken::new(), Health::default());
         let settings = Settings { rate_limit_ip: 0, rate_limit_tenant: 0, ..Settings::on_a_free_port() };
+        Self::with(stage, settings).await
+    }
+
+    pub(crate) async fn with(stage: &Stage, settings: Settings) -> anyhow::Result<Self> {
+        let (stop, health) = (CancellationToken::new(), Health::default());
         let bus = stage.connect("ingest").await;
         let catalogue = stage.catalogue().clone();
         let door =

@@ -14,6 +14,8 @@ mod figures;
 mod goods;
 mod growth;
 mod latency;
+#[path = "../load/open_loop.rs"]
+mod load;
 mod peers;
 mod work;
 
@@ -62,6 +64,8 @@ enum Case {
     Durable,
     /// With more workers, tenants, waiting commands, rows in the inbox.
     Growth,
+    /// The door at fixed rates with 64 and 512 connections, and at three times what it can take.
+    Load,
     /// Other people's workers on the same work; installs them.
     Peers,
 }
@@ -117,6 +121,7 @@ async fn main() -> anyhow::Result<()> {
             Case::Growth => {
                 results.add(&growth::run(&postgres, rounds, bench.commands, bench.scale).await?.to_string())?;
             }
+            Case::Load => results.add(&load::run(&postgres, bench.seconds).await?.to_string())?,
             Case::Work | Case::Durable => {
                 let (name, sync) = match case {
                     Case::Durable => ("durable", true),

@@ -9,6 +9,8 @@ mod docs;
 mod door;
 mod fields;
 mod idempotency;
+#[cfg(test)]
+mod fuzz;
 pub mod jwt;
 mod keyring;
 pub mod keys;
