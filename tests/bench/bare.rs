@@ -16,7 +16,7 @@ use sqlx::PgPool;
 type Result<T> = std::result::Result<T, async_nats::Error>;
 
 /// How a bare consumer commits.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Commit {
     /// Not at all: consume and acknowledge.
     Not,

@@ -55,7 +55,9 @@ mod tests {
     #[test]
     fn a_chart_has_a_bar_for_each_and_no_markup_of_theirs() {
         let mut series = Series::default();
-        [10.0, 20.0, 30.0].map(|value| series.push(value));
+        for value in [10.0, 20.0, 30.0] {
+            series.push(value);
+        }
         let svg = bars("a <b>", &[("Omnibus & co".into(), series.clone()), ("other".into(), series)], "Omnibus");
         assert_eq!(svg.matches("<rect").count(), 3);
         assert!(svg.contains("a &lt;b&gt;") && svg.contains("Omnibus &amp; co") && svg.contains("20/s"));

@@ -90,23 +90,21 @@ fn progress(round: usize, contestant: Contestant, run: Run) {
 }
 
 /// What a contestant is held against: the bare loop that commits as it does, and the goal.
-fn against(contestant: Contestant) -> Option<(fn(Contestant) -> bool, f64)> {
+fn against(contestant: Contestant) -> Option<(Commit, f64)> {
     match contestant {
-        Contestant::Handle(_) => Some((|c| matches!(c, Contestant::Bare(Commit::Each(_))), 1.5)),
-        Contestant::Many(64) => Some((|c| matches!(c, Contestant::Bare(Commit::Batch(64))), 0.7)),
-        Contestant::Many(256) => Some((|c| matches!(c, Contestant::Bare(Commit::Batch(256))), 0.7)),
-        Contestant::Many(_) => Some((|c| matches!(c, Contestant::Bare(Commit::Batch(1024))), 0.7)),
-        Contestant::Effect(call) if call.is_zero() => {
-            Some((|c| matches!(c, Contestant::Bare(Commit::Batch(256))), 0.35))
-        }
+        Contestant::Handle(_) => Some((Commit::Each(64), 1.5)),
+        Contestant::Many(64) => Some((Commit::Batch(64), 0.7)),
+        Contestant::Many(256) => Some((Commit::Batch(256), 0.7)),
+        Contestant::Many(_) => Some((Commit::Batch(1024), 0.7)),
+        Contestant::Effect(call) if call.is_zero() => Some((Commit::Batch(256), 0.35)),
         _ => None,
     }
 }
 
 fn table(title: String, results: &[Result]) -> Table {
     let rows = results.iter().map(|result| {
-        let found = against(result.contestant).and_then(|(is, goal)| {
-            let bare = results.iter().find(|other| is(other.contestant))?;
+        let found = against(result.contestant).and_then(|(commit, goal)| {
+            let bare = results.iter().find(|other| matches!(other.contestant, Contestant::Bare(c) if c == commit))?;
             Some((bare.rate.median(), goal, bare.contestant.name()))
         });
         let ratio = match (found, result.contestant) {

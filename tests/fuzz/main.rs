@@ -92,7 +92,8 @@ proptest! {
         let stored = DateTime::from_timestamp(second.into(), 0).unwrap();
         let (meta, checked) = Meta::at(&subject, Some(&map), "CMD_SHOP", sequence, stored);
         if checked.is_ok() {
-            prop_assert!(subject.ends_with(&format!(".{}", meta.tenant)));
+            let last = format!(".{}", meta.tenant);
+            prop_assert!(subject.ends_with(&last), "the tenant {} of {}", meta.tenant, subject);
             prop_assert!(meta.tenant.parse::<Token>().is_ok());
             prop_assert!((1..=200).contains(&meta.ce_id.len()) && (1..=200).contains(&meta.correlation.len()));
             if let Some(tenant) = map.get("ce-tenant") {
@@ -113,7 +114,8 @@ proptest! {
             prop_assert!(EventSubject::parse(&subject).is_none());
         }
         if let Some(parsed) = EventSubject::parse(&subject) {
-            prop_assert_eq!(format!("evt.{}.{}.{}", parsed.domain, parsed.name, parsed.tenant).as_str(), &*subject);
+            let whole = format!("evt.{}.{}.{}", parsed.domain, parsed.name, parsed.tenant);
+            prop_assert_eq!(whole.as_str(), &*subject);
         }
         if let Ok(token) = subject.parse::<Token>() {
             prop_assert!(!token.as_str().contains(['.', '*', '>', ' ']));

@@ -67,8 +67,19 @@ pub(crate) async fn run(postgres: &Postgres, seconds: u64) -> anyhow::Result<Tab
     open.close().await?;
     worker.stop().await;
     Ok(Table {
-        title: format!("Load on the door, of {capacity:.0} requests/s that door and worker take at 64 connections; open loop, {seconds} s each"),
-        columns: vec!["load", "connections", "asked/s", "answered/s", "p50 ms", "p95 ms", "p99 ms", "answers by status"],
+        title: format!(
+            "Load on the door, of {capacity:.0} requests/s that door and worker take at 64 connections; open loop, {seconds} s each"
+        ),
+        columns: vec![
+            "load",
+            "connections",
+            "asked/s",
+            "answered/s",
+            "p50 ms",
+            "p95 ms",
+            "p99 ms",
+            "answers by status",
+        ],
         rows,
     })
 }

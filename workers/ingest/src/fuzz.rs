@@ -50,7 +50,8 @@ fn request(name: &'static str, values: &[Vec<u8>]) -> HeaderMap {
 
 fn verifier() -> Verifier {
     let secret = Some(SecretString::from(SECRET));
-    Verifier::of(&Settings { websocket_secret: secret, ..Settings::on_a_free_port() }).expect("the secret is long enough")
+    Verifier::of(&Settings { websocket_secret: secret, ..Settings::on_a_free_port() })
+        .expect("the secret is long enough")
 }
 
 proptest! {

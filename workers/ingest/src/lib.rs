@@ -8,9 +8,9 @@ pub mod command;
 mod docs;
 mod door;
 mod fields;
-mod idempotency;
 #[cfg(test)]
 mod fuzz;
+mod idempotency;
 pub mod jwt;
 mod keyring;
 pub mod keys;

@@ -155,6 +155,8 @@ impl Stage {
                 http: None,
                 listen: "127.0.0.1:-1".into(),
                 sync_always: scenery.sync_always,
+                // What streams reserve may be more than there is.
+                max_store_bytes: scenery.nats_dir.is_some().then_some(1 << 40),
                 cluster,
                 ..ServerOptions::local("unused")
             };
