@@ -106,7 +106,7 @@ mod tests {
         let pace = Pace::default();
         assert!(run(&pace, 1000, 4_000, 40_000) <= 8);
         assert!(run(&pace, 10_000, 4_000, 40_000) <= 6);
-        assert_eq!(run(&Pace::default(), 1000, 27_000, 8_000), 1000 - 1 - 6);
+        assert_eq!(run(&Pace::default(), 1000, 27_000, 8_000), 1000 - 1 - 5);
     }
 
     #[test]
