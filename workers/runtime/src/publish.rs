@@ -44,6 +44,14 @@ impl Due {
         self.message().at.is_none() && self.message().subject.starts_with("evt.")
     }
 
+    /// Would it be published there?
+    fn goes_to(&self, subject: &str) -> bool {
+        match self.message().at {
+            Some(_) => subject == subject::scheduled(&caused_id(self.key.id, self.n, &self.message().subject)),
+            None => subject == self.message().subject,
+        }
+    }
+
     fn ready(&self) -> Ready {
         one(self.domain, &self.key, &self.outbox, self.n, self.message())
     }
@@ -163,7 +171,7 @@ async fn singly(bus: &Bus, due: &[Due], until: tokio::time::Instant) -> Result<(
         return Ok(());
     }
     // The headers are not kept: most messages are taken at the first try.
-    let ours = |subject: &str| due.iter().any(|due| due.message().subject == subject);
+    let ours = |subject: &str| due.iter().any(|due| due.goes_to(subject));
     let results = bus.guard_where(ours, pipelined(bus, due.iter().map(Due::ready))).await?;
     if results.iter().all(|result| result.as_ref().is_ok_and(|ack| !ack.duplicate)) {
         return Ok(());
@@ -285,5 +293,5 @@ async fn atomically(bus: &Bus, due: &[Due]) -> Result<(), PublishError> {
             Err(error) => Err(PublishError::Other(error.to_string())),
         }
     };
-    bus.guard_where(|subject| due.iter().any(|due| due.message().subject == subject), work).await?
+    bus.guard_where(|subject| due.iter().any(|due| due.goes_to(subject)), work).await?
 }
