@@ -109,7 +109,7 @@ impl Brands {
                     anyhow::ensure!(info.created == created, "the bucket of brands was made anew");
                     let last = info.state.last_sequence;
                     anyhow::ensure!(behind.is_none_or(|goal| seen >= goal), "the watch over the brands stayed behind");
-                    behind = (seen > 0 && last > seen).then_some(last);
+                    behind = (last > seen && (loading || last > goal)).then_some(last);
                 }
             }
         }
