@@ -2,6 +2,7 @@
 
 pub mod body;
 pub mod catalogue;
+pub mod commissioner;
 pub mod contract;
 pub mod generate;
 pub mod greeter;
