@@ -9,6 +9,7 @@ pub mod clock;
 mod cx;
 mod decide;
 mod delivery;
+mod desk;
 mod ending;
 mod engine;
 pub mod envelope;
@@ -36,10 +37,12 @@ pub mod telemetry;
 pub mod testing;
 pub mod trace;
 mod trim;
+mod visit;
 pub mod worker;
 
 pub use bus::{Bus, BusSettings};
 pub use cx::Cx;
+pub use desk::Desk;
 pub use envelope::Meta;
 pub use events::Events;
 pub use handler::{
@@ -50,4 +53,5 @@ pub use lane::LaneError;
 pub use many::{HandleMany, One};
 pub use process::main;
 pub use settings::Settings;
+pub use visit::{At, Receive, Reply, Visit};
 pub use worker::{Parts, RunError, Worker};
