@@ -4,6 +4,7 @@
 //! rounding rule: halves go up, away from nothing, once per commission and once per cumulative refund.
 
 mod click;
+mod hooks;
 mod ledger;
 mod money;
 mod order;
@@ -16,6 +17,7 @@ mod review;
 mod simulation;
 
 pub use click::*;
+pub use hooks::*;
 pub use ledger::*;
 pub use money::*;
 pub use order::*;
@@ -94,6 +96,9 @@ pub fn domain() -> Domain {
         .query::<Ledger>()
         .query::<LedgerCsv>()
         .query::<LedgerHealth>()
+        .hook::<FollowLink>()
+        .hook::<OrderWebhook>()
+        .hook::<StatementPage>()
 }
 
 /// Most items of one page of a list.

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{DOMAIN, Money, a_page, a_partner, main_program};
+use super::{Currency, DOMAIN, Money, a_page, a_partner, main_program};
 use crate::Token;
 use crate::contract::{Command, Event, Http, Query};
 
@@ -49,8 +49,9 @@ impl Command for CheckLedger {
 pub struct LedgerDifferenceFound {
     /// The program.
     pub program: Token,
-    /// The order.
-    pub order_id: String,
+    /// The order; absent if the difference is in a balance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order_id: Option<String>,
     /// The order's line; absent if the difference is in a balance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line_id: Option<String>,
@@ -63,7 +64,7 @@ pub struct LedgerDifferenceFound {
     /// What the ledger says, in the minor unit.
     pub booked: i64,
     /// The currency of both.
-    pub currency: String,
+    pub currency: Currency,
 }
 
 impl Event for LedgerDifferenceFound {
@@ -73,13 +74,13 @@ impl Event for LedgerDifferenceFound {
     fn example() -> Self {
         LedgerDifferenceFound {
             program: main_program(),
-            order_id: "2026-1001".into(),
+            order_id: Some("2026-1001".into()),
             line_id: Some("1".into()),
             partner_id: a_partner(),
             level: 0,
             expected: 1500,
             booked: 1499,
-            currency: "EUR".into(),
+            currency: "EUR".parse().expect("EUR is known"),
         }
     }
 }

@@ -276,3 +276,16 @@ create table commissioner.checks (
     differences bigint not null,
     primary key (tenant, program)
 );
+
+-- What may go into a payout once `available_at` has come: earned less taken back, in no live payout, not under review.
+create view commissioner.payable as
+    select t.tenant, t.program, t.partner_id, t.currency, t.transfer_id, t.available_at,
+        case t.kind when 'earned' then t.amount else -t.amount end as amount
+    from commissioner.transfers t
+    where t.kind in ('earned', 'reversed')
+        and not exists (
+            select 1 from commissioner.payout_items i
+            where i.tenant = t.tenant and i.transfer_id = t.transfer_id and i.live)
+        and not exists (
+            select 1 from commissioner.orders o
+            where o.tenant = t.tenant and o.program = t.program and o.order_id = t.order_id and o.review = 'held');

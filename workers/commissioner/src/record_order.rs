@@ -162,8 +162,8 @@ fn book<'a>(
     let (program, order_id) = (order.program.as_str(), order.order_id.as_str());
     let currency = check(one, rules)?;
     let available_at = at + TimeDelta::days(rules.hold_days.into());
-    let mut parents = found.seller.as_ref().map(|seller| seller.parents.clone()).unwrap_or_default();
-    parents.truncate(rules.overrides_bp.len());
+    // Also those who earn nothing under these rules: what-if may give them something.
+    let parents = found.seller.as_ref().map(|seller| seller.parents.clone()).unwrap_or_default();
     let suspected = found.seller.as_ref().map(|seller| reasons(order, &seller.traits)).unwrap_or_default();
     let review = if suspected.is_empty() { Review::None } else { Review::Held };
     let tier = found.seller.as_ref().map_or(Tier::Bronze, |seller| seller.tier);

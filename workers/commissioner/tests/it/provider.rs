@@ -1,0 +1,156 @@
+//! A provider over HTTP that keeps to its contract to the letter, and what is said about payouts when it does not answer.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Json;
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::{get, post};
+use omnibus_schemas::commissioner::{PayoutStatus, Payouts, RequestPayout, SetPayoutAccount};
+use omnibus_schemas::platform::{Outcome, Resolution, ResolveHeld};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::scene::{Scene, order};
+
+/// What it does with the next payouts, and what it has.
+#[derive(Debug, Default)]
+struct Books {
+    paid: HashMap<String, Value>,
+    /// How often a payout was posted, repetitions included.
+    posts: u32,
+    /// Answers 422 to all.
+    refuses: bool,
+    /// Takes this many payouts and never answers.
+    silent: u32,
+    /// Says nothing about what it has.
+    mute: bool,
+}
+
+type Shared = Arc<Mutex<Books>>;
+
+async fn take(
+    State(books): State<Shared>,
+    headers: HeaderMap,
+    Json(body): Json<Value>,
+) -> Result<Json<Value>, (StatusCode, String)> {
+    let fault = |words: &str| (StatusCode::BAD_REQUEST, words.to_owned());
+    if headers.get("authorization").and_then(|h| h.to_str().ok()) != Some("Bearer the token") {
+        return Err((StatusCode::UNAUTHORIZED, "token".into()));
+    }
+    let key = headers.get("idempotency-key").and_then(|h| h.to_str().ok()).ok_or_else(|| fault("no key"))?.to_owned();
+    if body["reference"] != key.as_str()
+        || !body["amount"].as_i64().is_some_and(|amount| amount > 0)
+        || !body["currency"].as_str().is_some_and(|code| code.len() == 3)
+        || !body["recipient"]["account"].as_str().is_some_and(|account| !account.is_empty())
+        || body.as_object().is_none_or(|fields| fields.len() != 4)
+    {
+        return Err(fault("not what was agreed"));
+    }
+    let silent = {
+        let mut books = books.lock().unwrap();
+        books.posts += 1;
+        if books.refuses {
+            return Err((StatusCode::UNPROCESSABLE_ENTITY, "no".into()));
+        }
+        if books.paid.get(&key).is_some_and(|before| *before != body) {
+            return Err((StatusCode::CONFLICT, "another payout has this key".into()));
+        }
+        books.paid.insert(key.clone(), body);
+        let silent = books.silent > 0;
+        books.silent = books.silent.saturating_sub(1);
+        silent
+    };
+    if silent {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+    }
+    Ok(Json(json!({ "id": format!("po_{key}"), "status": "paid" })))
+}
+
+async fn look(State(books): State<Shared>, Path(key): Path<String>) -> Result<Json<Value>, StatusCode> {
+    let books = books.lock().unwrap();
+    match books.mute {
+        true => Err(StatusCode::SERVICE_UNAVAILABLE),
+        false if books.paid.contains_key(&key) => Ok(Json(json!({ "id": format!("po_{key}"), "status": "paid" }))),
+        false => Err(StatusCode::NOT_FOUND),
+    }
+}
+
+/// A scene with the provider, a partner who is due 5.00, and the payout requested.
+async fn scene(change: impl FnOnce(&mut Books)) -> (Scene, Shared, Uuid, Uuid) {
+    let books = Shared::default();
+    change(&mut books.lock().unwrap());
+    let router = Router::new().route("/v1/payouts", post(take)).route("/v1/payouts/{key}", get(look));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/v1", listener.local_addr().unwrap());
+    let app = router.with_state(books.clone());
+    tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    let scene = Scene::with(|settings| {
+        settings.payout_url = Some(url);
+        settings.payout_token = Some("the token".to_owned().into());
+        settings.payout_timeout = 1;
+    })
+    .await;
+    scene.program(|_| {}).await;
+    let (ada, code) = scene.partner("ada", None).await;
+    scene.does(&SetPayoutAccount { partner_id: ada, account: "DE1".into() }).await;
+    scene.does(&order("1", Some(&code))).await;
+    let reserved = scene.does(&RequestPayout { partner_id: ada, currency: "EUR".parse().unwrap() }).await;
+    let payout = reserved.data["payout_id"].as_str().unwrap().parse().unwrap();
+    (scene, books, ada, payout)
+}
+
+async fn status(scene: &Scene) -> PayoutStatus {
+    let list = Payouts { program: "main".parse().unwrap(), partner_id: None, after: None, limit: 10 };
+    scene.asks(&list).await.unwrap().items[0].status
+}
+
+#[tokio::test]
+async fn a_provider_that_pays_at_once_confirms() {
+    let (scene, books, ada, payout) = scene(|_| {}).await;
+    let told = scene.stage.event(|told| told.name == "payout_settled").await;
+    assert_eq!((&told.data["status"], &told.data["payout_id"]), (&json!("confirmed"), &json!(payout)));
+    assert_eq!((scene.balance(ada, "EUR").await, books.lock().unwrap().posts), (0, 1));
+    assert_eq!(status(&scene).await, PayoutStatus::Confirmed);
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn a_payout_that_is_refused_has_failed_and_the_money_is_owed_again() {
+    let (scene, _, ada, _) = scene(|books| books.refuses = true).await;
+    let told = scene.stage.event(|told| told.name == "payout_settled").await;
+    assert_eq!(told.data["status"], "failed");
+    assert_eq!(scene.balance(ada, "EUR").await, 500);
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn silence_is_cleared_up_by_asking_and_nothing_is_paid_twice() {
+    let (scene, books, ada, _) = scene(|books| books.silent = 1).await;
+    let told = scene.stage.event(|told| told.name == "payout_settled").await;
+    assert_eq!(told.data["status"], "confirmed");
+    let (posts, paid) = (books.lock().unwrap().posts, books.lock().unwrap().paid.len());
+    assert_eq!((scene.balance(ada, "EUR").await, posts, paid), (0, 1, 1));
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn what_nobody_can_tell_is_held_until_a_person_says_what_happened() {
+    let (scene, books, ada, payout) = scene(|books| (books.silent, books.mute) = (1, true)).await;
+    let held = scene.stage.event(|told| told.outcome == Some(Outcome::Held)).await;
+    let uncertain = scene.stage.event(|told| told.name == "payout_uncertain").await;
+    assert_eq!(uncertain.data["payout_id"], json!(payout));
+    assert_eq!((status(&scene).await, scene.balance(ada, "EUR").await), (PayoutStatus::Uncertain, 0));
+    let held_id: Uuid = held.causation.parse().unwrap();
+    let resolve =
+        ResolveHeld { command_id: held_id, resolution: Resolution::Drop, note: "it is not in their books".into() };
+    let subject = omnibus_schemas::subject::command("commissioner", "default", "resolve_held", "acme");
+    scene.stage.publish_raw(&subject, Default::default(), serde_json::to_vec(&resolve).unwrap()).await;
+    let told = scene.stage.event(|told| told.name == "payout_settled").await;
+    assert_eq!((&told.data["status"], books.lock().unwrap().posts), (&json!("failed"), 1));
+    assert_eq!(scene.balance(ada, "EUR").await, 500);
+    scene.running.stop().await;
+}
