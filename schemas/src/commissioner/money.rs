@@ -141,9 +141,7 @@ impl fmt::Display for Money {
 }
 
 /// How high a partner stands; the program says what each tier earns.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Tier {
     /// Where everyone begins; 5 % unless the program says otherwise.

@@ -147,7 +147,6 @@ impl Command for SetProgram {
     const HTTP: Option<Http> = Some(Http::put("/api/v1/partners/programs/{program}"));
     const SCOPE: &'static str = "partners:write";
 
-
     fn example() -> Self {
         SetProgram {
             program: main_program(),

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
-    Attribution, DOMAIN, Money, PartnerStatus, Review, Tier, TierSource, Transfer, a_page, a_partner, an_id, main_program,
+    Attribution, DOMAIN, Money, PartnerStatus, Review, Tier, TierSource, Transfer, a_page, a_partner, an_id,
+    main_program,
 };
 use crate::Token;
 use crate::contract::{Http, Query};

@@ -19,7 +19,9 @@ impl Handle<ApplyTiers> for Commissioner {
         let program = Program::wanted(cx.db(), tenant, cmd.program.as_str()).await?;
         let from = &program.rules.tiers_from;
         if from.silver == 0 && from.gold == 0 && from.platinum == 0 {
-            return Ok(Events::none().about(cmd.program.as_str(), TiersApplied { program: cmd.program.clone(), changed: 0 }));
+            return Ok(
+                Events::none().about(cmd.program.as_str(), TiersApplied { program: cmd.program.clone(), changed: 0 })
+            );
         }
         let rows = sqlx::query(
             "with sold as (

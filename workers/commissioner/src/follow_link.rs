@@ -35,7 +35,8 @@ impl Receive<FollowLink> for Commissioner {
         let home = || allowed(&format!("https://{}/", rules.sites.first()?), &rules.sites);
         let mut to = allowed(&destination, &rules.sites).or_else(home).ok_or_else(nowhere)?;
         let header = |name: &str| visit.headers.get(name).map(String::as_str);
-        let previewed = ["sec-purpose", "purpose"].iter().any(|name| header(name).is_some_and(|h| h.contains("prefetch")));
+        let previewed =
+            ["sec-purpose", "purpose"].iter().any(|name| header(name).is_some_and(|h| h.contains("prefetch")));
         if previewed || !row.try_get::<bool, _>("earns")? {
             return Ok(Reply::redirect(to));
         }
@@ -55,8 +56,7 @@ impl Receive<FollowLink> for Commissioner {
         let mut reply = Reply::redirect(to).header("cache-control", "no-store");
         if consent {
             let age = u64::from(rules.window_days) * 24 * 60 * 60;
-            let cookie =
-                format!("{COOKIE}={tenant}.{click_id}; Max-Age={age}; Path=/; Secure; HttpOnly; SameSite=Lax");
+            let cookie = format!("{COOKIE}={tenant}.{click_id}; Max-Age={age}; Path=/; Secure; HttpOnly; SameSite=Lax");
             reply = reply.header("set-cookie", cookie);
         }
         Ok(reply.then(&tenant, click_id, &click))

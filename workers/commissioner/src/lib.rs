@@ -48,11 +48,11 @@ pub use settings::Settings;
 
 use omnibus_runtime::Worker;
 use omnibus_schemas::commissioner::{
-    AddCode, AddLink, ApplyTiers, CheckLedger, DOMAIN, DecidePartner, ExplainCommission, FollowLink, HeldOrders, Ledger,
-    LedgerCsv, LedgerHealth, MovePartner, OrderWebhook, PartnerCommissions, PartnerPage, PartnerReferrals, PartnerStats,
-    Partners, Payouts, ProgramRules, Programs, RecordClick, RecordOrder, RecordRefund, RegisterPartner, RequestPayout,
-    ReviewOrder, RunPayouts, SetPayoutAccount, SetProgram, SetTier, SettlePayout, Simulate, Statement, StatementPage,
-    SubmitPayout, WebhookSecret,
+    AddCode, AddLink, ApplyTiers, CheckLedger, DOMAIN, DecidePartner, ExplainCommission, FollowLink, HeldOrders,
+    Ledger, LedgerCsv, LedgerHealth, MovePartner, OrderWebhook, PartnerCommissions, PartnerPage, PartnerReferrals,
+    PartnerStats, Partners, Payouts, ProgramRules, Programs, RecordClick, RecordOrder, RecordRefund, RegisterPartner,
+    RequestPayout, ReviewOrder, RunPayouts, SetPayoutAccount, SetProgram, SetTier, SettlePayout, Simulate, Statement,
+    StatementPage, SubmitPayout, WebhookSecret,
 };
 
 use provider::Provider;

@@ -35,7 +35,8 @@ impl Handle<MovePartner> for Commissioner {
             }
             let above = tree::line_up(cx.db(), tenant, parent_id).await?;
             if above.contains(&cmd.partner_id) {
-                let detail = "parent_id: stands below the partner (or is the partner), and nobody stands above themselves";
+                let detail =
+                    "parent_id: stands below the partner (or is the partner), and nobody stands above themselves";
                 return Err(Fail::reject("cycle", detail));
             }
             if above.len() + tree::height(cx.db(), tenant, cmd.partner_id).await? > max_depth as usize {

@@ -35,7 +35,8 @@ impl Receive<OrderWebhook> for Commissioner {
         let order = match order(&visit.body, &program) {
             Ok(order) => order,
             Err(faults) => {
-                let problem = json!({ "title": "The order is not valid", "status": 422, "code": "invalid", "errors": faults });
+                let problem =
+                    json!({ "title": "The order is not valid", "status": 422, "code": "invalid", "errors": faults });
                 return Ok(Reply::status(422).json(&problem));
             }
         };

@@ -107,7 +107,8 @@ fn content(order: &RecordOrder) -> Uuid {
 fn again(one: &One<'_, RecordOrder>, before: &Before) -> Result<Events, Fail> {
     let order = &one.command;
     if before.content != content(order) {
-        let detail = "order_id: the order was recorded with other content, which it keeps; what was paid back is a refund";
+        let detail =
+            "order_id: the order was recorded with other content, which it keeps; what was paid back is a refund";
         return Err(Fail::reject("order_differs", detail));
     }
     Ok(Events::none().about(
@@ -195,8 +196,7 @@ fn book<'a>(
         let Some(seller) = &found.seller else { continue };
         let all = shares(Terms::of(rules), tier, seller.partner_id, &parents, of).ok_or_else(|| too_large(n))?;
         for share in all {
-            let commission_id =
-                commission_id(tenant, program, order_id, &line.line_id, share.level, share.partner_id);
+            let commission_id = commission_id(tenant, program, order_id, &line.line_id, share.level, share.partner_id);
             commissions.push(CommissionRow {
                 tenant,
                 program,
@@ -256,7 +256,14 @@ fn book<'a>(
         && attribution != Attribution::Bound
     {
         let customer_id = order.customer_id.as_str();
-        into.customers.push(CustomerRow { tenant, program, customer_id, partner_id, bound_at: at, bound_by: attribution });
+        into.customers.push(CustomerRow {
+            tenant,
+            program,
+            customer_id,
+            partner_id,
+            bound_at: at,
+            bound_by: attribution,
+        });
     }
     let recorded = OrderRecorded {
         program: order.program.clone(),

@@ -19,12 +19,7 @@ pub(crate) struct LockedOrder {
 }
 
 impl LockedOrder {
-    pub(crate) async fn find(
-        db: &mut PgConnection,
-        tenant: &str,
-        program: &str,
-        order_id: &str,
-    ) -> Result<Self, Fail> {
+    pub(crate) async fn find(db: &mut PgConnection, tenant: &str, program: &str, order_id: &str) -> Result<Self, Fail> {
         let row = sqlx::query(
             "select review, currency, available_at from commissioner.orders
              where tenant = $1 and program = $2 and order_id = $3 for update",

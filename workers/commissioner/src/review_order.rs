@@ -34,10 +34,7 @@ impl Handle<ReviewOrder> for Commissioner {
         .execute(cx.db())
         .await?;
         let about = cmd.order_id.clone();
-        Ok(events.about(
-            about,
-            ReviewDecided { program: cmd.program, order_id: cmd.order_id, review, note: cmd.note },
-        ))
+        Ok(events.about(about, ReviewDecided { program: cmd.program, order_id: cmd.order_id, review, note: cmd.note }))
     }
 }
 

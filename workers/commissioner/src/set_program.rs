@@ -26,7 +26,8 @@ impl Handle<SetProgram> for Commissioner {
         .await?;
         let currency: String = row.try_get("currency")?;
         if currency != cmd.currency.code() {
-            let detail = format!("currency: the program's is {currency}, and its ledger keeps it; make another program");
+            let detail =
+                format!("currency: the program's is {currency}, and its ledger keeps it; make another program");
             return Err(Fail::reject("currency_is_fixed", detail));
         }
         let (version, latest) = (row.try_get("version")?, row.try_get::<Option<DateTime<Utc>>, _>("latest")?);
@@ -63,8 +64,7 @@ impl Handle<SetProgram> for Commissioner {
             }
         }
         let about = cmd.program.as_str().to_owned();
-        Ok(events
-            .about(about, ProgramSet { program: cmd.program, version, effective_from, next_payout_run: next_run }))
+        Ok(events.about(about, ProgramSet { program: cmd.program, version, effective_from, next_payout_run: next_run }))
     }
 }
 

@@ -26,8 +26,7 @@ impl Handle<Simulate> for Commissioner {
         if from >= until {
             return Err(Fail::reject("empty_span", "from: must lie before until"));
         }
-        let terms =
-            Terms { rates: &cmd.rates, overrides_bp: &cmd.overrides_bp, override_base: cmd.override_base };
+        let terms = Terms { rates: &cmd.rates, overrides_bp: &cmd.overrides_bp, override_base: cmd.override_base };
         // What was and what would have been, by partner and currency: as many as there are partners, not orders.
         let mut sums: BTreeMap<(Currency, Uuid), (i64, i64)> = BTreeMap::new();
         let (mut after, mut orders) = (String::new(), 0);

@@ -79,8 +79,18 @@ fn sheet(items: &[Transfer], headed: bool) -> anyhow::Result<String> {
     let mut csv = csv::Writer::from_writer(Vec::new());
     if headed {
         csv.write_record([
-            "transfer_id", "booked_at", "kind", "debit", "credit", "amount", "currency", "partner_id", "commission_id",
-            "order_id", "refund_id", "payout_id",
+            "transfer_id",
+            "booked_at",
+            "kind",
+            "debit",
+            "credit",
+            "amount",
+            "currency",
+            "partner_id",
+            "commission_id",
+            "order_id",
+            "refund_id",
+            "payout_id",
         ])?;
     }
     let id = |id: Option<Uuid>| id.map(|id| id.to_string()).unwrap_or_default();

@@ -9,5 +9,5 @@ mod partners;
 mod payouts;
 mod programs;
 mod referrals;
-mod stats;
 pub(crate) mod statement;
+mod stats;

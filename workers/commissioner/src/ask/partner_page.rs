@@ -1,9 +1,7 @@
 //! A partner, with all that is theirs. Another tenant's partner is no partner.
 
 use omnibus_runtime::{Answer, Ask, AskError, clock};
-use omnibus_schemas::commissioner::{
-    LinkReport, Money, PartnerBalance, PartnerPage, PartnerReport, TierReport,
-};
+use omnibus_schemas::commissioner::{LinkReport, Money, PartnerBalance, PartnerPage, PartnerReport, TierReport};
 use sqlx::Row;
 use uuid::Uuid;
 

@@ -110,7 +110,10 @@ mod tests {
         let receipt = folder.pay(payment("=cmd|' /C calc'!A0, \"Ada\"")).await.unwrap();
         folder.pay(payment("Somebody else")).await.unwrap();
         let text = std::fs::read_to_string(dir.path().join(&receipt.reference)).unwrap();
-        assert!(text.contains("\"'=cmd|' /C calc'!A0, \"\"Ada\"\"\",DE02120300000000202051,1234.56,EUR,main"), "{text}");
+        assert!(
+            text.contains("\"'=cmd|' /C calc'!A0, \"\"Ada\"\"\",DE02120300000000202051,1234.56,EUR,main"),
+            "{text}"
+        );
         assert!(matches!(folder.find(payment("Ada")).await.unwrap(), Found::Done(_)));
         assert_eq!(std::fs::read_dir(dir.path().join("acme/EUR")).unwrap().count(), 1);
     }

@@ -65,10 +65,9 @@ impl Client {
             StatusCode::REQUEST_TIMEOUT | StatusCode::CONFLICT => {
                 Err(CallError::Unknown(anyhow!("the provider answered {status}")))
             }
-            _ if status.is_client_error() => Err(CallError::Refused {
-                code: "provider_refused",
-                detail: format!("the provider answered {status}"),
-            }),
+            _ if status.is_client_error() => {
+                Err(CallError::Refused { code: "provider_refused", detail: format!("the provider answered {status}") })
+            }
             _ => Err(CallError::Unknown(anyhow!("the provider answered {status}"))),
         }
     }

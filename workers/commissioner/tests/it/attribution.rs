@@ -27,11 +27,8 @@ async fn a_code_beats_a_click_and_who_is_bound_stays_bound() {
     let (ada, a) = scene.partner("ada", None).await;
     let (bob, b) = scene.partner("bob", None).await;
     let by_ada = click(&scene, &a, true, clock::now()).await;
-    let of_one = |id: &str, code: Option<&str>, click_id| RecordOrder {
-        customer_id: "one".into(),
-        click_id,
-        ..order(id, code)
-    };
+    let of_one =
+        |id: &str, code: Option<&str>, click_id| RecordOrder { customer_id: "one".into(), click_id, ..order(id, code) };
     let first = due_to(&scene, &of_one("1", Some(&b), Some(by_ada))).await;
     assert_eq!(first, ("code".into(), Some(bob.to_string())));
     let second = due_to(&scene, &of_one("2", Some(&a), Some(by_ada))).await;
@@ -49,11 +46,8 @@ async fn a_click_brings_orders_within_the_window_only_and_with_consent_only() {
     // The program's rules begin now, and hold for what came before it too.
     let now = clock::now();
     let ago = |days| now - TimeDelta::days(days);
-    let of_click = |id: &str, click: Uuid, at| RecordOrder {
-        click_id: Some(click),
-        ordered_at: Some(at),
-        ..order(id, None)
-    };
+    let of_click =
+        |id: &str, click: Uuid, at| RecordOrder { click_id: Some(click), ordered_at: Some(at), ..order(id, None) };
     let old = click(&scene, &code, true, ago(30)).await;
     assert_eq!(due_to(&scene, &of_click("1", old, now)).await.0, "click");
     assert_eq!(due_to(&scene, &of_click("2", old, now + TimeDelta::seconds(1))).await.0, "none");

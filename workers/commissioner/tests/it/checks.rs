@@ -74,10 +74,11 @@ async fn what_if_tells_what_partners_would_have_earned_and_changes_nothing() {
     let total = &same.data["totals"][0];
     assert_eq!((&same.data["orders"], &total["currency"]), (&json!(6), &json!("EUR")));
     assert_eq!(total["earned"], total["simulated"]);
-    let owed: i64 = sqlx::query_scalar("select sum(balance)::bigint from commissioner.balances where account = 'partner'")
-        .fetch_one(scene.db())
-        .await
-        .unwrap();
+    let owed: i64 =
+        sqlx::query_scalar("select sum(balance)::bigint from commissioner.balances where account = 'partner'")
+            .fetch_one(scene.db())
+            .await
+            .unwrap();
     assert_eq!(total["earned"], owed);
     let more = scene.does(&what_if(Rates { bronze_bp: 1_000, ..Rates::default() }, &[100])).await;
     let total = &more.data["totals"][0];

@@ -79,9 +79,7 @@ async fn the_base_leaves_out_what_the_program_says() {
             .into_iter()
             .enumerate()
     {
-        scene
-            .program(|p| [p.without_tax, p.without_shipping, p.without_discount] = leaves_out)
-            .await;
+        scene.program(|p| [p.without_tax, p.without_shipping, p.without_discount] = leaves_out).await;
         let (partner, code) = scene.partner(&format!("p{n}"), None).await;
         scene.does(&RecordOrder { lines: vec![sold.clone()], ..order(&n.to_string(), Some(&code)) }).await;
         assert_eq!(scene.balance(partner, "EUR").await, earned, "{leaves_out:?}");

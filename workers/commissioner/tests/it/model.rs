@@ -342,14 +342,13 @@ async fn holds(scene: &Scene, tenant: String, steps: Vec<Step>) -> Result<(), Te
     prop_assert_eq!(told["orders"].as_u64(), Some(case.books.sales.len() as u64 + 1));
 
     for (n, (id, _)) in case.partners.iter().enumerate() {
-        let balances: Vec<(String, i64)> = sqlx::query_as(
-            "select account, balance from commissioner.balances where tenant = $1 and partner_id = $2",
-        )
-        .bind(&tenant)
-        .bind(id)
-        .fetch_all(scene.db())
-        .await
-        .unwrap();
+        let balances: Vec<(String, i64)> =
+            sqlx::query_as("select account, balance from commissioner.balances where tenant = $1 and partner_id = $2")
+                .bind(&tenant)
+                .bind(id)
+                .fetch_all(scene.db())
+                .await
+                .unwrap();
         let balance = |account: &str| balances.iter().filter(|(of, _)| of == account).map(|(_, b)| *b).sum::<i64>();
         prop_assert_eq!(balance("partner"), case.books.owed(n, true) - case.books.paid(n), "partner {}", n);
         prop_assert_eq!(balance("clearing") + balance("bank"), case.books.paid(n), "partner {}", n);

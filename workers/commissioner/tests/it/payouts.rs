@@ -115,7 +115,10 @@ async fn a_run_pays_every_partner_once_and_plans_the_next() {
     scene.does(&RecordOrder { lines: vec![line("1", 100)], ..order("9", Some(&partners[2].1)) }).await;
     let run = RunPayouts { program: "main".parse().unwrap(), due: None, after: None };
     let told = scene.does(&run).await;
-    assert_eq!((told.name.as_str(), &told.data["reserved"], &told.data["more"]), ("payouts_run", &json!(2), &json!(false)));
+    assert_eq!(
+        (told.name.as_str(), &told.data["reserved"], &told.data["more"]),
+        ("payouts_run", &json!(2), &json!(false))
+    );
     assert_eq!(of(&scene, &told, "payout_reserved").len(), 2);
     assert_eq!(scene.does(&run).await.data["reserved"], 0);
     // A planned run that is not the one the program waits for is none.

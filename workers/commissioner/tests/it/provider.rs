@@ -113,7 +113,8 @@ async fn a_provider_that_pays_at_once_confirms() {
     let (scene, books, ada, payout) = scene(|_| {}).await;
     let told = scene.stage.event(|told| told.name == "payout_settled").await;
     assert_eq!((&told.data["status"], &told.data["payout_id"]), (&json!("confirmed"), &json!(payout)));
-    assert_eq!((scene.balance(ada, "EUR").await, books.lock().unwrap().posts), (0, 1));
+    assert_eq!(scene.balance(ada, "EUR").await, 0);
+    assert_eq!(books.lock().unwrap().posts, 1);
     assert_eq!(status(&scene).await, PayoutStatus::Confirmed);
     scene.running.stop().await;
 }
@@ -132,8 +133,10 @@ async fn silence_is_cleared_up_by_asking_and_nothing_is_paid_twice() {
     let (scene, books, ada, _) = scene(|books| books.silent = 1).await;
     let told = scene.stage.event(|told| told.name == "payout_settled").await;
     assert_eq!(told.data["status"], "confirmed");
-    let (posts, paid) = (books.lock().unwrap().posts, books.lock().unwrap().paid.len());
-    assert_eq!((scene.balance(ada, "EUR").await, posts, paid), (0, 1, 1));
+    let balance = scene.balance(ada, "EUR").await;
+    let books = books.lock().unwrap();
+    assert_eq!((balance, books.posts, books.paid.len()), (0, 1, 1));
+    drop(books);
     scene.running.stop().await;
 }
 
@@ -150,7 +153,8 @@ async fn what_nobody_can_tell_is_held_until_a_person_says_what_happened() {
     let subject = omnibus_schemas::subject::command("commissioner", "default", "resolve_held", "acme");
     scene.stage.publish_raw(&subject, Default::default(), serde_json::to_vec(&resolve).unwrap()).await;
     let told = scene.stage.event(|told| told.name == "payout_settled").await;
-    assert_eq!((&told.data["status"], books.lock().unwrap().posts), (&json!("failed"), 1));
+    assert_eq!(told.data["status"], "failed");
+    assert_eq!(books.lock().unwrap().posts, 1);
     assert_eq!(scene.balance(ada, "EUR").await, 500);
     scene.running.stop().await;
 }

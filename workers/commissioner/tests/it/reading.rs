@@ -80,12 +80,8 @@ async fn a_commission_is_explained_from_the_click_to_the_ledger() {
     let click = RecordClick { link: b.clone(), consent: true, referrer: None, clicked_at: None };
     let click_id = scene.does(&click).await.data["click_id"].as_str().unwrap().parse().unwrap();
     let told = scene.does(&RecordOrder { click_id: Some(click_id), ..order("1", None) }).await;
-    let refund = RecordRefund {
-        program: "main".parse().unwrap(),
-        order_id: "1".into(),
-        refund_id: "r-7".into(),
-        lines: vec![],
-    };
+    let refund =
+        RecordRefund { program: "main".parse().unwrap(), order_id: "1".into(), refund_id: "r-7".into(), lines: vec![] };
     scene.does(&refund).await;
     let above = of(&scene, &told, "commission_earned")[1].data["commission_id"].as_str().unwrap().parse().unwrap();
     let explained = scene.asks(&ExplainCommission { commission_id: above }).await.unwrap();
@@ -115,12 +111,8 @@ async fn the_lines_of_a_statement_come_to_its_totals() {
     for n in 0..3 {
         scene.does(&order(&n.to_string(), Some(&code))).await;
     }
-    let refund = RecordRefund {
-        program: "main".parse().unwrap(),
-        order_id: "1".into(),
-        refund_id: "r".into(),
-        lines: vec![],
-    };
+    let refund =
+        RecordRefund { program: "main".parse().unwrap(), order_id: "1".into(), refund_id: "r".into(), lines: vec![] };
     scene.does(&refund).await;
     let now = clock::now();
     let (year, month) = (u16::try_from(now.year()).unwrap(), u16::try_from(now.month()).unwrap());

@@ -49,7 +49,10 @@ async fn a_refund_counts_once_by_its_id_and_never_pays_back_more_than_was_paid()
         (refund("r1", Some(3_000)), "refund_differs"),
         (refund("r1", None), "refund_differs"),
         (refund("r2", Some(6_001)), "more_than_paid"),
-        (RecordRefund { lines: vec![RefundLine { line_id: "9".into(), amount: 1 }], ..refund("r2", None) }, "no_such_line"),
+        (
+            RecordRefund { lines: vec![RefundLine { line_id: "9".into(), amount: 1 }], ..refund("r2", None) },
+            "no_such_line",
+        ),
         (RecordRefund { order_id: "9".into(), ..refund("r2", None) }, "no_such_order"),
     ] {
         assert_eq!(scene.does(&wrong).await.data["code"], code);

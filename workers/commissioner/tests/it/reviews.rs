@@ -28,7 +28,10 @@ async fn a_partners_own_order_is_held_on_every_level_until_a_person_decides() {
     assert_eq!((held.items.len(), held.items[0].order_id.as_str()), (1, "1"));
     let rest = HeldOrders { program: "main".parse().unwrap(), after: held.next, limit: 1 };
     let rest = scene.asks(&rest).await.unwrap();
-    assert_eq!((rest.items[0].order_id.as_str(), &rest.items[0].reasons, rest.next), ("2", &vec!["domain".into()], None));
+    assert_eq!(
+        (rest.items[0].order_id.as_str(), &rest.items[0].reasons, rest.next),
+        ("2", &vec!["domain".into()], None)
+    );
 
     let decide = |order_id: &str, decision| ReviewOrder {
         program: "main".parse().unwrap(),

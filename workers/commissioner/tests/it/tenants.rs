@@ -1,8 +1,8 @@
 //! One tenant's partners, codes, orders and money are nobody else's.
 
 use omnibus_schemas::commissioner::{
-    AddCode, DecidePartner, ExplainCommission, MovePartner, PartnerCommissions, PartnerDecision, PartnerPage, Payouts,
-    RecordRefund, RequestPayout, SetPayoutAccount, SetTier, SettlePayout, PayoutResult, Statement, Tier,
+    AddCode, DecidePartner, ExplainCommission, MovePartner, PartnerCommissions, PartnerDecision, PartnerPage,
+    PayoutResult, Payouts, RecordRefund, RequestPayout, SetPayoutAccount, SetTier, SettlePayout, Statement, Tier,
 };
 use omnibus_schemas::{Command, Query};
 
@@ -26,7 +26,8 @@ async fn a_tenant_can_neither_see_nor_touch_what_is_anothers() {
     let (ada, code) = scene.partner("ada", None).await;
     scene.does(&SetPayoutAccount { partner_id: ada, account: "DE1".into() }).await;
     let told = scene.does(&order("1", Some(&code))).await;
-    let commission_id = of(&scene, &told, "commission_earned")[0].data["commission_id"].as_str().unwrap().parse().unwrap();
+    let commission_id =
+        of(&scene, &told, "commission_earned")[0].data["commission_id"].as_str().unwrap().parse().unwrap();
     let reserved = scene.does(&RequestPayout { partner_id: ada, currency: "EUR".parse().unwrap() }).await;
     let payout_id = reserved.data["payout_id"].as_str().unwrap().parse().unwrap();
 
@@ -37,7 +38,10 @@ async fn a_tenant_can_neither_see_nor_touch_what_is_anothers() {
     let namesake = namesake.data["partner_id"].as_str().unwrap().parse().unwrap();
     let claimed = scene.does_as("globex", &AddCode { partner_id: namesake, code: code.clone() }).await;
     assert_eq!(claimed.name, "code_added");
-    assert_eq!(scene.does_as("globex", &registration("bob", Some(&code))).await.data["parent_id"], claimed.data["partner_id"]);
+    assert_eq!(
+        scene.does_as("globex", &registration("bob", Some(&code))).await.data["parent_id"],
+        claimed.data["partner_id"]
+    );
 
     let partner_id = ada;
     refused(&scene, SetTier { partner_id, tier: Tier::Gold, effective_from: None }, "no_such_partner").await;
@@ -49,12 +53,8 @@ async fn a_tenant_can_neither_see_nor_touch_what_is_anothers() {
     refused(&scene, RequestPayout { partner_id, currency: "EUR".parse().unwrap() }, "no_such_partner").await;
     let settle = SettlePayout { payout_id, result: PayoutResult::Failed, note: String::new() };
     refused(&scene, settle, "no_such_payout").await;
-    let refund = RecordRefund {
-        program: "main".parse().unwrap(),
-        order_id: "1".into(),
-        refund_id: "r".into(),
-        lines: vec![],
-    };
+    let refund =
+        RecordRefund { program: "main".parse().unwrap(), order_id: "1".into(), refund_id: "r".into(), lines: vec![] };
     assert_eq!(scene.does_as("globex", &refund).await.data["reversed"], 0);
 
     unknown(&scene, PartnerPage { partner_id }).await;

@@ -28,7 +28,8 @@ async fn a_link_counts_the_click_and_recognises_only_who_agreed() {
     let scene = Scene::new().await;
     scene.program(|_| {}).await;
     let (ada, code) = scene.partner("ada", None).await;
-    let plain = follow(&scene.stage, &code.to_uppercase(), "", &[("referer", "https://blog.example/post?secret")]).await;
+    let plain =
+        follow(&scene.stage, &code.to_uppercase(), "", &[("referer", "https://blog.example/post?secret")]).await;
     let plain = plain.unwrap();
     assert_eq!((plain.code(), header(&plain, "set-cookie")), (303, None));
     assert_eq!(header(&plain, "location"), Some(format!("https://shop.example.com/?via={code}").as_str()));
@@ -43,7 +44,10 @@ async fn a_link_counts_the_click_and_recognises_only_who_agreed() {
         let location = header(&known, "location").unwrap();
         let click = location.rsplit_once("click=").unwrap().1.to_owned();
         let cookie = header(&known, "set-cookie").unwrap();
-        assert_eq!(cookie, format!("omnibus_click=acme.{click}; Max-Age=2592000; Path=/; Secure; HttpOnly; SameSite=Lax"));
+        assert_eq!(
+            cookie,
+            format!("omnibus_click=acme.{click}; Max-Age=2592000; Path=/; Secure; HttpOnly; SameSite=Lax")
+        );
         let told = scene.stage.event(|told| told.data["click_id"] == click.as_str()).await;
         assert_eq!(told.data["consent"], true);
     }
@@ -68,10 +72,7 @@ async fn a_link_leads_to_the_programs_sites_of_today_only() {
         format!("https://old.example.com/a?b=c&via={link}")
     );
     scene.program(|p| p.sites = vec!["new.example.com".into()]).await;
-    assert_eq!(
-        at(follow(&scene.stage, &link, "", &[]).await.unwrap()),
-        format!("https://new.example.com/?via={link}")
-    );
+    assert_eq!(at(follow(&scene.stage, &link, "", &[]).await.unwrap()), format!("https://new.example.com/?via={link}"));
     scene.program(|p| p.sites = vec![]).await;
     assert_eq!(follow(&scene.stage, &link, "", &[]).await.unwrap_err().0, 404);
     scene.running.stop().await;
