@@ -5,6 +5,7 @@
 //! machine to machine and from hour to hour; the ratios are what to compare.
 
 mod bare;
+mod commissioner;
 mod door;
 mod figures;
 mod outcome;
@@ -18,15 +19,15 @@ use omnibus_runtime::local::{Postgres, PostgresOptions};
 #[derive(Debug, Parser)]
 #[command(about = "Measures Omnibus beside bare loops that do the same work")]
 struct Bench {
-    /// Cases to run: door, outcome, work. All of them if absent.
+    /// Cases to run: door, outcome, work, commissioner. The first three if absent.
     cases: Vec<Case>,
     /// Counted rounds of each contestant, after one that is not counted.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Seconds of load in each round of `door` and `outcome`.
+    /// Seconds of load in each round of `door` and `outcome`, and of light load in `commissioner`.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
-    /// Commands in each round of `work`.
+    /// Commands in each round of `work`, orders in each of `commissioner`.
     #[arg(long, default_value_t = 20_000)]
     commands: usize,
 }
@@ -39,6 +40,8 @@ enum Case {
     Outcome,
     /// Commands a second through a worker.
     Work,
+    /// Orders a second through the commissioner, with its books checked afterwards.
+    Commissioner,
 }
 
 #[tokio::main]
@@ -61,6 +64,10 @@ async fn main() -> anyhow::Result<()> {
     }
     if wanted(Case::Work) {
         tables.push(work::run(&postgres, bench.rounds, bench.commands).await?);
+        println!("{}", tables.last().expect("just pushed"));
+    }
+    if bench.cases.contains(&Case::Commissioner) {
+        tables.push(commissioner::run(&postgres, bench.rounds, bench.seconds, bench.commands).await?);
         println!("{}", tables.last().expect("just pushed"));
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! Records refunds, and takes back pro rata what the order earned.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use omnibus_runtime::{Cx, Events, Fail, Handle};
 use omnibus_schemas::commissioner::{RecordRefund, RefundRecorded, Review};
@@ -12,7 +13,10 @@ use crate::reversal::{LockedOrder, Refunded, book, earned};
 impl Handle<RecordRefund> for Commissioner {
     async fn handle(&self, cx: &mut Cx<'_>, cmd: RecordRefund) -> Result<Events, Fail> {
         let (tenant, program) = (cx.tenant(), cmd.program.as_str());
-        let order = LockedOrder::find(cx.db(), tenant, program, &cmd.order_id).await?;
+        let order = match LockedOrder::find(cx.db(), tenant, program, &cmd.order_id).await {
+            Err(Fail::Reject { .. }) if just_come(cx).await? => return Err(Fail::Snooze(Duration::from_millis(250))),
+            found => found?,
+        };
         let event = |amount: i64, reversed: u32, duplicate: bool| RefundRecorded {
             program: cmd.program.clone(),
             order_id: cmd.order_id.clone(),
@@ -75,6 +79,13 @@ impl Handle<RecordRefund> for Commissioner {
             book(cx, &cmd.program, &cmd.order_id, order.available_at, Some(&cmd.refund_id), &taken).await?;
         Ok(events.about(cmd.order_id.clone(), event(back.values().sum(), reversed, false)))
     }
+}
+
+/// Orders have a lane of their own, so a refund that is reported right after its order may overtake it: for a moment, an
+/// order that is not there may be on its way.
+async fn just_come(cx: &mut Cx<'_>) -> Result<bool, sqlx::Error> {
+    let since = cx.now();
+    sqlx::query_scalar("select clock_timestamp() < $1 + interval '3 seconds'").bind(since).fetch_one(cx.db()).await
 }
 
 /// Each line's amount and how much of it was paid back before.

@@ -35,8 +35,8 @@ impl Answer<ExplainCommission> for Commissioner {
         .ok_or_else(|| AskError::NotFound("there is no such commission".into()))?;
         let transfers = transfers(ask, &row).await?;
         let mut commission = report(&row)?;
-        let of_kind = |kind: &str| transfers.iter().filter(|t| t.kind == kind).map(|t| t.money.amount).sum::<i64>();
-        commission.reversed.amount = of_kind("reversed");
+        let reversed = transfers.iter().filter(|transfer| transfer.kind == "reversed");
+        commission.reversed.amount = reversed.map(|transfer| transfer.money.amount).sum();
         let chain = chain(&row, &commission, &transfers)?;
         let parents: Vec<Option<Uuid>> = row.try_get("parents")?;
         Ok(Explanation {

@@ -1,15 +1,10 @@
 //! Who is a partner, by what they are known, and above whom nobody stands twice.
 
-use omnibus_runtime::settings::WorkSettings;
-use omnibus_runtime::testing::Stage;
-use omnibus_schemas::Catalogue;
-use omnibus_schemas::commissioner::{
-    AddCode, AddLink, DecidePartner, MovePartner, PartnerDecision, PartnerPage, SetProgram,
-};
+use omnibus_schemas::commissioner::{AddCode, AddLink, DecidePartner, MovePartner, PartnerDecision, PartnerPage};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::scene::{Scene, order, program, registration, settings};
+use crate::scene::{Scene, order, registration};
 
 #[tokio::test]
 async fn only_an_approved_partner_earns() {
@@ -91,47 +86,4 @@ async fn nobody_stands_above_themselves_and_the_tree_is_no_deeper_than_the_progr
     assert_eq!(scene.does(&moved(bob, None)).await.name, "partner_moved");
     assert_eq!(scene.does(&moved(bob, Some(Uuid::from_u128(1)))).await.data["code"], "no_such_parent");
     scene.running.stop().await;
-}
-
-#[tokio::test]
-async fn no_cycle_comes_of_moves_at_the_same_moment() {
-    // Every command in a transaction of its own, eight at a time: the widest race there is.
-    let dir = tempfile::tempdir().unwrap();
-    let stage = Stage::new(Catalogue::omnibus()).await;
-    let work = WorkSettings { loops: 8, batch: 1, ..WorkSettings::defaults() };
-    let worker = omnibus_commissioner::worker(settings(dir.path())).unwrap();
-    let running = stage.run_with(worker, work).await;
-    let id = stage.publish("acme", &program(|p: &mut SetProgram| p.max_depth = 10)).await;
-    stage.outcome(id).await;
-    let mut all = vec![];
-    for n in 0..4 {
-        let id = stage.publish("acme", &registration(&format!("p{n}"), None)).await;
-        stage.outcome(id).await;
-        all.push(id);
-    }
-    let mut sent = vec![];
-    for round in 0..10 {
-        for n in 0..all.len() {
-            let parent_id = Some(all[(n + 1 + round % 3) % all.len()]);
-            sent.push(stage.publish("acme", &MovePartner { partner_id: all[n], parent_id }).await);
-        }
-    }
-    let mut refused = 0;
-    for id in sent {
-        refused += u32::from(stage.outcome(id).await.data["code"] == "cycle");
-    }
-    assert!(refused > 0, "nothing was tried that had to be refused");
-    let looped: i64 = sqlx::query_scalar(
-        "with recursive up as (
-            select partner_id as start, parent_id, 1 as level from commissioner.partners
-            union all
-            select up.start, p.parent_id, up.level + 1 from up
-            join commissioner.partners p on p.partner_id = up.parent_id where up.level < 50)
-         select count(*) from up where level = 50 or parent_id = start",
-    )
-    .fetch_one(&stage.db)
-    .await
-    .unwrap();
-    assert_eq!(looped, 0);
-    running.stop().await;
 }

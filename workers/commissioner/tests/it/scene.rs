@@ -35,6 +35,28 @@ impl Scene {
         Scene::with(|_| {}).await
     }
 
+    /// Every command in a transaction of its own, eight at a time: the widest race there is.
+    pub(crate) async fn racing() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let stage = Stage::new(Catalogue::omnibus()).await;
+        let work = WorkSettings { loops: 8, batch: 1, ..WorkSettings::defaults() };
+        let running = stage.run_with(worker(settings(dir.path())).unwrap(), work).await;
+        Scene { stage, running, dir }
+    }
+
+    /// Publishes all of them for acme before it waits for the first outcome.
+    pub(crate) async fn do_at_once<C: Command>(&self, commands: &[C]) -> Vec<Told> {
+        let mut sent = vec![];
+        for command in commands {
+            sent.push(self.stage.publish("acme", command).await);
+        }
+        let mut told = vec![];
+        for id in sent {
+            told.push(self.stage.outcome(id).await);
+        }
+        told
+    }
+
     pub(crate) async fn with(change: impl FnOnce(&mut Settings)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut settings = settings(dir.path());
