@@ -278,6 +278,11 @@ impl Stage {
         self.told.all()
     }
 
+    /// Hears and keeps nothing more, for loads whose events would not fit into memory. Outcomes can't be waited for then.
+    pub fn stop_listening(&self) {
+        self.told.stop();
+    }
+
     /// What a command has caused so far.
     pub fn caused_by(&self, id: Uuid) -> Vec<Told> {
         let id = id.to_string();

@@ -47,15 +47,23 @@ impl Told {
 pub(super) struct Listener {
     heard: Arc<Mutex<Vec<Told>>>,
     more: Arc<Notify>,
+    following: Vec<tokio::task::AbortHandle>,
 }
 
 impl Listener {
     pub(super) fn start(operator: &Bus) -> Self {
-        let listener = Listener { heard: Arc::default(), more: Arc::default() };
+        let mut listener = Listener { heard: Arc::default(), more: Arc::default(), following: vec![] };
         for stream in ["EVT", "DLQ"] {
-            tokio::spawn(follow(stream, operator.clone(), listener.heard.clone(), listener.more.clone()));
+            let following =
+                tokio::spawn(follow(stream, operator.clone(), listener.heard.clone(), listener.more.clone()));
+            listener.following.push(following.abort_handle());
         }
         listener
+    }
+
+    pub(super) fn stop(&self) {
+        self.following.iter().for_each(tokio::task::AbortHandle::abort);
+        self.heard.lock().expect("no panic happens under this lock").clear();
     }
 
     pub(super) fn all(&self) -> Vec<Told> {
