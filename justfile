@@ -24,6 +24,6 @@ lint:
 gen:
     cargo run --locked --package omnibus-schemas --bin gen
 
-# Figures beside bare loops, in one run: door, outcome, work
+# Figures beside bare loops, in one run: door, outcome, work; commissioner if it is named
 bench *args:
     cargo run --release --locked --package omnibus-tests --bin bench -- {{args}}

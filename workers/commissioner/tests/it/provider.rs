@@ -43,9 +43,9 @@ async fn take(
     }
     let key = headers.get("idempotency-key").and_then(|h| h.to_str().ok()).ok_or_else(|| fault("no key"))?.to_owned();
     if body["reference"] != key.as_str()
-        || !body["amount"].as_i64().is_some_and(|amount| amount > 0)
-        || !body["currency"].as_str().is_some_and(|code| code.len() == 3)
-        || !body["recipient"]["account"].as_str().is_some_and(|account| !account.is_empty())
+        || body["amount"].as_i64().is_none_or(|amount| amount <= 0)
+        || body["currency"].as_str().is_none_or(|code| code.len() != 3)
+        || body["recipient"]["account"].as_str().is_none_or(str::is_empty)
         || body.as_object().is_none_or(|fields| fields.len() != 4)
     {
         return Err(fault("not what was agreed"));
@@ -134,9 +134,8 @@ async fn silence_is_cleared_up_by_asking_and_nothing_is_paid_twice() {
     let told = scene.stage.event(|told| told.name == "payout_settled").await;
     assert_eq!(told.data["status"], "confirmed");
     let balance = scene.balance(ada, "EUR").await;
-    let books = books.lock().unwrap();
-    assert_eq!((balance, books.posts, books.paid.len()), (0, 1, 1));
-    drop(books);
+    assert_eq!((balance, books.lock().unwrap().posts), (0, 1));
+    assert_eq!(books.lock().unwrap().paid.len(), 1);
     scene.running.stop().await;
 }
 
