@@ -54,9 +54,11 @@ pub fn domain() -> Domain {
         .command::<ReviewOrder>()
         .command::<RequestPayout>()
         .command::<RunPayouts>()
+        .command::<RunPayoutsPart>()
         .command::<SubmitPayout>()
         .command::<SettlePayout>()
         .command::<CheckLedger>()
+        .command::<CheckLedgerPart>()
         .command::<Simulate>()
         .event::<ProgramSet>()
         .event::<PartnerRegistered>()
@@ -114,6 +116,17 @@ fn yes() -> bool {
 
 fn is_false(flag: &bool) -> bool {
     !flag
+}
+
+/// [`one_line`], for the JSON Schema.
+const ONE_LINE: &str = r"^[^\u0000-\u001F\u007F-\u009F]*$";
+
+/// Ids and names are one line: a control character is a mistake, and the database takes no NUL.
+fn one_line(text: &str, _: &()) -> garde::Result {
+    match text.chars().any(char::is_control) {
+        true => Err(garde::Error::new("must be one line without control characters")),
+        false => Ok(()),
+    }
 }
 
 fn main_program() -> crate::Token {

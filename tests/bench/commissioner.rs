@@ -132,7 +132,7 @@ async fn partners(stage: &Stage) -> anyhow::Result<Vec<String>> {
 /// Works everything out again; gives back how many seconds that took.
 async fn check(stage: &Stage, orders: usize) -> anyhow::Result<f64> {
     let (began, program) = (Instant::now(), || omnibus_schemas::commissioner::SetProgram::example().program);
-    let check = CheckLedger { program: program(), after: None, orders: 0, differences: 0 };
+    let check = CheckLedger { program: program() };
     stage.backlog("acme", 1, |_| check.clone()).await;
     let report = loop {
         let asked = stage.ask("commissioner", "acme", &LedgerHealth { program: program() }).await;

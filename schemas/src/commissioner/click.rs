@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{DOMAIN, a_partner, an_id, main_program};
+use super::{DOMAIN, ONE_LINE, a_partner, an_id, main_program, one_line};
 use crate::Token;
 use crate::contract::{Command, Event};
 
@@ -23,8 +23,8 @@ pub struct RecordClick {
     pub consent: bool,
     /// The host of the page with the link.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[garde(inner(length(max = 253)))]
-    #[schemars(length(max = 253))]
+    #[garde(inner(length(max = 253), custom(one_line)))]
+    #[schemars(length(max = 253), regex(pattern = ONE_LINE))]
     pub referrer: Option<String>,
     /// When; now if absent. Not in the future.
     #[serde(default, skip_serializing_if = "Option::is_none")]

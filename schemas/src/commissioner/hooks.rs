@@ -13,9 +13,9 @@ impl Hook for FollowLink {
     const HTTP: Http = Http::get("/r/{link}");
     const HEADERS: &'static [&'static str] = &["cookie", "referer", "sec-gpc", "sec-purpose", "purpose"];
     const MAX_BODY: usize = 1024;
-    const SUMMARY: &'static str = "A partner's link: counts the click and leads to the program's site, with `via=<link>` \
-         added to the address. With consent (`?consent=1`, or the cookie `consent=1`, and no `Sec-GPC: 1`) also with \
-         `click=<id>`, and a cookie. Public.";
+    const SUMMARY: &'static str = "A partner's link: counts the click and leads to the program's site. With consent \
+         (`?consent=1`, or the cookie `consent=1`, and no `Sec-GPC: 1`) with `via=<link>` and `click=<id>` added to the \
+         address, and a cookie. Public.";
 }
 
 /// Orders as a shop reports them.

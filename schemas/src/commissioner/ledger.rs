@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Currency, DOMAIN, Money, a_page, a_partner, main_program};
+use super::{Currency, DOMAIN, Money, ONE_LINE, a_page, a_partner, main_program, one_line};
 use crate::Token;
 use crate::contract::{Command, Event, Http, Query};
 
@@ -17,10 +17,18 @@ pub struct CheckLedger {
     /// The program.
     #[garde(skip)]
     pub program: Token,
-    /// Where a long check goes on; absent at its beginning.
+}
+
+/// The next part of a long check; the part before it says so by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
+pub struct CheckLedgerPart {
+    /// The program.
+    #[garde(skip)]
+    pub program: Token,
+    /// Where it goes on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[garde(inner(length(chars, min = 1, max = 100)))]
-    #[schemars(length(min = 1, max = 100))]
+    #[garde(inner(length(chars, min = 1, max = 100), custom(one_line)))]
+    #[schemars(length(min = 1, max = 100), regex(pattern = ONE_LINE))]
     pub after: Option<String>,
     /// Orders compared so far.
     #[serde(default)]
@@ -32,6 +40,17 @@ pub struct CheckLedger {
     pub differences: i64,
 }
 
+impl Command for CheckLedgerPart {
+    const DOMAIN: &'static str = DOMAIN;
+    const NAME: &'static str = "check_ledger_part";
+    const LANE: &'static str = "reports";
+    const SCOPE: &'static str = "partners:write";
+
+    fn example() -> Self {
+        CheckLedgerPart { program: main_program(), after: Some("2026-1000".into()), orders: 1, differences: 0 }
+    }
+}
+
 impl Command for CheckLedger {
     const DOMAIN: &'static str = DOMAIN;
     const NAME: &'static str = "check_ledger";
@@ -40,7 +59,7 @@ impl Command for CheckLedger {
     const SCOPE: &'static str = "partners:read";
 
     fn example() -> Self {
-        CheckLedger { program: main_program(), after: None, orders: 0, differences: 0 }
+        CheckLedger { program: main_program() }
     }
 }
 
@@ -119,8 +138,8 @@ pub struct Ledger {
     pub partner_id: Option<Uuid>,
     /// The `next` of the page before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[garde(inner(length(max = 100)))]
-    #[schemars(length(max = 100))]
+    #[garde(inner(length(max = 100), custom(one_line)))]
+    #[schemars(length(max = 100), regex(pattern = ONE_LINE))]
     pub after: Option<String>,
     /// Items at most.
     #[serde(default = "a_page")]
@@ -193,8 +212,8 @@ pub struct LedgerCsv {
     pub partner_id: Option<Uuid>,
     /// The `next` of the page before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[garde(inner(length(max = 100)))]
-    #[schemars(length(max = 100))]
+    #[garde(inner(length(max = 100), custom(one_line)))]
+    #[schemars(length(max = 100), regex(pattern = ONE_LINE))]
     pub after: Option<String>,
     /// Rows at most.
     #[serde(default = "many")]

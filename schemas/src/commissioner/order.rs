@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Currency, DOMAIN, Tier, a_partner, a_time, an_id, is_false, main_program};
+use super::{Currency, DOMAIN, ONE_LINE, Tier, a_partner, a_time, an_id, is_false, main_program, one_line};
 use crate::Token;
 use crate::contract::{Command, Event, Http};
 
@@ -20,10 +20,12 @@ pub struct RecordOrder {
     #[garde(skip)]
     pub program: Token,
     /// The shop's id of the order. 1 to 100 characters.
-    #[garde(length(chars, min = 1, max = 100))]
+    #[garde(length(chars, min = 1, max = 100), custom(one_line))]
+    #[schemars(regex(pattern = ONE_LINE))]
     pub order_id: String,
     /// The shop's id of the customer. 1 to 100 characters.
-    #[garde(length(chars, min = 1, max = 100))]
+    #[garde(length(chars, min = 1, max = 100), custom(one_line))]
+    #[schemars(regex(pattern = ONE_LINE))]
     pub customer_id: String,
     /// The currency of the amounts.
     #[garde(skip)]
@@ -37,8 +39,8 @@ pub struct RecordOrder {
     pub ordered_at: Option<DateTime<Utc>>,
     /// A partner's code that the customer gave.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[garde(inner(length(min = 1, max = 32)))]
-    #[schemars(length(min = 1, max = 32))]
+    #[garde(inner(length(min = 1, max = 32), custom(one_line)))]
+    #[schemars(length(min = 1, max = 32), regex(pattern = ONE_LINE))]
     pub code: Option<String>,
     /// The click that the shop remembers of this customer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -52,18 +54,18 @@ pub struct RecordOrder {
     pub fx_rate_e9: Option<i64>,
     /// The customer's address: compared with the partner's, and not kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[garde(inner(length(min = 1, max = 254)))]
-    #[schemars(length(min = 1, max = 254))]
+    #[garde(inner(length(min = 1, max = 254), custom(one_line)))]
+    #[schemars(length(min = 1, max = 254), regex(pattern = ONE_LINE))]
     pub customer_email: Option<String>,
     /// What identifies the customer's way to pay: compared with the partner's, and not kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[garde(inner(length(min = 1, max = 200)))]
-    #[schemars(length(min = 1, max = 200))]
+    #[garde(inner(length(min = 1, max = 200), custom(one_line)))]
+    #[schemars(length(min = 1, max = 200), regex(pattern = ONE_LINE))]
     pub payment_fingerprint: Option<String>,
     /// What identifies the customer's device: compared with the partner's, and not kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[garde(inner(length(min = 1, max = 200)))]
-    #[schemars(length(min = 1, max = 200))]
+    #[garde(inner(length(min = 1, max = 200), custom(one_line)))]
+    #[schemars(length(min = 1, max = 200), regex(pattern = ONE_LINE))]
     pub device: Option<String>,
 }
 
@@ -71,7 +73,8 @@ pub struct RecordOrder {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
 pub struct OrderLine {
     /// The line's id within the order. 1 to 64 characters.
-    #[garde(length(chars, min = 1, max = 64))]
+    #[garde(length(chars, min = 1, max = 64), custom(one_line))]
+    #[schemars(regex(pattern = ONE_LINE))]
     pub line_id: String,
     /// What the customer paid for it, tax and shipping included, discount taken off.
     #[garde(range(min = 0, max = 1_000_000_000_000_i64))]

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{DOMAIN, Tier, a_partner, a_time, an_id, main_program};
+use super::{DOMAIN, ONE_LINE, Tier, a_partner, a_time, an_id, main_program, one_line};
 use crate::Token;
 use crate::contract::{Command, Event, Http};
 
@@ -17,7 +17,8 @@ pub struct RegisterPartner {
     #[garde(skip)]
     pub program: Token,
     /// The partner's name. 1 to 120 characters.
-    #[garde(length(chars, min = 1, max = 120))]
+    #[garde(length(chars, min = 1, max = 120), custom(one_line))]
+    #[schemars(regex(pattern = ONE_LINE))]
     pub name: String,
     /// The partner's address; one partner of a program has it. It is compared with those of customers.
     #[garde(email, length(max = 254))]
@@ -29,13 +30,13 @@ pub struct RegisterPartner {
     pub parent_code: Option<String>,
     /// What identifies the partner's own way to pay (a fingerprint, not a number), for finding self-referrals.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[garde(inner(length(min = 1, max = 200)))]
-    #[schemars(length(min = 1, max = 200))]
+    #[garde(inner(length(min = 1, max = 200), custom(one_line)))]
+    #[schemars(length(min = 1, max = 200), regex(pattern = ONE_LINE))]
     pub payment_fingerprint: Option<String>,
     /// What identifies the partner's own device, for finding self-referrals.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[garde(inner(length(min = 1, max = 200)))]
-    #[schemars(length(min = 1, max = 200))]
+    #[garde(inner(length(min = 1, max = 200), custom(one_line)))]
+    #[schemars(length(min = 1, max = 200), regex(pattern = ONE_LINE))]
     pub device: Option<String>,
 }
 
@@ -120,7 +121,8 @@ pub struct DecidePartner {
     pub decision: PartnerDecision,
     /// Why, for the record. At most 500 characters.
     #[serde(default)]
-    #[garde(length(chars, max = 500))]
+    #[garde(length(chars, max = 500), custom(one_line))]
+    #[schemars(regex(pattern = ONE_LINE))]
     pub note: String,
 }
 
@@ -211,6 +213,7 @@ pub struct ApplyTiers {
 impl Command for ApplyTiers {
     const DOMAIN: &'static str = DOMAIN;
     const NAME: &'static str = "apply_tiers";
+    const LANE: &'static str = "reports";
     const HTTP: Option<Http> = Some(Http::post("/api/v1/partners/programs/{program}/tiers"));
     const SCOPE: &'static str = "partners:write";
 
@@ -330,7 +333,8 @@ pub struct AddLink {
     #[garde(skip)]
     pub partner_id: Uuid,
     /// Where it leads: an https address on one of the program's sites. At most 1000 characters.
-    #[garde(length(min = 1, max = 1000))]
+    #[garde(length(min = 1, max = 1000), custom(one_line))]
+    #[schemars(regex(pattern = ONE_LINE))]
     pub destination: String,
 }
 
@@ -417,7 +421,8 @@ pub struct SetPayoutAccount {
     #[garde(skip)]
     pub partner_id: Uuid,
     /// What the payout provider knows the account by, such as an IBAN. 1 to 200 characters.
-    #[garde(length(chars, min = 1, max = 200))]
+    #[garde(length(chars, min = 1, max = 200), custom(one_line))]
+    #[schemars(regex(pattern = ONE_LINE))]
     pub account: String,
 }
 

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Currency, DOMAIN, Money, a_page, a_partner, a_time, an_id, main_program};
+use super::{Currency, DOMAIN, Money, ONE_LINE, a_page, a_partner, a_time, an_id, main_program, one_line};
 use crate::Token;
 use crate::contract::{Command, Event, Http, Query};
 
@@ -38,7 +38,15 @@ pub struct RunPayouts {
     /// The program.
     #[garde(skip)]
     pub program: Token,
-    /// The planned time of a run by itself; absent if a person asks. A run that is not the program's next is none.
+}
+
+/// A run that was planned, or the next part of one that is under way. Follows by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
+pub struct RunPayoutsPart {
+    /// The program.
+    #[garde(skip)]
+    pub program: Token,
+    /// The time it was planned for; absent if a person asked. A planned run that is not the program's next is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(skip)]
     pub due: Option<DateTime<Utc>>,
@@ -48,6 +56,16 @@ pub struct RunPayouts {
     pub after: Option<Uuid>,
 }
 
+impl Command for RunPayoutsPart {
+    const DOMAIN: &'static str = DOMAIN;
+    const NAME: &'static str = "run_payouts_part";
+    const SCOPE: &'static str = "partners:pay";
+
+    fn example() -> Self {
+        RunPayoutsPart { program: main_program(), due: Some(a_time()), after: None }
+    }
+}
+
 impl Command for RunPayouts {
     const DOMAIN: &'static str = DOMAIN;
     const NAME: &'static str = "run_payouts";
@@ -55,7 +73,7 @@ impl Command for RunPayouts {
     const SCOPE: &'static str = "partners:pay";
 
     fn example() -> Self {
-        RunPayouts { program: main_program(), due: None, after: None }
+        RunPayouts { program: main_program() }
     }
 }
 
@@ -210,7 +228,8 @@ pub struct SettlePayout {
     pub result: PayoutResult,
     /// What is known, for the record. At most 500 characters.
     #[serde(default)]
-    #[garde(length(chars, max = 500))]
+    #[garde(length(chars, max = 500), custom(one_line))]
+    #[schemars(regex(pattern = ONE_LINE))]
     pub note: String,
 }
 
@@ -218,9 +237,9 @@ pub struct SettlePayout {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PayoutResult {
-    /// The money has arrived: of a submitted payout.
+    /// The money has arrived: of a submitted or uncertain payout, or of one that was taken for failed.
     Confirmed,
-    /// It was not paid: of a submitted payout.
+    /// It was not paid: of a submitted or uncertain payout.
     Failed,
     /// It came back: of a submitted or confirmed payout.
     Returned,
@@ -285,8 +304,8 @@ pub struct Payouts {
     pub partner_id: Option<Uuid>,
     /// The `next` of the page before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[garde(inner(length(max = 100)))]
-    #[schemars(length(max = 100))]
+    #[garde(inner(length(max = 100), custom(one_line)))]
+    #[schemars(length(max = 100), regex(pattern = ONE_LINE))]
     pub after: Option<String>,
     /// Items at most.
     #[serde(default = "a_page")]

@@ -5,7 +5,7 @@ use garde::Validate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Currency, DOMAIN, a_page, a_time, main_program, yes};
+use super::{Currency, DOMAIN, ONE_LINE, a_page, a_time, main_program, one_line, yes};
 use crate::Token;
 use crate::contract::{Command, Event, Http, Query};
 
@@ -16,7 +16,8 @@ pub struct SetProgram {
     #[garde(skip)]
     pub program: Token,
     /// Its name for people. 1 to 80 characters.
-    #[garde(length(chars, min = 1, max = 80))]
+    #[garde(length(chars, min = 1, max = 80), custom(one_line))]
+    #[schemars(regex(pattern = ONE_LINE))]
     pub name: String,
     /// In which commissions are earned where an order brings a rate; the minimum payout is in it. It can't be changed.
     #[garde(skip)]
@@ -232,8 +233,8 @@ impl Query for ProgramRules {
 pub struct Programs {
     /// The `next` of the page before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[garde(inner(length(max = 100)))]
-    #[schemars(length(max = 100))]
+    #[garde(inner(length(max = 100), custom(one_line)))]
+    #[schemars(length(max = 100), regex(pattern = ONE_LINE))]
     pub after: Option<String>,
     /// Items at most.
     #[serde(default = "a_page")]

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Currency, DOMAIN, a_partner, an_id, is_false, main_program};
+use super::{Currency, DOMAIN, ONE_LINE, a_partner, an_id, is_false, main_program, one_line};
 use crate::Token;
 use crate::contract::{Command, Event, Http};
 
@@ -17,10 +17,12 @@ pub struct RecordRefund {
     #[garde(skip)]
     pub program: Token,
     /// The shop's id of the order.
-    #[garde(length(chars, min = 1, max = 100))]
+    #[garde(length(chars, min = 1, max = 100), custom(one_line))]
+    #[schemars(regex(pattern = ONE_LINE))]
     pub order_id: String,
     /// The shop's id of the refund; one order has each once. 1 to 100 characters.
-    #[garde(length(chars, min = 1, max = 100))]
+    #[garde(length(chars, min = 1, max = 100), custom(one_line))]
+    #[schemars(regex(pattern = ONE_LINE))]
     pub refund_id: String,
     /// What was paid back of which line; all that is left of every line if empty.
     #[serde(default)]
@@ -32,7 +34,8 @@ pub struct RecordRefund {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
 pub struct RefundLine {
     /// The line's id within the order.
-    #[garde(length(chars, min = 1, max = 64))]
+    #[garde(length(chars, min = 1, max = 64), custom(one_line))]
+    #[schemars(regex(pattern = ONE_LINE))]
     pub line_id: String,
     /// In the minor unit of the order's currency; with what was paid back before, not more than the line's amount.
     #[garde(range(min = 1, max = 1_000_000_000_000_i64))]
@@ -42,6 +45,7 @@ pub struct RefundLine {
 impl Command for RecordRefund {
     const DOMAIN: &'static str = DOMAIN;
     const NAME: &'static str = "record_refund";
+    const LANE: &'static str = "orders";
     const HTTP: Option<Http> = Some(Http::post("/api/v1/partners/refunds"));
     const SCOPE: &'static str = "partners:record";
 

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
-    Attribution, DOMAIN, Money, PartnerStatus, Review, Tier, TierSource, Transfer, a_page, a_partner, an_id,
-    main_program,
+    Attribution, DOMAIN, Money, ONE_LINE, PartnerStatus, Review, Tier, TierSource, Transfer, a_page, a_partner, an_id,
+    main_program, one_line,
 };
 use crate::Token;
 use crate::contract::{Http, Query};
@@ -119,8 +119,8 @@ pub struct Partners {
     pub pending: bool,
     /// The `next` of the page before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[garde(inner(length(max = 100)))]
-    #[schemars(length(max = 100))]
+    #[garde(inner(length(max = 100), custom(one_line)))]
+    #[schemars(length(max = 100), regex(pattern = ONE_LINE))]
     pub after: Option<String>,
     /// Items at most.
     #[serde(default = "a_page")]
@@ -158,8 +158,8 @@ pub struct PartnerReferrals {
     pub partner_id: Uuid,
     /// The `next` of the page before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[garde(inner(length(max = 200)))]
-    #[schemars(length(max = 200))]
+    #[garde(inner(length(max = 200), custom(one_line)))]
+    #[schemars(length(max = 200), regex(pattern = ONE_LINE))]
     pub after: Option<String>,
     /// Items at most.
     #[serde(default = "a_page")]
@@ -210,8 +210,8 @@ pub struct PartnerCommissions {
     pub partner_id: Uuid,
     /// The `next` of the page before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[garde(inner(length(max = 100)))]
-    #[schemars(length(max = 100))]
+    #[garde(inner(length(max = 100), custom(one_line)))]
+    #[schemars(length(max = 100), regex(pattern = ONE_LINE))]
     pub after: Option<String>,
     /// Items at most.
     #[serde(default = "a_page")]
@@ -400,8 +400,8 @@ pub struct Statement {
     pub month: u16,
     /// The `next` of the page before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[garde(inner(length(max = 100)))]
-    #[schemars(length(max = 100))]
+    #[garde(inner(length(max = 100), custom(one_line)))]
+    #[schemars(length(max = 100), regex(pattern = ONE_LINE))]
     pub after: Option<String>,
     /// Items at most.
     #[serde(default = "a_page")]

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{DOMAIN, Review, a_page, main_program};
+use super::{DOMAIN, ONE_LINE, Review, a_page, main_program, one_line};
 use crate::Token;
 use crate::contract::{Command, Event, Http, Query};
 
@@ -17,14 +17,16 @@ pub struct ReviewOrder {
     #[garde(skip)]
     pub program: Token,
     /// The order.
-    #[garde(length(chars, min = 1, max = 100))]
+    #[garde(length(chars, min = 1, max = 100), custom(one_line))]
+    #[schemars(regex(pattern = ONE_LINE))]
     pub order_id: String,
     /// What is decided.
     #[garde(skip)]
     pub decision: ReviewDecision,
     /// Why, for the record. At most 500 characters.
     #[serde(default)]
-    #[garde(length(chars, max = 500))]
+    #[garde(length(chars, max = 500), custom(one_line))]
+    #[schemars(regex(pattern = ONE_LINE))]
     pub note: String,
 }
 
@@ -89,8 +91,8 @@ pub struct HeldOrders {
     pub program: Token,
     /// The `next` of the page before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[garde(inner(length(max = 200)))]
-    #[schemars(length(max = 200))]
+    #[garde(inner(length(max = 200), custom(one_line)))]
+    #[schemars(length(max = 200), regex(pattern = ONE_LINE))]
     pub after: Option<String>,
     /// Items at most.
     #[serde(default = "a_page")]

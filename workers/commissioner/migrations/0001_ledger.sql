@@ -251,6 +251,13 @@ create table commissioner.payouts (
     provider text,
     reference text,
     detail text,
+    -- Whom it pays, as of the first try: under one key goes out one content.
+    name text,
+    account text,
+    -- The command that hands it over; nobody else may.
+    submitted_by uuid,
+    -- Was it ever not known whether it left? Then it never fails by itself.
+    doubted boolean not null default false,
     reserved_at timestamptz not null,
     revision int not null,
     primary key (tenant, payout_id)

@@ -1,4 +1,4 @@
-//! Makes one more link of a partner's.
+//! Makes one more link of a partner's. What stands in it is a code of the partner's as well, for orders to name.
 
 use omnibus_runtime::{Cx, Events, Fail, Handle};
 use omnibus_schemas::commissioner::{AddLink, LinkAdded};
@@ -22,8 +22,13 @@ impl Handle<AddLink> for Commissioner {
         for n in 0..8 {
             let link = names::code(cx.id(&format!("link {n}")));
             let made = sqlx::query(
-                "insert into commissioner.links (link, tenant, program, partner_id, destination)
-                 values ($1, $2, $3, $4, $5) on conflict do nothing",
+                "with code as (
+                    insert into commissioner.codes (tenant, code, program, partner_id)
+                    select $2, $1, $3, $4 where not exists (select 1 from commissioner.links where link = $1)
+                    on conflict do nothing returning code
+                 )
+                 insert into commissioner.links (link, tenant, program, partner_id, destination)
+                 select code, $2, $3, $4, $5 from code on conflict do nothing",
             )
             .bind(&link)
             .bind(tenant)

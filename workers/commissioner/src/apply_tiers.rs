@@ -1,7 +1,9 @@
 //! Gives partners the tier that the program's rule gives: by what they sold in the last 90 days, refunds and refused
 //! orders taken off. A tier given by hand stays until a hand changes it.
 
-use omnibus_runtime::{Cx, Events, Fail, Handle};
+use std::time::Duration;
+
+use omnibus_runtime::{Cx, Events, Fail, Handle, Policy};
 use omnibus_schemas::commissioner::{ApplyTiers, TierChanged, TierSource, TiersApplied};
 use sqlx::Row;
 
@@ -14,6 +16,8 @@ use crate::words::read;
 const CHUNK: i64 = 500;
 
 impl Handle<ApplyTiers> for Commissioner {
+    const POLICY: Policy = Policy { timeout: Duration::from_secs(300), ..Policy::DEFAULT };
+
     async fn handle(&self, cx: &mut Cx<'_>, cmd: ApplyTiers) -> Result<Events, Fail> {
         let (tenant, now) = (cx.tenant(), cx.now());
         let program = Program::wanted(cx.db(), tenant, cmd.program.as_str()).await?;

@@ -42,9 +42,8 @@ impl Receive<FollowLink> for Commissioner {
         }
         let consent = consents(&visit);
         let click_id = clock::new_id();
-        to.query_pairs_mut().append_pair("via", &link);
         if consent {
-            to.query_pairs_mut().append_pair("click", &click_id.to_string());
+            to.query_pairs_mut().append_pair("via", &link).append_pair("click", &click_id.to_string());
         }
         let referrer = header("referer").and_then(|address| Some(address.parse::<Url>().ok()?.host_str()?.to_owned()));
         let click = RecordClick {

@@ -48,11 +48,11 @@ pub use settings::Settings;
 
 use omnibus_runtime::Worker;
 use omnibus_schemas::commissioner::{
-    AddCode, AddLink, ApplyTiers, CheckLedger, DOMAIN, DecidePartner, ExplainCommission, FollowLink, HeldOrders,
-    Ledger, LedgerCsv, LedgerHealth, MovePartner, OrderWebhook, PartnerCommissions, PartnerPage, PartnerReferrals,
-    PartnerStats, Partners, Payouts, ProgramRules, Programs, RecordClick, RecordOrder, RecordRefund, RegisterPartner,
-    RequestPayout, ReviewOrder, RunPayouts, SetPayoutAccount, SetProgram, SetTier, SettlePayout, Simulate, Statement,
-    StatementPage, SubmitPayout, WebhookSecret,
+    AddCode, AddLink, ApplyTiers, CheckLedger, CheckLedgerPart, DOMAIN, DecidePartner, ExplainCommission, FollowLink,
+    HeldOrders, Ledger, LedgerCsv, LedgerHealth, MovePartner, OrderWebhook, PartnerCommissions, PartnerPage,
+    PartnerReferrals, PartnerStats, Partners, Payouts, ProgramRules, Programs, RecordClick, RecordOrder, RecordRefund,
+    RegisterPartner, RequestPayout, ReviewOrder, RunPayouts, RunPayoutsPart, SetPayoutAccount, SetProgram, SetTier,
+    SettlePayout, Simulate, Statement, StatementPage, SubmitPayout, WebhookSecret,
 };
 
 use provider::Provider;
@@ -78,9 +78,11 @@ pub fn worker(settings: Settings) -> anyhow::Result<Worker> {
         .handles::<ReviewOrder>()
         .handles::<RequestPayout>()
         .handles::<RunPayouts>()
+        .handles::<RunPayoutsPart>()
         .effects::<SubmitPayout>()
         .handles::<SettlePayout>()
         .handles::<CheckLedger>()
+        .handles::<CheckLedgerPart>()
         .handles::<Simulate>()
         .answers::<ProgramRules>()
         .answers::<Programs>()

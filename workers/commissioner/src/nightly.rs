@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 use omnibus_runtime::{Desk, clock};
-use omnibus_schemas::commissioner::{ApplyTiers, CheckLedger, RunPayouts};
+use omnibus_schemas::commissioner::{ApplyTiers, CheckLedger, RunPayoutsPart};
 use sqlx::Row;
 use uuid::Uuid;
 
@@ -53,14 +53,14 @@ async fn look(desk: &Desk, now: DateTime<Utc>) -> anyhow::Result<()> {
         };
         // A program that was made since has nothing of the night.
         if row.try_get::<DateTime<Utc>, _>("made")? < night {
-            let check = CheckLedger { program: program.clone(), after: None, orders: 0, differences: 0 };
+            let check = CheckLedger { program: program.clone() };
             desk.publish(&tenant, id("check", night), &check).await?;
             desk.publish(&tenant, id("tiers", night), &ApplyTiers { program: program.clone() }).await?;
         }
         if let Some(due) = row.try_get::<Option<DateTime<Utc>>, _>("next_run_at")?
             && due + LATE < now
         {
-            let run = RunPayouts { program: program.clone(), due: Some(due), after: None };
+            let run = RunPayoutsPart { program: program.clone(), due: Some(due), after: None };
             desk.publish(&tenant, id("run", due), &run).await?;
         }
     }

@@ -19,13 +19,17 @@ pub(crate) struct Payout {
     pub(crate) currency: Currency,
     pub(crate) status: PayoutStatus,
     pub(crate) reference: Option<String>,
+    /// The command that hands it over.
+    pub(crate) submitted_by: Option<Uuid>,
+    /// Was it ever not known whether it left?
+    pub(crate) doubted: bool,
     pub(crate) revision: i32,
 }
 
 impl Payout {
     pub(crate) async fn locked(db: &mut PgConnection, tenant: &str, payout_id: Uuid) -> Result<Self, Fail> {
         let row = sqlx::query(
-            "select program, partner_id, amount, currency, status, reference, revision
+            "select program, partner_id, amount, currency, status, reference, submitted_by, doubted, revision
              from commissioner.payouts where tenant = $1 and payout_id = $2 for update",
         )
         .bind(tenant)
@@ -41,6 +45,8 @@ impl Payout {
             currency: currency(row.try_get("currency")?)?,
             status: read(row.try_get("status")?)?,
             reference: row.try_get("reference")?,
+            submitted_by: row.try_get("submitted_by")?,
+            doubted: row.try_get("doubted")?,
             revision: row.try_get("revision")?,
         })
     }
@@ -104,6 +110,38 @@ impl Payout {
             .execute(db)
             .await?;
         Ok(())
+    }
+
+    /// It had failed, and then was found to have left: its money is on its way again, and what it settles is settled by
+    /// it. `false` if another payout has paid some of that since; then nothing of this may stay.
+    pub(crate) async fn revives(
+        &mut self,
+        db: &mut PgConnection,
+        tenant: &str,
+        now: DateTime<Utc>,
+    ) -> Result<bool, sqlx::Error> {
+        sqlx::query(
+            "update commissioner.payout_items i set live = true
+             where i.tenant = $1 and i.payout_id = $2 and not exists (
+                select 1 from commissioner.payout_items o
+                where o.tenant = i.tenant and o.transfer_id = i.transfer_id and o.live)",
+        )
+        .bind(tenant)
+        .bind(self.payout_id)
+        .execute(&mut *db)
+        .await?;
+        let free: bool = sqlx::query_scalar(
+            "select bool_and(live) from commissioner.payout_items where tenant = $1 and payout_id = $2",
+        )
+        .bind(tenant)
+        .bind(self.payout_id)
+        .fetch_one(&mut *db)
+        .await?;
+        if free {
+            self.becomes(db, tenant, PayoutStatus::Submitted, "it had left after all").await?;
+            self.book(db, tenant, ("reserved", "partner", "clearing"), now).await?;
+        }
+        Ok(free)
     }
 
     /// It was certainly not paid: the partner's balance has the money again.

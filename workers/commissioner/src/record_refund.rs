@@ -81,11 +81,11 @@ impl Handle<RecordRefund> for Commissioner {
     }
 }
 
-/// Orders have a lane of their own, so a refund that is reported right after its order may overtake it: for a moment, an
-/// order that is not there may be on its way.
+/// A refund that is reported right after its order may overtake it (batches of one lane are decided side by side, and an
+/// order may have to be tried again): for a while, an order that is not there may be on its way.
 async fn just_come(cx: &mut Cx<'_>) -> Result<bool, sqlx::Error> {
     let since = cx.now();
-    sqlx::query_scalar("select clock_timestamp() < $1 + interval '3 seconds'").bind(since).fetch_one(cx.db()).await
+    sqlx::query_scalar("select clock_timestamp() < $1 + interval '30 seconds'").bind(since).fetch_one(cx.db()).await
 }
 
 /// Each line's amount and how much of it was paid back before.

@@ -1,8 +1,10 @@
 //! Pays all partners of a program, a part at a time. A planned run carries the time it was planned for: only the one that
 //! the program waits for is a run, so a schedule that fires twice, or one of an earlier plan, pays nobody.
 
-use omnibus_runtime::{Cx, Events, Fail, Handle};
-use omnibus_schemas::commissioner::{PayoutsRun, RunPayouts, SubmitPayout};
+use std::time::Duration;
+
+use omnibus_runtime::{Cx, Events, Fail, Handle, Policy};
+use omnibus_schemas::commissioner::{PartnerStatus, PayoutsRun, RunPayouts, RunPayoutsPart, SubmitPayout};
 use uuid::Uuid;
 
 use crate::Commissioner;
@@ -13,10 +15,28 @@ use crate::set_program::next_run;
 use crate::tree;
 
 /// Partners in one part: one transaction, and one outbox of at most two messages for each payout.
-const PART: i64 = 100;
+const PART: i64 = 50;
 
 impl Handle<RunPayouts> for Commissioner {
+    const POLICY: Policy = PATIENT;
+
     async fn handle(&self, cx: &mut Cx<'_>, cmd: RunPayouts) -> Result<Events, Fail> {
+        <Self as Handle<RunPayoutsPart>>::handle(
+            self,
+            cx,
+            RunPayoutsPart { program: cmd.program, due: None, after: None },
+        )
+        .await
+    }
+}
+
+/// A part reads all that its partners have ever earned.
+const PATIENT: Policy = Policy { timeout: Duration::from_secs(300), ..Policy::DEFAULT };
+
+impl Handle<RunPayoutsPart> for Commissioner {
+    const POLICY: Policy = PATIENT;
+
+    async fn handle(&self, cx: &mut Cx<'_>, cmd: RunPayoutsPart) -> Result<Events, Fail> {
         let (tenant, now, name) = (cx.tenant(), cx.now(), cmd.program.as_str());
         // One run at a time: two would meet at the same partners.
         tree::lock(cx.db(), tenant, name).await?;
@@ -35,7 +55,7 @@ impl Handle<RunPayouts> for Commissioner {
                 .bind(at)
                 .execute(cx.db())
                 .await?;
-            events = events.then_at(at, RunPayouts { program: cmd.program.clone(), due: Some(at), after: None });
+            events = events.then_at(at, RunPayoutsPart { program: cmd.program.clone(), due: Some(at), after: None });
             next = Some(at);
         }
         let partners: Vec<Uuid> = sqlx::query_scalar(
@@ -53,6 +73,10 @@ impl Handle<RunPayouts> for Commissioner {
         let mut reserved = 0;
         for partner_id in &partners {
             let partner = Partner::locked(cx.db(), tenant, *partner_id).await?;
+            // Looked at again under the lock: a suspension may have come between.
+            if partner.status != PartnerStatus::Approved {
+                continue;
+            }
             for money in available(cx.db(), tenant, *partner_id, now).await? {
                 if money.amount < minimum(&program.rules, money.currency) {
                     continue;
@@ -66,7 +90,7 @@ impl Handle<RunPayouts> for Commissioner {
         let more = partners.len() as i64 == PART;
         if more {
             let (due, after) = (cmd.due, partners.last().copied());
-            events = events.then(RunPayouts { program: cmd.program.clone(), due, after });
+            events = events.then(RunPayoutsPart { program: cmd.program.clone(), due, after });
         }
         let run = PayoutsRun { program: cmd.program.clone(), reserved, more, next_run: next };
         Ok(events.about(name.to_owned(), run))

@@ -13,6 +13,10 @@ impl Handle<SetPayoutAccount> for Commissioner {
         if cmd.account.chars().any(char::is_control) || cmd.account.trim().is_empty() {
             return Err(Fail::reject("bad_account", "account: must be one line, and not blank"));
         }
+        // The bank gets it as it is, and a spreadsheet must not take it for a formula.
+        if cmd.account.trim().starts_with(['=', '+', '-', '@']) {
+            return Err(Fail::reject("bad_account", "account: must not begin with '=', '+', '-' or '@'"));
+        }
         sqlx::query("update commissioner.partners set payout_account = $3 where tenant = $1 and partner_id = $2")
             .bind(tenant)
             .bind(cmd.partner_id)

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Datelike, Days, Months, NaiveTime, Utc};
 use omnibus_runtime::{Cx, Events, Fail, Handle};
-use omnibus_schemas::commissioner::{ProgramSet, RunPayouts, SetProgram};
+use omnibus_schemas::commissioner::{ProgramSet, RunPayoutsPart, SetProgram};
 use sqlx::Row;
 use sqlx::types::Json;
 
@@ -46,9 +46,10 @@ impl Handle<SetProgram> for Commissioner {
         .await?;
 
         let planned: Option<DateTime<Utc>> = row.try_get("next_run_at")?;
+        // One that is planned and due stays: it is the run that moves the plan on.
         let next_run = match cmd.payout_day {
             0 => None,
-            day => planned.filter(|at| *at > now && at.day() == day).or_else(|| Some(next_run(now, day))),
+            day => planned.filter(|at| at.day() == day).or_else(|| Some(next_run(now, day))),
         };
         let mut events = Events::none();
         if next_run != planned {
@@ -59,7 +60,7 @@ impl Handle<SetProgram> for Commissioner {
                 .execute(cx.db())
                 .await?;
             if let Some(at) = next_run {
-                let run = RunPayouts { program: cmd.program.clone(), due: Some(at), after: None };
+                let run = RunPayoutsPart { program: cmd.program.clone(), due: Some(at), after: None };
                 events = events.then_at(at, run);
             }
         }

@@ -13,8 +13,12 @@ impl Handle<SettlePayout> for Commissioner {
         let (tenant, now) = (cx.tenant(), cx.now());
         let mut payout = Payout::locked(cx.db(), tenant, cmd.payout_id).await?;
         match (cmd.result, payout.status) {
-            (Became::Confirmed, Status::Submitted) => payout.arrives(cx.db(), tenant, &cmd.note, now).await,
-            (Became::Failed, Status::Submitted) => payout.fails(cx.db(), tenant, &cmd.note, now).await,
+            (Became::Confirmed, Status::Submitted | Status::Uncertain) => {
+                payout.arrives(cx.db(), tenant, &cmd.note, now).await
+            }
+            (Became::Failed, Status::Submitted | Status::Uncertain) => {
+                payout.fails(cx.db(), tenant, &cmd.note, now).await
+            }
             (Became::Returned, was @ (Status::Submitted | Status::Confirmed)) => {
                 payout.becomes(cx.db(), tenant, Status::Returned, &cmd.note).await?;
                 let from = if was == Status::Confirmed { "bank" } else { "clearing" };
@@ -22,10 +26,13 @@ impl Handle<SettlePayout> for Commissioner {
                 payout.let_go(cx.db(), tenant).await?;
                 Ok(payout.settled(&cmd.note))
             }
-            (_, Status::Uncertain) => {
-                let detail = "payout_id: nobody knows whether it left; decide about the held command first";
-                Err(Fail::reject("uncertain", detail))
-            }
+            (Became::Confirmed, Status::Failed) => match payout.revives(cx.db(), tenant, now).await? {
+                true => payout.arrives(cx.db(), tenant, &cmd.note, now).await,
+                false => {
+                    let detail = "payout_id: what it settles was paid again by another payout, so it was paid twice";
+                    Err(Fail::reject("paid_again", detail))
+                }
+            },
             (result, status) => {
                 let (result, status) = (word(&result), word(&status));
                 Err(Fail::reject("wrong_status", format!("result: {result} does not fit a payout that is {status}")))

@@ -31,10 +31,10 @@ impl Handle<Simulate> for Commissioner {
         let mut sums: BTreeMap<(Currency, Uuid), (i64, i64)> = BTreeMap::new();
         let (mut after, mut orders) = (String::new(), 0);
         loop {
-            let page = replay::page(cx.db(), tenant, program, &after, Span { from, until }).await?;
-            let Some(last) = page.last else { break };
-            orders += page.orders;
-            for sold in &page.sold {
+            let ids = replay::next(cx.db(), tenant, program, &after, Some(Span { from, until })).await?;
+            let Some(last) = ids.last().cloned() else { break };
+            orders += i64::try_from(ids.len())?;
+            for sold in &replay::sold(cx.db(), tenant, program, &ids).await? {
                 let rules = self.rules.version(cx.db(), tenant, program, sold.rules_version).await?;
                 for share in split(Terms::of(&rules), sold)? {
                     sums.entry((sold.currency, share.partner_id)).or_default().0 += left(sold, share.amount);

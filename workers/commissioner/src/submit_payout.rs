@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use omnibus_runtime::{CallError, Cx, Effect, Events, Fail, Found, Meta, Policy, Prepared, Settled, WhenUncertain};
-use omnibus_schemas::commissioner::{PayoutStatus, PayoutSubmitted, PayoutUncertain, SubmitPayout};
+use omnibus_schemas::commissioner::{PartnerStatus, PayoutStatus, PayoutSubmitted, PayoutUncertain, SubmitPayout};
 use sqlx::Row;
 
 use crate::Commissioner;
 use crate::payout::Payout;
 use crate::provider::{Payment, Receipt};
-use crate::words::word;
+use crate::words::{read, word};
 
 impl Effect<SubmitPayout> for Commissioner {
     /// Above the provider's own time-out, which knows how far the request came.
@@ -21,22 +21,34 @@ impl Effect<SubmitPayout> for Commissioner {
     type Done = Receipt;
 
     async fn prepare(&self, cx: &mut Cx<'_>, cmd: SubmitPayout) -> Result<Prepared<Payment>, Fail> {
-        let tenant = cx.tenant();
-        let payout = Payout::locked(cx.db(), tenant, cmd.payout_id).await?;
-        if !matches!(payout.status, PayoutStatus::Reserved | PayoutStatus::Uncertain) {
-            let detail = format!("payout_id: is {} and can't be submitted", word(&payout.status));
+        let (tenant, now, command) = (cx.tenant(), cx.now(), cx.meta().id);
+        let mut payout = Payout::locked(cx.db(), tenant, cmd.payout_id).await?;
+        let ours = payout.submitted_by.is_none_or(|by| by == command);
+        if !ours || !matches!(payout.status, PayoutStatus::Reserved | PayoutStatus::Uncertain) {
+            let detail = format!("payout_id: is {} and can't be submitted by this", word(&payout.status));
             return Err(Fail::reject("wrong_status", detail));
         }
         let row = sqlx::query(
-            "update commissioner.payouts y set provider = $3 from commissioner.partners p
+            "update commissioner.payouts y set provider = $3, submitted_by = $4, name = coalesce(y.name, p.name),
+                account = coalesce(y.account, p.payout_account, '')
+             from commissioner.partners p
              where y.tenant = $1 and y.payout_id = $2 and p.tenant = y.tenant and p.partner_id = y.partner_id
-             returning p.name, coalesce(p.payout_account, '') as account",
+             returning y.name, y.account, p.status",
         )
         .bind(tenant)
         .bind(cmd.payout_id)
         .bind(self.provider.name())
+        .bind(command)
         .fetch_one(cx.db())
         .await?;
+        if read::<PartnerStatus>(row.try_get("status")?)? != PartnerStatus::Approved {
+            let detail = "the partner is not approved any more";
+            return match payout.doubted {
+                // Whether it left before that is another question.
+                true => Err(Fail::reject("not_approved", detail)),
+                false => Ok(Prepared::Skip(payout.fails(cx.db(), tenant, detail, now).await?)),
+            };
+        }
         Ok(Prepared::go(Payment {
             tenant: tenant.to_owned(),
             program: payout.program,
@@ -59,20 +71,12 @@ impl Effect<SubmitPayout> for Commissioner {
         let mut payout = Payout::locked(cx.db(), tenant, plan.payout_id).await?;
         match payout.status {
             PayoutStatus::Reserved | PayoutStatus::Uncertain => {}
-            // A worker that was overtaken reports late; a person had found that it did not happen, and it did. The money
-            // is on its way again, and what it settles is settled by it where no other payout has it.
             PayoutStatus::Failed => {
-                payout.book(cx.db(), tenant, ("reserved", "partner", "clearing"), now).await?;
-                sqlx::query(
-                    "update commissioner.payout_items i set live = true
-                     where i.tenant = $1 and i.payout_id = $2 and not exists (
-                        select 1 from commissioner.payout_items o
-                        where o.tenant = i.tenant and o.transfer_id = i.transfer_id and o.live)",
-                )
-                .bind(tenant)
-                .bind(plan.payout_id)
-                .execute(cx.db())
-                .await?;
+                if !payout.revives(cx.db(), tenant, now).await? {
+                    let detail = "it left, and what it settles was paid again by another payout";
+                    return Err(Fail::reject("paid_again", detail));
+                }
+                return Ok(submitted(&payout, self.provider.name()));
             }
             _ => return Ok(submitted(&payout, self.provider.name())),
         }
@@ -108,11 +112,17 @@ impl Effect<SubmitPayout> for Commissioner {
             return Ok(Events::none());
         }
         match how {
-            Settled::Refused { detail, .. } | Settled::GaveUp { detail } => {
+            Settled::Dropped { note } => payout.fails(cx.db(), tenant, note, now).await,
+            Settled::Refused { detail, .. } | Settled::GaveUp { detail } if !payout.doubted => {
                 payout.fails(cx.db(), tenant, detail, now).await
             }
-            Settled::Dropped { note } => payout.fails(cx.db(), tenant, note, now).await,
-            Settled::Uncertain { detail } => {
+            // The last try did nothing, and one before it may have: only a person can say that it failed.
+            Settled::Refused { detail, .. } | Settled::GaveUp { detail } | Settled::Uncertain { detail } => {
+                sqlx::query("update commissioner.payouts set doubted = true where tenant = $1 and payout_id = $2")
+                    .bind(tenant)
+                    .bind(plan.payout_id)
+                    .execute(cx.db())
+                    .await?;
                 payout.becomes(cx.db(), tenant, PayoutStatus::Uncertain, detail).await?;
                 let (payout_id, revision) = (payout.payout_id, payout.revision);
                 let event = PayoutUncertain { payout_id, detail: detail.clone(), revision };

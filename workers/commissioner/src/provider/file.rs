@@ -22,8 +22,7 @@ impl Folder {
         let written = tokio::task::spawn_blocking(move || write(&path, &payment)).await;
         match written {
             Ok(Ok(())) => Ok(Receipt { reference, paid: false }),
-            // The move into place is the last step: without it nothing is there.
-            Ok(Err(error)) => Err(CallError::NotDone(error)),
+            Ok(Err(error)) => Err(error),
             Err(error) => Err(CallError::Unknown(error.into())),
         }
     }
@@ -43,20 +42,25 @@ impl Folder {
     }
 }
 
-fn write(path: &Path, payment: &Payment) -> anyhow::Result<()> {
+fn write(path: &Path, payment: &Payment) -> Result<(), CallError> {
+    // Before the move into place nothing is there. After it, the file is, and may yet be lost with the machine's power.
+    let folder = place(path, payment).map_err(CallError::NotDone)?;
+    let synced = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
+    synced.map_err(|error| CallError::Unknown(error.into()))
+}
+
+fn place<'a>(path: &'a Path, payment: &Payment) -> anyhow::Result<&'a Path> {
     let folder = path.parent().ok_or_else(|| anyhow!("a payout's file stands in a folder"))?;
     std::fs::create_dir_all(folder).with_context(|| format!("can't make {}", folder.display()))?;
     let mut file = tempfile::Builder::new().prefix(".writing-").suffix(".csv").tempfile_in(folder)?;
     file.write_all(&rows(payment)?)?;
     file.as_file().sync_all()?;
     match file.persist_noclobber(path) {
-        Ok(_) => {}
+        Ok(_) => Ok(folder),
         // It was there: the same payout, handed over once already.
-        Err(error) if error.error.kind() == std::io::ErrorKind::AlreadyExists => return Ok(()),
-        Err(error) => return Err(error.error.into()),
+        Err(error) if error.error.kind() == std::io::ErrorKind::AlreadyExists => Ok(folder),
+        Err(error) => Err(error.error.into()),
     }
-    std::fs::File::open(folder)?.sync_all()?;
-    Ok(())
 }
 
 fn rows(payment: &Payment) -> anyhow::Result<Vec<u8>> {
@@ -66,7 +70,7 @@ fn rows(payment: &Payment) -> anyhow::Result<Vec<u8>> {
         payment.payout_id.to_string(),
         payment.partner_id.to_string(),
         plain(&payment.name),
-        plain(&payment.account),
+        payment.account.clone(),
         payment.currency.decimal(payment.amount),
         payment.currency.code().to_owned(),
         payment.program.clone(),

@@ -79,7 +79,8 @@ impl Client {
             Err(_) => return Ok(Found::CannotTell),
         };
         match answer.status() {
-            StatusCode::NOT_FOUND => Ok(Found::NotDone),
+            // What it does not know yet may still be on its way to it: no proof that it will never happen.
+            StatusCode::NOT_FOUND => Ok(Found::CannotTell),
             status if status.is_success() => Ok(receipt(answer).await.map_or(Found::CannotTell, Found::Done)),
             _ => Ok(Found::CannotTell),
         }

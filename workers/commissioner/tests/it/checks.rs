@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::scene::{Scene, line, of, order};
 
 fn check() -> CheckLedger {
-    CheckLedger { program: "main".parse().unwrap(), after: None, orders: 0, differences: 0 }
+    CheckLedger { program: "main".parse().unwrap() }
 }
 
 async fn busy() -> (Scene, uuid::Uuid) {
@@ -55,6 +55,44 @@ async fn a_sound_ledger_has_no_difference_and_a_changed_cent_is_found() {
     let health = scene.asks(&LedgerHealth { program: "main".parse().unwrap() }).await.unwrap();
     assert_eq!((health.orders, health.differences), (Some(6), Some(3)));
     assert_eq!(health.accounts.iter().map(|account| account.money.amount).sum::<i64>(), 0);
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn a_check_beside_orders_and_refunds_finds_nothing_that_is_not_there() {
+    let scene = Scene::racing().await;
+    scene.program(|_| {}).await;
+    let (_, code) = scene.partner("ada", None).await;
+    let mut checks = vec![];
+    for n in 0..60 {
+        scene.stage.publish("acme", &order(&format!("{:03}", (n * 37) % 101), Some(&code))).await;
+        let refund = RecordRefund {
+            program: "main".parse().unwrap(),
+            order_id: format!("{:03}", (n * 37) % 101),
+            refund_id: "r".into(),
+            lines: vec![RefundLine { line_id: "1".into(), amount: 333 }],
+        };
+        scene.stage.publish("acme", &refund).await;
+        if n % 6 == 5 {
+            checks.push(scene.stage.publish("acme", &check()).await);
+        }
+    }
+    for id in checks {
+        assert_eq!(scene.stage.outcome(id).await.data["differences"], 0);
+    }
+    scene.stage.drain().await;
+    assert_eq!(scene.does(&check()).await.data["orders"], 60);
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn a_base_that_does_not_follow_from_what_was_paid_is_found() {
+    let (scene, _) = busy().await;
+    sqlx::query("update commissioner.lines set tax = 100 where order_id = '5' and line_id = '1'")
+        .execute(scene.db())
+        .await
+        .unwrap();
+    assert_eq!(scene.does(&check()).await.data["differences"], 2);
     scene.running.stop().await;
 }
 

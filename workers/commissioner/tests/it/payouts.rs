@@ -5,8 +5,8 @@ use std::time::Duration;
 use chrono::{TimeDelta, Utc};
 use omnibus_runtime::clock;
 use omnibus_schemas::commissioner::{
-    PartnerPage, PayoutResult, PayoutStatus, Payouts, RecordOrder, RequestPayout, RunPayouts, SetPayoutAccount,
-    SettlePayout,
+    PartnerPage, PayoutResult, PayoutStatus, Payouts, RecordOrder, RequestPayout, RunPayouts, RunPayoutsPart,
+    SetPayoutAccount, SettlePayout,
 };
 use serde_json::json;
 use uuid::Uuid;
@@ -113,7 +113,7 @@ async fn a_run_pays_every_partner_once_and_plans_the_next() {
         scene.does(&order(&n.to_string(), Some(code))).await;
     }
     scene.does(&RecordOrder { lines: vec![line("1", 100)], ..order("9", Some(&partners[2].1)) }).await;
-    let run = RunPayouts { program: "main".parse().unwrap(), due: None, after: None };
+    let run = RunPayouts { program: "main".parse().unwrap() };
     let told = scene.does(&run).await;
     assert_eq!(
         (told.name.as_str(), &told.data["reserved"], &told.data["more"]),
@@ -122,7 +122,7 @@ async fn a_run_pays_every_partner_once_and_plans_the_next() {
     assert_eq!(of(&scene, &told, "payout_reserved").len(), 2);
     assert_eq!(scene.does(&run).await.data["reserved"], 0);
     // A planned run that is not the one the program waits for is none.
-    let stray = RunPayouts { due: Some(clock::now()), ..run };
+    let stray = RunPayoutsPart { program: run.program, due: Some(clock::now()), after: None };
     scene.does(&RecordOrder { lines: vec![line("1", 10_000)], ..order("10", Some(&partners[0].1)) }).await;
     assert_eq!(scene.does(&stray).await.data["reserved"], 0);
     scene.running.stop().await;
@@ -142,12 +142,16 @@ async fn a_program_with_a_payout_day_runs_by_itself_and_goes_on_from_month_to_mo
         assert!(tokio::time::Instant::now() < until, "{:?}", schedule.info().await);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    let last = schedule.info().await.unwrap().state.last_sequence;
+    let waiting = schedule.get_raw_message(last).await.unwrap();
+    let time: chrono::DateTime<Utc> = waiting.headers.get("ce-time").unwrap().as_str().parse().unwrap();
+    assert_eq!(time, planned.parse::<chrono::DateTime<Utc>>().unwrap(), "the run happens at its own time");
     // The day comes: as it will on the bus, under the planned time.
     let (ada, code) = scene.partner("ada", None).await;
     account(&scene, ada).await;
     scene.does(&order("1", Some(&code))).await;
     let due = Some(planned.parse().unwrap());
-    let run = RunPayouts { program: "main".parse().unwrap(), due, after: None };
+    let run = RunPayoutsPart { program: "main".parse().unwrap(), due, after: None };
     let ran = scene.does(&run).await;
     assert_eq!(ran.data["reserved"], 1);
     let next = ran.data["next_run"].as_str().unwrap();

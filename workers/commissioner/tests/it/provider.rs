@@ -9,7 +9,10 @@ use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{get, post};
-use omnibus_schemas::commissioner::{PayoutStatus, Payouts, RequestPayout, SetPayoutAccount};
+use omnibus_schemas::commissioner::{
+    CheckLedger, DecidePartner, PartnerDecision, PayoutResult, PayoutStatus, Payouts, RequestPayout, SetPayoutAccount,
+    SettlePayout, SubmitPayout,
+};
 use omnibus_schemas::platform::{Outcome, Resolution, ResolveHeld};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -28,6 +31,8 @@ struct Books {
     silent: u32,
     /// Says nothing about what it has.
     mute: bool,
+    /// Loses this many payouts on the way, and never answers.
+    loses: u32,
 }
 
 type Shared = Arc<Mutex<Books>>;
@@ -59,8 +64,11 @@ async fn take(
         if books.paid.get(&key).is_some_and(|before| *before != body) {
             return Err((StatusCode::CONFLICT, "another payout has this key".into()));
         }
-        books.paid.insert(key.clone(), body);
-        let silent = books.silent > 0;
+        if books.loses == 0 {
+            books.paid.insert(key.clone(), body);
+        }
+        let silent = books.silent > 0 || books.loses > 0;
+        books.loses = books.loses.saturating_sub(1);
         books.silent = books.silent.saturating_sub(1);
         silent
     };
@@ -155,5 +163,56 @@ async fn what_nobody_can_tell_is_held_until_a_person_says_what_happened() {
     assert_eq!(told.data["status"], "failed");
     assert_eq!(books.lock().unwrap().posts, 1);
     assert_eq!(scene.balance(ada, "EUR").await, 500);
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn a_provider_that_does_not_know_a_payout_yet_proves_nothing() {
+    let (scene, books, ada, payout) = scene(|books| books.loses = 1).await;
+    scene.stage.event(|told| told.name == "payout_uncertain").await;
+    assert_eq!((status(&scene).await, scene.balance(ada, "EUR").await), (PayoutStatus::Uncertain, 0));
+    // Nobody else hands it over in the meantime, and a person who looked at the bank's statement may say what happened.
+    let other = scene.does(&SubmitPayout { payout_id: payout }).await;
+    assert_eq!(other.data["code"], "wrong_status");
+    let settle = |result| SettlePayout { payout_id: payout, result, note: "looked".into() };
+    assert_eq!(scene.does(&settle(PayoutResult::Failed)).await.data["status"], "failed");
+    assert_eq!(scene.balance(ada, "EUR").await, 500);
+    // And may have been wrong.
+    assert_eq!(scene.does(&settle(PayoutResult::Confirmed)).await.data["status"], "confirmed");
+    assert_eq!(scene.balance(ada, "EUR").await, 0);
+    assert_eq!(books.lock().unwrap().posts, 1);
+    let check = CheckLedger { program: "main".parse().unwrap() };
+    assert_eq!(scene.does(&check).await.data["differences"], 0);
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_paid_again_is_said_and_not_booked_twice() {
+    let (scene, books, ada, payout) = scene(|books| books.refuses = true).await;
+    scene.stage.event(|told| told.name == "payout_settled").await;
+    books.lock().unwrap().refuses = false;
+    let again = scene.does(&RequestPayout { partner_id: ada, currency: "EUR".parse().unwrap() }).await;
+    assert_eq!(again.data["amount"], 500);
+    let settle = SettlePayout { payout_id: payout, result: PayoutResult::Confirmed, note: String::new() };
+    assert_eq!(scene.does(&settle).await.data["code"], "paid_again");
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn a_partner_who_is_suspended_before_the_money_leaves_is_not_paid() {
+    let (scene, books, ada, payout) = scene(|_| {}).await;
+    scene.stage.event(|told| told.name == "payout_settled").await;
+    let suspend = DecidePartner { partner_id: ada, decision: PartnerDecision::Suspend, note: String::new() };
+    scene.does(&suspend).await;
+    // As if the hand-over had not been reached yet.
+    sqlx::query("update commissioner.payouts set status = 'reserved', submitted_by = null")
+        .execute(scene.db())
+        .await
+        .unwrap();
+    let told = scene.does(&SubmitPayout { payout_id: payout }).await;
+    assert_eq!((told.name.as_str(), &told.data["status"]), ("payout_settled", &json!("failed")));
+    assert_eq!(books.lock().unwrap().posts, 1);
+    let pay = RequestPayout { partner_id: ada, currency: "EUR".parse().unwrap() };
+    assert_eq!(scene.does(&pay).await.data["code"], "not_approved");
     scene.running.stop().await;
 }

@@ -9,7 +9,7 @@ use omnibus_schemas::commissioner::{
 use crate::scene::{Scene, order};
 
 async fn sound(scene: &Scene) {
-    let check = CheckLedger { program: "main".parse().unwrap(), after: None, orders: 0, differences: 0 };
+    let check = CheckLedger { program: "main".parse().unwrap() };
     let told = scene.does(&check).await;
     assert_eq!(told.data["differences"], 0, "{told:?}");
 }

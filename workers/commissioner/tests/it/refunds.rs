@@ -53,7 +53,6 @@ async fn a_refund_counts_once_by_its_id_and_never_pays_back_more_than_was_paid()
             RecordRefund { lines: vec![RefundLine { line_id: "9".into(), amount: 1 }], ..refund("r2", None) },
             "no_such_line",
         ),
-        (RecordRefund { order_id: "9".into(), ..refund("r2", None) }, "no_such_order"),
     ] {
         assert_eq!(scene.does(&wrong).await.data["code"], code);
     }
@@ -82,5 +81,28 @@ async fn a_refund_after_the_payout_is_a_debt_that_the_next_payout_pays_first() {
     scene.does(&RecordOrder { lines: vec![line("1", 20_000)], ..order("3", Some(&code)) }).await;
     assert_eq!(scene.does(&pay).await.data["amount"], 1_000);
     assert_eq!(scene.balance(ada, "EUR").await, 0);
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn a_refund_that_overtakes_its_order_waits_for_it_and_one_of_no_order_is_refused() {
+    let scene = Scene::new().await;
+    scene.program(|_| {}).await;
+    let (ada, code) = scene.partner("ada", None).await;
+    let early = scene.stage.publish("acme", &refund("r1", None)).await;
+    // Something of the same lane, so that the refund has been looked at.
+    scene.does(&order("other", None)).await;
+    scene.does(&order("1", Some(&code))).await;
+    assert_eq!(scene.stage.outcome(early).await.data["reversed"], 1);
+    assert_eq!(scene.balance(ada, "EUR").await, 0);
+
+    let nothing = RecordRefund { order_id: "9".into(), ..refund("r2", None) };
+    let mut map = async_nats::HeaderMap::new();
+    map.insert("ce-time", "2026-01-01T00:00:00Z");
+    map.insert("ce-id", "old");
+    let subject = "cmd.commissioner.orders.record_refund.acme";
+    scene.stage.publish_raw(subject, map, serde_json::to_vec(&nothing).unwrap()).await;
+    let told = scene.stage.event(|told| told.data["code"] == "no_such_order").await;
+    assert_eq!(told.name, "command_rejected");
     scene.running.stop().await;
 }

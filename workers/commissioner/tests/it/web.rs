@@ -32,7 +32,7 @@ async fn a_link_counts_the_click_and_recognises_only_who_agreed() {
         follow(&scene.stage, &code.to_uppercase(), "", &[("referer", "https://blog.example/post?secret")]).await;
     let plain = plain.unwrap();
     assert_eq!((plain.code(), header(&plain, "set-cookie")), (303, None));
-    assert_eq!(header(&plain, "location"), Some(format!("https://shop.example.com/?via={code}").as_str()));
+    assert_eq!(header(&plain, "location"), Some("https://shop.example.com/"));
     let counted = scene.stage.event(|told| told.name == "click_recorded").await;
     assert_eq!((&counted.data["partner_id"], &counted.data["consent"]), (&json!(ada), &json!(false)));
     let referrer: String =
@@ -43,6 +43,7 @@ async fn a_link_counts_the_click_and_recognises_only_who_agreed() {
         let known = follow(&scene.stage, &code, query, &[("cookie", cookie)]).await.unwrap();
         let location = header(&known, "location").unwrap();
         let click = location.rsplit_once("click=").unwrap().1.to_owned();
+        assert_eq!(location, format!("https://shop.example.com/?via={code}&click={click}"));
         let cookie = header(&known, "set-cookie").unwrap();
         assert_eq!(
             cookie,
@@ -66,13 +67,13 @@ async fn a_link_leads_to_the_programs_sites_of_today_only() {
     let (partner_id, _) = scene.partner("ada", None).await;
     let told = scene.does(&AddLink { partner_id, destination: "https://old.example.com/a?b=c".into() }).await;
     let link = told.data["link"].as_str().unwrap().trim_start_matches("/r/").to_owned();
-    let at = |reply: Reply| header(&reply, "location").unwrap().to_owned();
-    assert_eq!(
-        at(follow(&scene.stage, &link, "", &[]).await.unwrap()),
-        format!("https://old.example.com/a?b=c&via={link}")
-    );
+    let to = |reply: Reply| header(&reply, "location").unwrap().split("&click=").next().unwrap().to_owned();
+    let known = to(follow(&scene.stage, &link, "consent=1", &[]).await.unwrap());
+    assert_eq!(known, format!("https://old.example.com/a?b=c&via={link}"));
+    // What the shop is told is a code that it can name.
+    assert_eq!(scene.does(&order("1", Some(&link))).await.data["partner_id"], partner_id.to_string());
     scene.program(|p| p.sites = vec!["new.example.com".into()]).await;
-    assert_eq!(at(follow(&scene.stage, &link, "", &[]).await.unwrap()), format!("https://new.example.com/?via={link}"));
+    assert_eq!(to(follow(&scene.stage, &link, "", &[]).await.unwrap()), "https://new.example.com/");
     scene.program(|p| p.sites = vec![]).await;
     assert_eq!(follow(&scene.stage, &link, "", &[]).await.unwrap_err().0, 404);
     scene.running.stop().await;
