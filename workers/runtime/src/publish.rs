@@ -62,11 +62,14 @@ pub(crate) fn caused_id(command: Uuid, n: usize, subject: &str) -> String {
 fn one(domain: &str, key: &Key, outbox: &Outbox, n: usize, message: &Outgoing) -> Ready {
     let id = caused_id(key.id, n, &message.subject);
     let trace = TraceParent::parse(&outbox.trace).unwrap_or_else(TraceParent::start).child();
+    let caused = DateTime::from_timestamp_micros(outbox.time).unwrap_or(DateTime::UNIX_EPOCH);
+    let at = message.at.and_then(DateTime::from_timestamp_millis);
     let mut map = Envelope {
         id: &id,
         kind: &message.kind,
         source: &format!("omnibus/{domain}"),
-        time: DateTime::from_timestamp_micros(outbox.time).unwrap_or(DateTime::UNIX_EPOCH),
+        // What is scheduled happens at its own time, not at that of the command which planned it.
+        time: at.map_or(caused, |at| at.max(caused)),
         tenant: &key.tenant,
         actor: outbox.actor.as_deref(),
         correlation: &outbox.correlation,
@@ -87,7 +90,7 @@ fn one(domain: &str, key: &Key, outbox: &Outbox, n: usize, message: &Outgoing) -
         map.insert(name.as_str(), value.as_str());
     }
     let mut subject = message.subject.clone();
-    if let Some(at) = message.at.and_then(DateTime::from_timestamp_millis) {
+    if let Some(at) = at {
         map.insert(
             async_nats::header::NATS_SCHEDULE,
             format!("@at {}", at.to_rfc3339_opts(SecondsFormat::Millis, true)).as_str(),
