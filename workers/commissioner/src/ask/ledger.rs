@@ -8,6 +8,7 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
+use super::programs::known;
 use crate::Commissioner;
 use crate::cursor::{after, cut, one_more, place_of_id};
 use crate::provider::plain;
@@ -67,6 +68,7 @@ impl Answer<Ledger> for Commissioner {
 
 impl Answer<LedgerCsv> for Commissioner {
     async fn answer(&self, ask: &mut Ask<'_>, query: LedgerCsv) -> Result<LedgerSheet, AskError> {
+        known(ask, query.program.as_str()).await?;
         let from = query.after.as_deref();
         let (items, next) = page(ask, query.program.as_str(), query.partner_id, from, query.limit).await?;
         let headed = query.after.is_none() && !items.is_empty();
@@ -115,6 +117,7 @@ fn sheet(items: &[Transfer], headed: bool) -> anyhow::Result<String> {
 
 impl Answer<LedgerHealth> for Commissioner {
     async fn answer(&self, ask: &mut Ask<'_>, query: LedgerHealth) -> Result<LedgerHealthReport, AskError> {
+        known(ask, query.program.as_str()).await?;
         let rows = sqlx::query(
             "select account, currency, sum(balance)::bigint as balance from commissioner.balances
              where tenant = $1 and program = $2 group by account, currency order by currency, account",

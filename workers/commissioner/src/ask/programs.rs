@@ -16,6 +16,17 @@ fn no_program() -> AskError {
     AskError::NotFound("there is no such program".into())
 }
 
+/// Is there such a program?
+pub(super) async fn known(ask: &mut Ask<'_>, program: &str) -> Result<(), AskError> {
+    sqlx::query("select 1 from commissioner.programs where tenant = $1 and program = $2")
+        .bind(ask.tenant)
+        .bind(program)
+        .fetch_optional(&mut *ask.db)
+        .await?
+        .map(drop)
+        .ok_or_else(no_program)
+}
+
 impl Answer<ProgramRules> for Commissioner {
     async fn answer(&self, ask: &mut Ask<'_>, query: ProgramRules) -> Result<ProgramReport, AskError> {
         let program = Program::find(ask.db, ask.tenant, query.program.as_str()).await?.ok_or_else(no_program)?;

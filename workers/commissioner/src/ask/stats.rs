@@ -4,12 +4,14 @@ use omnibus_runtime::{Answer, Ask, AskError, clock};
 use omnibus_schemas::commissioner::{Money, PartnerStats, StatsReport, StatsSum, StatusCount};
 use sqlx::Row;
 
+use super::programs::known;
 use crate::Commissioner;
 use crate::reversal::currency;
 use crate::words::read;
 
 impl Answer<PartnerStats> for Commissioner {
     async fn answer(&self, ask: &mut Ask<'_>, query: PartnerStats) -> Result<StatsReport, AskError> {
+        known(ask, query.program.as_str()).await?;
         let (tenant, program, partner) = (ask.tenant, query.program.as_str(), query.partner_id);
         let from = clock::now() - chrono::TimeDelta::days(query.days.into());
         let statuses = sqlx::query(
