@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use futures_util::StreamExt;
 use omnibus_runtime::local::Postgres;
-use omnibus_runtime::testing::{Running, Stage};
+use omnibus_runtime::testing::{Scenery, Stage};
 use omnibus_schemas::commissioner::{CheckLedger, LedgerHealth, OrderLine, RecordOrder, RegisterPartner, SetProgram};
 use omnibus_schemas::{Catalogue, Command, headers};
 
@@ -22,10 +22,9 @@ pub(crate) async fn run(postgres: &Postgres, rounds: usize, seconds: u64, orders
         (Series::default(), Series::default(), Series::default(), Series::default());
     let (mut p50, mut p99) = (Series::default(), Series::default());
     for _ in 0..rounds.max(1) {
-        let limits = omnibus_bus::Settings::default();
-        let stage = Stage::with(Catalogue::omnibus(), limits, postgres).await;
         // What is listened to would be kept: a million orders are three million events.
-        stage.stop_listening();
+        let scenery = Scenery { deaf: true, ..Scenery::default() };
+        let stage = Stage::set(Catalogue::omnibus(), omnibus_bus::Settings::default(), postgres, scenery).await;
         let dir = tempfile::tempdir()?;
         let running = stage.run(worker(dir.path())?).await;
         let codes = partners(&stage).await?;
