@@ -4,6 +4,7 @@ pub mod body;
 pub mod brand;
 pub mod bucket;
 pub mod catalogue;
+pub mod commissioner;
 pub mod contract;
 pub mod generate;
 pub mod greeter;

@@ -7,6 +7,7 @@
 mod bare;
 mod bare_door;
 mod chart;
+mod commissioner;
 mod contest;
 mod cpu;
 mod door;
@@ -36,10 +37,10 @@ struct Bench {
     /// Counted rounds of each contestant, after one that is not counted.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Seconds of load in each round of `door` and `latency`.
+    /// Seconds of load in each round of `door` and `latency`, and of light load in `commissioner`.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
-    /// Commands in each round of `work`, `durable`, `growth` and `peers`.
+    /// Commands in each round of `work`, `durable`, `growth` and `peers`, orders in each of `commissioner`.
     #[arg(long, default_value_t = 20_000)]
     commands: usize,
     /// Mails in each round of `mailer`.
@@ -74,6 +75,8 @@ enum Case {
     Peers,
     /// Mails a second to Postfix's smtp-sink, beside lettre's own pool.
     Mailer,
+    /// Orders a second through the commissioner, with its books checked afterwards.
+    Commissioner,
 }
 
 /// Prints each table when it is there, and keeps all.
@@ -137,6 +140,10 @@ async fn main() -> anyhow::Result<()> {
                 let contest = Contest::of(contest::all(), bench.only.as_deref(), bench.commands, sync);
                 let contest = contest.play(&postgres, rounds).await?;
                 results.chart(name, contest.table(rounds), contest.bars())?;
+            }
+            Case::Commissioner => {
+                let table = commissioner::run(&postgres, rounds, bench.seconds, bench.commands).await?;
+                results.add(&table.to_string())?;
             }
             Case::Peers => {
                 let peers = peers::run(&postgres, rounds, bench.commands, bench.only.as_deref()).await?;

@@ -43,7 +43,19 @@ fn workers(mail: &Path) -> Vec<Worker> {
         sender_approval_secret: None,
         max_attachment_bytes: 10 * 1024 * 1024,
     };
-    vec![omnibus_mailer::worker(mailer).unwrap(), minimal_worker::worker(minimal_worker::Settings {}).unwrap()]
+    let commissioner = omnibus_commissioner::Settings {
+        partner_secret: Some("a secret of tests, thirty-two characters long".to_owned().into()),
+        partner_secret_file: mail.join("unused"),
+        payout_dir: mail.join("payouts"),
+        payout_url: None,
+        payout_token: None,
+        payout_timeout: 5,
+    };
+    vec![
+        omnibus_mailer::worker(mailer).unwrap(),
+        minimal_worker::worker(minimal_worker::Settings {}).unwrap(),
+        omnibus_commissioner::worker(commissioner).unwrap(),
+    ]
 }
 
 #[test]
