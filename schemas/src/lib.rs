@@ -9,6 +9,7 @@ pub mod headers;
 pub mod mailer;
 pub mod platform;
 pub mod subject;
+pub mod texter;
 
 pub use body::{Encoding, Fault};
 pub use catalogue::{Catalogue, CommandEntry, Domain, EventEntry, QueryEntry};
