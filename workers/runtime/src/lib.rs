@@ -7,7 +7,9 @@ pub mod bus;
 mod calls;
 pub mod clock;
 mod cx;
+mod decide;
 mod delivery;
+mod desk;
 mod ending;
 mod engine;
 pub mod envelope;
@@ -20,6 +22,7 @@ mod lane;
 mod limits;
 #[cfg(feature = "local")]
 pub mod local;
+mod many;
 pub mod metrics;
 pub mod migrate;
 mod pages;
@@ -34,10 +37,12 @@ pub mod telemetry;
 pub mod testing;
 pub mod trace;
 mod trim;
+mod visit;
 pub mod worker;
 
 pub use bus::{Bus, BusSettings};
 pub use cx::Cx;
+pub use desk::Desk;
 pub use envelope::Meta;
 pub use events::Events;
 pub use handler::{
@@ -45,6 +50,8 @@ pub use handler::{
 };
 pub use health::Health;
 pub use lane::LaneError;
+pub use many::{HandleMany, One};
 pub use process::main;
 pub use settings::Settings;
+pub use visit::{At, Receive, Reply, Visit};
 pub use worker::{Parts, RunError, Worker};

@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use omnibus_schemas::body::{self, Fault};
 use omnibus_schemas::catalogue::read_command;
-use omnibus_schemas::{Command, Encoding, Event, Query};
+use omnibus_schemas::{Command, Encoding, Event, Hook, Query};
 use serde::de::DeserializeOwned;
+use sqlx::PgConnection;
 
 use crate::cx::Cx;
 use crate::envelope::Meta;
@@ -18,6 +19,8 @@ use crate::events::Events;
 use crate::handler::{
     Answer, Ask, AskError, CallError, Effect, Fail, Found, Handle, Policy, Prepared, React, Settled, WhenUncertain,
 };
+use crate::many::{HandleMany, One};
+use crate::visit::{self, At, Receive, Visit};
 
 pub(crate) type Fut<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -47,6 +50,31 @@ pub(crate) trait Decide: Send + Sync {
     fn decide<'a>(&'a self, cx: &'a mut Cx<'_>, body: &'a [u8]) -> Fut<'a, Result<Events, Trouble>>;
 }
 
+/// A [`HandleMany`] whose type is forgotten.
+pub(crate) trait DecideMany: Send + Sync {
+    fn policy(&self) -> Policy;
+    /// One list of events for each item, in their order.
+    fn decide_many<'a>(
+        &'a self,
+        db: &'a mut PgConnection,
+        items: &'a [(&'a Meta, &'a [u8])],
+    ) -> Fut<'a, Result<Vec<Events>, NotAll>>;
+}
+
+/// Why many were not decided.
+#[derive(Debug)]
+pub(crate) struct NotAll {
+    /// Whose trouble it is; of the first if that is not known.
+    pub(crate) at: usize,
+    pub(crate) trouble: Trouble,
+}
+
+impl From<Fail> for NotAll {
+    fn from(fail: Fail) -> Self {
+        NotAll { at: 0, trouble: fail.into() }
+    }
+}
+
 /// An [`Effect`] whose type is forgotten. Plans travel encoded, as they are stored.
 pub(crate) trait Call: Send + Sync {
     fn policy(&self) -> Policy;
@@ -69,9 +97,15 @@ pub(crate) trait Reply: Send + Sync {
     fn reply<'a>(&'a self, ask: &'a mut Ask<'_>, body: &'a [u8]) -> Fut<'a, Result<Vec<u8>, AskError>>;
 }
 
+/// A [`Receive`] whose type is forgotten.
+pub(crate) trait Exchange: Send + Sync {
+    fn exchange<'a>(&'a self, at: &'a mut At<'_>, visit: Visit) -> Fut<'a, Result<visit::Reply, AskError>>;
+}
+
 #[derive(Clone)]
 pub(crate) enum Entry {
     Decide(Arc<dyn Decide>),
+    Many(Arc<dyn DecideMany>),
     Call(Arc<dyn Call>),
     /// The platform's own `resolve_held`, which works on other commands' rows.
     Resolve,
@@ -81,6 +115,7 @@ impl Entry {
     pub(crate) fn policy(&self) -> Policy {
         match self {
             Entry::Decide(decide) => decide.policy(),
+            Entry::Many(many) => many.policy(),
             Entry::Call(call) => call.policy(),
             Entry::Resolve => Policy::DEFAULT,
         }
@@ -105,6 +140,8 @@ pub(crate) struct Registry {
     pub(crate) reactions: BTreeMap<(&'static str, &'static str), Entry>,
     /// By query name.
     pub(crate) answers: BTreeMap<&'static str, Arc<dyn Reply>>,
+    /// By hook name.
+    pub(crate) hooks: BTreeMap<&'static str, Arc<dyn Exchange>>,
 }
 
 impl Registry {
@@ -128,6 +165,10 @@ impl Registry {
 
     pub(crate) fn answer<Q: Query>(&mut self, reply: Arc<dyn Reply>) {
         assert!(self.answers.insert(Q::NAME, reply).is_none(), "registered twice: the query {}", Q::NAME);
+    }
+
+    pub(crate) fn hook<H: Hook>(&mut self, exchange: Arc<dyn Exchange>) {
+        assert!(self.hooks.insert(H::NAME, exchange).is_none(), "registered twice: the hook {}", H::NAME);
     }
 
     /// The handler of a message, by the name in its subject.
@@ -172,6 +213,33 @@ impl<S: Handle<C>, C: Command> Decide for Of<S, C> {
         Box::pin(async move {
             let command = read::<C>(cx.meta(), body)?;
             Ok(self.0.handle(cx, command).await?)
+        })
+    }
+}
+
+impl<S: HandleMany<C>, C: Command> DecideMany for Of<S, C> {
+    fn policy(&self) -> Policy {
+        S::POLICY
+    }
+
+    fn decide_many<'a>(
+        &'a self,
+        db: &'a mut PgConnection,
+        items: &'a [(&'a Meta, &'a [u8])],
+    ) -> Fut<'a, Result<Vec<Events>, NotAll>> {
+        Box::pin(async move {
+            let mut many = Vec::with_capacity(items.len());
+            for (at, (meta, body)) in items.iter().enumerate() {
+                let command = read::<C>(meta, body).map_err(|trouble| NotAll { at, trouble })?;
+                many.push(One::new(meta, command));
+            }
+            let answers = self.0.handle_many(db, many).await?;
+            if answers.len() != items.len() {
+                let words = anyhow::anyhow!("the handler gave {} answers to {} commands", answers.len(), items.len());
+                return Err(Fail::Retry(words).into());
+            }
+            let numbered = answers.into_iter().enumerate();
+            numbered.map(|(at, answer)| answer.map_err(|fail| NotAll { at, trouble: fail.into() })).collect()
         })
     }
 }
@@ -259,6 +327,21 @@ impl<S: Effect<C>, C: Command> Call for Of<S, C> {
             let plan = bytes.and_then(|bytes| plan(bytes).ok());
             self.0.settle(cx, plan, how).await
         })
+    }
+}
+
+/// As [`Of`], for hooks.
+pub(crate) struct OfHook<S, H>(Arc<S>, PhantomData<fn() -> H>);
+
+impl<S, H> OfHook<S, H> {
+    pub(crate) fn new(state: Arc<S>) -> Arc<Self> {
+        Arc::new(OfHook(state, PhantomData))
+    }
+}
+
+impl<S: Receive<H>, H: Hook> Exchange for OfHook<S, H> {
+    fn exchange<'a>(&'a self, at: &'a mut At<'_>, visit: Visit) -> Fut<'a, Result<visit::Reply, AskError>> {
+        Box::pin(self.0.receive(at, visit))
     }
 }
 

@@ -34,6 +34,8 @@ create table texter.messages (
 );
 -- A provider's text is one of ours, once.
 create unique index messages_provider on texter.messages (provider, provider_id) where provider_id is not null;
+-- The same words to the same recipient are on their way once at a time: told apart afterwards, they couldn't be.
+create unique index messages_in_flight on texter.messages (recipient, likeness) where status = 'queued' and provider_id is null;
 create index messages_likeness on texter.messages (recipient, likeness, queued_at);
 
 -- What texts cost: a text's lines add up to it.

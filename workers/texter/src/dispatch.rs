@@ -192,7 +192,7 @@ impl Texter {
         let price = provider.price(&draft.number.country).unwrap_or_default();
         let plan = Plan {
             provider: provider.name().to_owned(),
-            to: draft.number.e164,
+            to: draft.number.e164.clone(),
             from,
             body: draft.body,
             code: draft.code,
@@ -203,7 +203,7 @@ impl Texter {
             rebooked: 0,
             account: Account {
                 day: question.day,
-                country: draft.number.country,
+                country: draft.number.country.clone(),
                 template: draft.template.unwrap_or_default(),
                 provider: provider.name().to_owned(),
                 currency: self.currency.clone(),

@@ -22,7 +22,7 @@ pub enum Unreadable {
     #[error("/country is not a country's two letters, such as US")]
     Country,
     /// Not a number.
-    #[error("{0} is not a telephone number; write it as E.164, such as +14155552671, or name its /country")]
+    #[error("{0} is not a telephone number; write it as E.164, such as +12025550123, or name its /country")]
     NotANumber(&'static str),
     /// A number of no country, such as a satellite's.
     #[error("{0} belongs to no country that is known")]

@@ -1,0 +1,5 @@
+//! The texter against a stand-in for Twilio that is a program of its own.
+#![expect(clippy::unwrap_used, reason = "a test that can not go on has failed")]
+
+mod scene;
+mod sending;
