@@ -35,6 +35,7 @@ create table texter.lockouts (
 create table texter.code_requests (
     tenant     text        not null,
     message_id uuid        not null,
+    verification_id uuid,
     at         timestamptz not null,
     recipient  text        not null,
     prefix     text        not null,

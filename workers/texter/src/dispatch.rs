@@ -1,7 +1,7 @@
 //! The one way out: whatever asked for a text, it passes here. Plans it, lets it leave, writes down what became of it.
 
 use anyhow::Context;
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Utc};
 use omnibus_runtime::{CallError, Cx, Events, Fail, Found, Meta, Settled, WhenUncertain, clock};
 use omnibus_schemas::texter::{Category, SmsEncoding, SmsFailed, SmsSent, SmsState, SmsUncertain};
 use serde::{Deserialize, Serialize};
@@ -145,6 +145,10 @@ impl Sent {
             revision: self.revision,
         };
         Events::none().about(message_id.to_string(), sent)
+    }
+
+    pub(crate) fn verification(&self) -> Option<Uuid> {
+        self.verification_id
     }
 
     pub(crate) fn country(&self) -> &str {
@@ -576,15 +580,5 @@ impl Texter {
             .fetch_optional(cx.db())
             .await?;
         row.map(|row| Ok((Sent::read(&row)?, row.try_get("was")?))).transpose()
-    }
-
-    /// The rows of one verification's texts carry its id.
-    pub(crate) fn verification_of(sent: &Sent) -> Option<Uuid> {
-        sent.verification_id
-    }
-
-    /// The day a text counts for.
-    pub(crate) fn day(now: DateTime<Utc>) -> NaiveDate {
-        now.date_naive()
     }
 }

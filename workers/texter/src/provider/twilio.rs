@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, bail, ensure};
-use chrono::{DateTime, Duration, Utc};
+use chrono::{DateTime, Duration};
 use omnibus_runtime::{CallError, Found, clock};
 use omnibus_schemas::texter::SmsState;
 use reqwest::StatusCode;
@@ -258,18 +258,6 @@ impl Provider for Twilio {
     fn can_be_asked(&self) -> bool {
         true
     }
-}
-
-impl Word {
-    /// A word with nothing but a status.
-    pub fn of(status: SmsState, error_code: Option<u32>) -> Self {
-        Word { status, error_code, price: None }
-    }
-}
-
-/// When a message was made, for tests and look-ups: RFC 2822.
-pub fn rfc2822(at: DateTime<Utc>) -> String {
-    at.to_rfc2822()
 }
 
 #[cfg(test)]
