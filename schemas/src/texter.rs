@@ -4,6 +4,7 @@ mod codes;
 mod consent;
 mod costs;
 mod fate;
+mod hooks;
 mod many;
 mod send;
 
@@ -19,6 +20,7 @@ pub use costs::{
     ProviderResumed, ProviderStopped, ResetFuse, ResumeProvider, SetBudget, SpendFuseReset, SpendFuseTripped,
 };
 pub use fate::{CheckMessage, NoteStatus, ReceiveSms, RetrySms, SmsReceived};
+pub use hooks::{TwilioInbound, TwilioStatus};
 pub use many::{
     BatchAccepted, BatchRow, DayStats, SendBatch, SendTemplate, SmsStats, SmsTemplate, SmsTemplates, StatsReport,
     TemplateList,
@@ -78,6 +80,8 @@ pub fn domain() -> Domain {
         .query::<Budgets>()
         .query::<EstimateSms>()
         .query::<SealCode>()
+        .hook::<TwilioStatus>()
+        .hook::<TwilioInbound>()
 }
 
 fn a_message() -> Uuid {

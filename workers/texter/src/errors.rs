@@ -2,7 +2,7 @@
 
 /// What follows from an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// It passes: the same again, later.
     Again,
     /// It does not.
@@ -17,7 +17,7 @@ pub enum Verdict {
 }
 
 /// What follows from this one.
-pub fn verdict(code: u32) -> Verdict {
+pub(crate) fn verdict(code: u32) -> Verdict {
     match code {
         20429 | 30001 | 30003 | 30008 => Verdict::Again,
         21610 => Verdict::OptedOut,
@@ -29,7 +29,7 @@ pub fn verdict(code: u32) -> Verdict {
 }
 
 /// The code of a rejection.
-pub fn refusal(code: u32) -> &'static str {
+pub(crate) fn refusal(code: u32) -> &'static str {
     match code {
         21211 | 21614 => "invalid_number",
         21610 => "opted_out",
@@ -42,12 +42,12 @@ pub fn refusal(code: u32) -> &'static str {
 }
 
 /// The error that a rejection of this code came from, where it stops a provider.
-pub fn stopping(refusal: &str) -> Option<u32> {
+pub(crate) fn stopping(refusal: &str) -> Option<u32> {
     [20003, 30002, 30007].into_iter().find(|code| self::refusal(*code) == refusal)
 }
 
 /// In words. Twilio's own may hold the number.
-pub fn meaning(code: u32) -> &'static str {
+pub(crate) fn meaning(code: u32) -> &'static str {
     match code {
         20003 => "the credentials are not taken",
         20429 => "too many requests",

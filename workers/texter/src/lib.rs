@@ -1,27 +1,50 @@
 #![doc = include_str!("../README.md")]
 
+mod budgets;
+mod check_message;
 mod consent;
+mod costs;
 mod dispatch;
 mod errors;
+mod estimate_sms;
+mod fraud;
 mod gate;
 mod ledger;
+mod note_status;
 pub mod number;
 pub mod provider;
 pub mod quiet;
+mod quiet_hours;
+mod receive_sms;
+mod retry_sms;
 pub mod secret;
 pub mod segments;
+mod send_batch;
+mod send_code;
 mod send_sms;
+mod send_template;
 pub mod settings;
+pub mod signature;
+mod sms_stats;
 mod sms_status;
 mod status;
 mod stops;
+mod templates;
+mod upkeep;
+mod verify_code;
+mod webhooks;
+pub mod words;
 
 pub use settings::Settings;
 
 use std::sync::Arc;
 
 use omnibus_runtime::Worker;
-use omnibus_schemas::texter::{DeleteOptOut, OptOuts, PutOptOut, ResumeProvider, SendSms, SmsStatus};
+use omnibus_schemas::texter::{
+    Budgets, CheckMessage, ClearQuietHours, Costs, DeleteOptOut, EstimateSms, NoteStatus, OptOuts, PutOptOut, ReceiveSms,
+    ResetFuse, ResumeProvider, RetrySms, SealCode, SendBatch, SendCode, SendSms, SendTemplate, SetBudget, SetQuietHours,
+    SmsStats, SmsStatus, SmsTemplates, TwilioInbound, TwilioStatus, VerifyCode,
+};
 
 use ledger::Caps;
 use provider::Provider;
@@ -39,11 +62,33 @@ pub fn worker(settings: Settings) -> anyhow::Result<Worker> {
     Ok(Worker::new("texter", Texter::new(&settings)?)
         .migrations("texter", MIGRATIONS)
         .effects::<SendSms>()
+        .effects::<SendTemplate>()
+        .handles::<SendBatch>()
+        .effects::<SendCode>()
+        .handles::<VerifyCode>()
         .handles::<PutOptOut>()
         .handles::<DeleteOptOut>()
+        .handles::<SetQuietHours>()
+        .handles::<ClearQuietHours>()
+        .handles::<SetBudget>()
+        .handles::<ResetFuse>()
         .handles::<ResumeProvider>()
+        .handles::<NoteStatus>()
+        .handles::<ReceiveSms>()
+        .effects::<CheckMessage>()
+        .effects::<RetrySms>()
         .answers::<SmsStatus>()
+        .answers::<SmsTemplates>()
+        .answers::<SmsStats>()
         .answers::<OptOuts>()
+        .answers::<Costs>()
+        .answers::<Budgets>()
+        .answers::<EstimateSms>()
+        .answers::<SealCode>()
+        .receives::<TwilioStatus>()
+        .receives::<TwilioInbound>()
+        .runs("roll_up", upkeep::roll_up)
+        .runs("listen", upkeep::listen)
         .build())
 }
 
