@@ -6,8 +6,15 @@
 
 mod bare;
 mod door;
+#[path = "../../workers/texter/tests/twilio-fake/fake.rs"]
+mod fake;
 mod figures;
+#[path = "../../workers/texter/tests/twilio-fake/message.rs"]
+mod message;
 mod outcome;
+#[path = "../../workers/texter/tests/twilio-fake/rules.rs"]
+mod rules;
+mod texter;
 mod work;
 
 use clap::Parser;
@@ -18,7 +25,7 @@ use omnibus_runtime::local::{Postgres, PostgresOptions};
 #[derive(Debug, Parser)]
 #[command(about = "Measures Omnibus beside bare loops that do the same work")]
 struct Bench {
-    /// Cases to run: door, outcome, work. All of them if absent.
+    /// Cases to run: door, outcome, work, texter. All of them if absent.
     cases: Vec<Case>,
     /// Counted rounds of each contestant, after one that is not counted.
     #[arg(long, default_value_t = 3)]
@@ -26,7 +33,7 @@ struct Bench {
     /// Seconds of load in each round of `door` and `outcome`.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
-    /// Commands in each round of `work`.
+    /// Commands in each round of `work`; a tenth of them in each of `texter`.
     #[arg(long, default_value_t = 20_000)]
     commands: usize,
 }
@@ -39,6 +46,8 @@ enum Case {
     Outcome,
     /// Commands a second through a worker.
     Work,
+    /// Texts a second through the texter, beside a bare reqwest loop.
+    Texter,
 }
 
 #[tokio::main]
@@ -61,6 +70,10 @@ async fn main() -> anyhow::Result<()> {
     }
     if wanted(Case::Work) {
         tables.push(work::run(&postgres, bench.rounds, bench.commands).await?);
+        println!("{}", tables.last().expect("just pushed"));
+    }
+    if wanted(Case::Texter) {
+        tables.push(texter::run(&postgres, bench.rounds, bench.commands / 10).await?);
         println!("{}", tables.last().expect("just pushed"));
     }
     Ok(())

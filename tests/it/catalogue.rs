@@ -30,7 +30,12 @@ fn workers(mail: &Path) -> Vec<Worker> {
         from_domains: vec![],
         mail_dir: mail.to_owned(),
     };
-    vec![omnibus_mailer::worker(mailer).unwrap(), minimal_worker::worker(minimal_worker::Settings {}).unwrap()]
+    let texter = omnibus_texter::Settings { sms_dir: mail.join("sms"), ..omnibus_texter::Settings::defaults() };
+    vec![
+        omnibus_mailer::worker(mailer).unwrap(),
+        omnibus_texter::worker(texter).unwrap(),
+        minimal_worker::worker(minimal_worker::Settings {}).unwrap(),
+    ]
 }
 
 #[test]

@@ -20,14 +20,26 @@ pub(crate) fn mailer_settings() -> anyhow::Result<omnibus_mailer::Settings> {
     from_environment("mailer")
 }
 
+/// The texter's settings.
+pub(crate) fn texter_settings() -> anyhow::Result<omnibus_texter::Settings> {
+    from_environment("texter")
+}
+
 /// Every worker.
-pub(crate) fn workers(mailer: omnibus_mailer::Settings) -> anyhow::Result<Vec<Worker>> {
-    Ok(vec![omnibus_mailer::worker(mailer)?, minimal_worker::worker(from_environment("greeter")?)?])
+pub(crate) fn workers(
+    mailer: omnibus_mailer::Settings,
+    texter: omnibus_texter::Settings,
+) -> anyhow::Result<Vec<Worker>> {
+    Ok(vec![
+        omnibus_mailer::worker(mailer)?,
+        omnibus_texter::worker(texter)?,
+        minimal_worker::worker(from_environment("greeter")?)?,
+    ])
 }
 
 /// The tables of the runtime and of every worker, in the order in which they are made.
 pub(crate) fn migrations() -> anyhow::Result<Vec<Migrations>> {
-    let workers = workers(mailer_settings()?)?;
+    let workers = workers(mailer_settings()?, texter_settings()?)?;
     Ok(std::iter::once(migrate::BUS).chain(workers.iter().filter_map(Worker::migrations)).collect())
 }
 
@@ -39,7 +51,9 @@ mod tests {
 
     #[test]
     fn every_domain_of_the_catalogue_has_its_worker_here() {
-        let workers = workers(mailer_settings().unwrap()).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let texter = omnibus_texter::Settings { sms_dir: dir.path().to_owned(), ..texter_settings().unwrap() };
+        let workers = workers(mailer_settings().unwrap(), texter).unwrap();
         let mut here: Vec<_> = workers.iter().map(Worker::domain).collect();
         let catalogue = Catalogue::omnibus();
         let mut wanted: Vec<_> = catalogue.domains().iter().map(|domain| domain.name).collect();

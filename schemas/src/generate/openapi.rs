@@ -123,12 +123,26 @@ fn query_operation(query: &QueryEntry, route: &Route, components: &mut Component
     let example = (query.example)();
     let mut parts = Parts::of(query.domain, &mut root, &example, route, components);
     let mut parameters = parts.parameters_in_path();
-    parameters.extend(parts.parameters_in_query(&root, components));
+    let asked = match route.method {
+        Method::Post => {
+            root.insert("$defs".into(), Value::Object(std::mem::take(&mut parts.defs)));
+            let body = reference(&components.add(query.domain, root.clone()));
+            let example = json!({ "example": { "summary": "Works as it stands", "value": parts.rest } });
+            Some(json!({
+                "required": true,
+                "content": { "application/json": { "schema": body, "examples": example } },
+            }))
+        }
+        _ => {
+            parameters.extend(parts.parameters_in_query(&root, components));
+            None
+        }
+    };
     let answer_schema = schema::object(&(query.answer)());
     let says = answer_schema.get("description").cloned().unwrap_or_else(|| "The answer.".into());
     let answer = reference(&components.add(query.domain, answer_schema));
     let description = root.get("description").cloned();
-    json!({
+    let mut operation = json!({
         "operationId": format!("{}_{}", query.domain, query.name),
         "tags": [query.domain],
         "summary": summary(description.as_ref()),
@@ -138,7 +152,11 @@ fn query_operation(query: &QueryEntry, route: &Route, components: &mut Component
         "x-query": query.subject(),
         "parameters": parameters,
         "responses": door::query_responses(&says, &answer),
-    })
+    });
+    if let Some(asked) = asked {
+        operation["requestBody"] = asked;
+    }
+    operation
 }
 
 /// The bytes of a file.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{DOMAIN, a_message};
-use crate::contract::{Command, Event, Http, Query};
+use crate::contract::{Command, Event, Http, Query, Sealed};
 
 /// Sends a one-time code. Asked again for the same number and purpose while one is waiting, the same code is sent once
 /// more and no check is given back. The answer is the same whether or not anybody has an account under the number.
@@ -119,6 +119,7 @@ impl Command for VerifyCode {
     const LANE: &'static str = "checks";
     const HTTP: Option<Http> = Some(Http::post("/api/v1/sms/2fa/verify"));
     const SCOPE: &'static str = "sms:verify";
+    const SEALED: Option<Sealed> = Some(Sealed { field: "code", query: "seal_code" });
 
     fn example() -> Self {
         VerifyCode {

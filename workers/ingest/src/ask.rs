@@ -1,21 +1,21 @@
-//! `GET`: a question to the domain's worker, over `qry.<domain>.<query>`.
+//! `GET`, and `POST` where a question has a body: asked of the domain's worker, over `qry.<domain>.<query>`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::{HeaderMap, Message};
 use axum::body::Body;
-use axum::extract::RawPathParams;
-use axum::http::request::Parts;
+use axum::extract::{RawPathParams, Request};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
 use omnibus_runtime::Bus;
 use omnibus_runtime::trace::TraceParent;
-use omnibus_schemas::{Encoding, Fault, headers};
+use omnibus_schemas::{Encoding, Fault, Method, headers};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::accept;
 use crate::caller::Caller;
 use crate::door::Shared;
 use crate::observe::Observed;
@@ -31,12 +31,19 @@ pub(crate) async fn answer(
     door: &Arc<Shared>,
     route: &QueryRoute,
     path: &RawPathParams,
-    request: &Parts,
+    request: Request,
     observed: &mut Observed,
 ) -> Result<Response, Problem> {
-    let caller = door.admit(&request.headers, &route.entry.scope, observed)?;
+    let (parts, body) = request.into_parts();
+    let caller = door.admit(&parts.headers, &route.entry.scope, observed)?;
     let mut fields = route.fields.of_path(path);
-    route.fields.add_query(&mut fields, &request.uri)?;
+    if route.method == Method::Post {
+        // A question with more to it than an address should hold.
+        let encoding = accept::encoding(&parts.headers)?;
+        let body = accept::read_body(door, &parts.headers, body, door.settings.body_max_bytes).await?;
+        route.fields.add_body(&mut fields, encoding, &body)?;
+    }
+    route.fields.add_query(&mut fields, &parts.uri)?;
     let written = serde_json::to_vec(&Value::Object(fields)).expect("a JSON value is always written");
     let body = (route.entry.accept)(Encoding::Json, &written).map_err(Problem::invalid)?;
     let deadline = door.settings.query_timeout();

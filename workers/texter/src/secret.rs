@@ -16,6 +16,7 @@ pub struct Secret {
     hashes: hmac::Key,
     likenesses: hmac::Key,
     proofs: hmac::Key,
+    nonces: hmac::Key,
     seal: LessSafeKey,
 }
 
@@ -51,6 +52,7 @@ impl Secret {
             hashes: key("hashes"),
             likenesses: key("likenesses"),
             proofs: key("proofs"),
+            nonces: key("nonces"),
             seal: LessSafeKey::new(seal),
         }
     }
@@ -108,10 +110,12 @@ impl Secret {
         hmac::verify(&self.proofs, &joined(&parts), &tag).is_ok()
     }
 
-    /// A code that only this secret opens, for this tenant.
+    /// A code that only this secret opens, for this tenant. The same each time, so that a repeated request is the same
+    /// command: the nonce is derived from what is sealed, and so is never used for two.
     pub fn seal(&self, tenant: &str, code: &str) -> anyhow::Result<String> {
-        let mut nonce = [0; NONCE_LEN];
-        SystemRandom::new().fill(&mut nonce).map_err(|_| anyhow::anyhow!("the system gives no random bytes"))?;
+        let said = joined(&[b"nonce", tenant.as_bytes(), code.as_bytes()]);
+        let tag = hmac::sign(&self.nonces, &said);
+        let nonce: [u8; NONCE_LEN] = tag.as_ref()[..NONCE_LEN].try_into().expect("a tag has 32 bytes");
         let mut text = code.as_bytes().to_vec();
         self.seal
             .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(tenant.as_bytes()), &mut text)
@@ -213,6 +217,8 @@ mod tests {
     fn a_seal_opens_for_its_tenant_and_for_nobody_else() {
         let sealed = secret().seal("acme", "123456").unwrap();
         assert!(!sealed.contains("123456"));
+        assert_eq!(secret().seal("acme", "123456").unwrap(), sealed);
+        assert_ne!(secret().seal("acme", "123457").unwrap(), sealed);
         assert_eq!(secret().open("acme", &sealed).as_deref(), Some("123456"));
         assert_eq!(secret().open("globex", &sealed), None);
         assert_eq!(secret().open("acme", &format!("{sealed}x")), None);

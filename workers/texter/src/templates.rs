@@ -39,34 +39,36 @@ const TEXTS: &[(&str, &str, &str)] = &[
 
 /// What fills a template. A text is read in the language it is written in, so all but links are plain text.
 fn variables(name: &str) -> Vec<Variable> {
-    let text = |name: &str, about: &str, most| Variable::new(name, Kind::Text, about).max_len(most);
-    let link = || Variable::new("link", Kind::Url, "Where to go.");
-    let brand = || text("brand", "Who writes.", 30);
+    let text = |name: &str, about: &str, most, sample: &str| {
+        Variable::new(name, Kind::Text, about).max_len(most).example(sample)
+    };
+    let link = || Variable::new("link", Kind::Url, "Where to go.").example("https://example.com/a");
+    let brand = || text("brand", "Who writes.", 30, "Acme");
     match name {
         "two_factor" => vec![
             brand().optional(),
-            text("code", "The code.", 32),
-            text("minutes", "How long it is good.", 4),
+            text("code", "The code.", 32, "123456"),
+            text("minutes", "How long it is good.", 4, "10"),
         ],
         "password_reset" => vec![brand().optional(), link()],
         "alert" => vec![
             brand().optional(),
-            text("what", "What has happened.", 300),
-            text("when", "When.", 40).optional(),
+            text("what", "What has happened.", 300, "the disk is full"),
+            text("when", "When.", 40, "31 March, 14:05").optional(),
             link().optional(),
         ],
-        "welcome" => vec![brand(), text("name", "Whom it greets.", 40).optional()],
+        "welcome" => vec![brand(), text("name", "Whom it greets.", 40, "Ada").optional()],
         "invoice" => vec![
             brand(),
-            text("number", "The invoice's number.", 40),
-            text("amount", "How much, with the currency.", 30),
-            text("due", "Until when it is to be paid.", 30).optional(),
+            text("number", "The invoice's number.", 40, "2026-7"),
+            text("amount", "How much, with the currency.", 30, "EUR 19.99"),
+            text("due", "Until when it is to be paid.", 30, "31 March").optional(),
             link().optional(),
         ],
         _ => vec![
             brand().optional(),
-            text("what", "What is to come.", 200),
-            text("when", "When.", 40).optional(),
+            text("what", "What is to come.", 200, "your appointment"),
+            text("when", "When.", 40, "31 March, 14:05").optional(),
             link().optional(),
         ],
     }
