@@ -38,6 +38,8 @@ const DOMAIN: &str = "texter";
 /// The domain's catalogue.
 pub fn domain() -> Domain {
     Domain::new(DOMAIN, "SMS")
+        .command::<SetQuietHours>()
+        .command::<ClearQuietHours>()
         .command::<SendSms>()
         .command::<SendTemplate>()
         .command::<SendBatch>()
@@ -45,8 +47,6 @@ pub fn domain() -> Domain {
         .command::<VerifyCode>()
         .command::<PutOptOut>()
         .command::<DeleteOptOut>()
-        .command::<SetQuietHours>()
-        .command::<ClearQuietHours>()
         .command::<SetBudget>()
         .command::<ResetFuse>()
         .command::<ResumeProvider>()

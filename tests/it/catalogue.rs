@@ -50,6 +50,18 @@ fn every_entry_has_a_worker_that_handles_it() {
     assert_eq!(catalogue.domains().len(), workers.len());
 }
 
+/// Queries whose answers hold nothing of a tenant's.
+const ALIKE: [(&str, &str); 3] = [("texter", "sms_templates"), ("texter", "estimate_sms"), ("texter", "seal_code")];
+
+/// Waits until every follow-up is decided too.
+async fn quiet(stage: &Stage) {
+    for (domain, lane) in stage.catalogue().domains().iter().flat_map(|d| d.lanes().into_iter().map(|l| (d.name, l))) {
+        while stage.lane(domain, lane).await != (0, 0) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
 /// Every query about everything of acme's, asked by globex, tells nothing; acme learns its own.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_tenants_can_not_see_or_touch_each_others_anything() {
@@ -95,8 +107,9 @@ async fn two_tenants_can_not_see_or_touch_each_others_anything() {
     }
 
     // Every question about acme's ids, in globex's name, at the workers themselves.
+    quiet(&stage).await;
     let before: i64 = sqlx::query_scalar("select count(*) from bus.inbox").fetch_one(&stage.db).await.unwrap();
-    for query in catalogue.queries() {
+    for query in catalogue.queries().filter(|query| !ALIKE.contains(&(query.domain, query.name))) {
         for (_, id) in done.iter().filter(|(domain, _)| *domain == query.domain) {
             let mut body = (query.example)();
             if let Value::Object(fields) = &mut body {
@@ -125,6 +138,7 @@ async fn two_tenants_can_not_see_or_touch_each_others_anything() {
         stage.publish_raw(&command.subject("globex"), headers(&[("ce-id", &id)]), body).await;
         stage.event(|told| told.causation == id && told.tenant == "globex" && told.outcome.is_some()).await;
     }
+    quiet(&stage).await;
     let after: i64 = sqlx::query_scalar("select count(*) from bus.inbox").fetch_one(&stage.db).await.unwrap();
     assert_eq!(after, 2 * before);
 }

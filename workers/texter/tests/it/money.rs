@@ -72,7 +72,7 @@ async fn a_flood_is_stopped_while_it_runs() {
     scene.event("spend_fuse_tripped").await;
     let (_, taken) = scene.twilio.counts().await;
     assert_eq!(taken as usize + refused, 600);
-    assert!(refused >= 600 - 100 - 512, "{refused}");
+    assert!((100..600).contains(&taken), "{taken}: it blew too early, or not at all");
     assert_eq!(scene.stage.told().iter().filter(|told| told.name == "spend_fuse_tripped").count(), 1);
     let booked = scene.spent().await;
     assert_eq!(booked, 7_900 * i64::try_from(taken).unwrap());
@@ -91,7 +91,7 @@ async fn a_cost_reports_lines_add_up_to_its_total_and_to_the_ledger() {
     let batch = SendBatch::example();
     let (_, told) = scene.send(&batch).await;
     assert_eq!((told.name.as_str(), &told.data["messages"]), ("batch_accepted", &json!(1)));
-    scene.stage.event(|_| scene.stage.told().iter().filter(|told| told.name == "sms_sent").count() == 5).await;
+    scene.count(5, |told| told.name == "sms_sent").await;
 
     let costs = Costs { from: None, to: None, country: None };
     let report = scene.stage.ask("texter", "acme", &costs).await.unwrap();
@@ -109,7 +109,7 @@ async fn a_cost_reports_lines_add_up_to_its_total_and_to_the_ledger() {
     assert_eq!((german.lines.len(), german.totals[0].amount_micro), (1, 75_000));
     assert_eq!(scene.stage.ask("texter", "globex", &costs).await.unwrap().lines, []);
     let wrong = Costs { from: Some("2026-13-01".into()), ..costs };
-    assert_eq!(scene.stage.ask("texter", "acme", &wrong).await.unwrap_err().0, 400);
+    assert_eq!(scene.stage.ask("texter", "acme", &wrong).await.unwrap_err().0, 422);
 
     let stats = scene.stage.ask("texter", "acme", &SmsStats { from: None, to: None }).await.unwrap();
     assert_eq!((stats.days.len(), stats.days[0].sent, stats.days[0].failed), (1, 5, 1));
@@ -132,8 +132,8 @@ async fn a_row_of_a_batch_that_can_not_be_sent_costs_the_others_nothing() {
         .collect();
     let (id, told) = scene.send(&batch).await;
     assert_eq!(told.data["messages"], json!(6));
-    scene.stage.event(|_| scene.stage.told().iter().filter(|told| told.name == "sms_sent").count() == 4).await;
-    scene.stage.event(|_| scene.stage.told().iter().filter(|told| told.outcome == Some(Outcome::Rejected)).count() == 2).await;
+    scene.count(4, |told| told.name == "sms_sent").await;
+    scene.count(2, |told| told.outcome == Some(Outcome::Rejected)).await;
     let theirs = |told: &&omnibus_runtime::testing::Told| told.header("ce-correlationid") == Some(&id.to_string());
     assert_eq!(scene.stage.told().iter().filter(theirs).filter(|told| told.name == "sms_sent").count(), 4);
     let unknown = SendBatch { template: "nothing".into(), ..batch };
@@ -156,7 +156,7 @@ async fn an_estimate_says_what_a_text_would_be_and_sends_nothing() {
     let smart = scene.stage.ask("texter", "acme", &ask(&quoted, true)).await.unwrap();
     assert_eq!((smart.segments, smart.estimate_micro), (1, 75_000));
     let nobody = EstimateSms { to: "nonsense".into(), country: None, body: "a".into(), smart_encoding: false };
-    assert_eq!(scene.stage.ask("texter", "acme", &nobody).await.unwrap_err().0, 400);
+    assert_eq!(scene.stage.ask("texter", "acme", &nobody).await.unwrap_err().0, 422);
     assert_eq!(scene.twilio.counts().await, (0, 0));
 
     let templates = scene.stage.ask("texter", "acme", &SmsTemplates {}).await.unwrap().templates;
@@ -198,8 +198,9 @@ async fn the_next_provider_takes_over_and_the_cheaper_one_is_chosen() {
     let gateway = Router::new().route(
         "/send",
         post(move |Json(body): Json<serde_json::Value>| {
+            let id = body["reference"].clone();
             seen.send(body).unwrap();
-            async { Json(json!({ "id": "g-1" })) }
+            async move { Json(json!({ "id": id })) }
         }),
     );
     tokio::spawn(async move { axum::serve(listener, gateway).await });

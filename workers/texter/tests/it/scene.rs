@@ -8,7 +8,7 @@ use omnibus_schemas::platform::{Resolution, ResolveHeld};
 use omnibus_schemas::texter::{SendSms, SmsReport, SmsStatus};
 use omnibus_schemas::{Catalogue, Command};
 use omnibus_texter::{Settings, worker};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Child;
 use uuid::Uuid;
@@ -124,6 +124,15 @@ impl Scene {
         self.stage.event(|told| told.name == name).await
     }
 
+    /// Waits until so many of these were told.
+    pub(crate) async fn count(&self, times: usize, wanted: impl Fn(&Told) -> bool) {
+        let mut seen: Vec<String> = Vec::new();
+        while seen.len() < times {
+            let told = self.stage.event(|told| wanted(told) && !seen.contains(&told.id)).await;
+            seen.push(told.id);
+        }
+    }
+
     pub(crate) async fn status(&self, id: Uuid) -> SmsReport {
         self.stage.ask("texter", "acme", &SmsStatus { message_id: id }).await.unwrap()
     }
@@ -158,9 +167,4 @@ pub(crate) fn number(n: u32) -> String {
 /// The code of a rejection.
 pub(crate) fn code(told: &Told) -> &str {
     told.data["code"].as_str().unwrap_or_default()
-}
-
-#[expect(dead_code, reason = "printed by hand while a test is written")]
-pub(crate) fn show(value: &impl serde::Serialize) -> String {
-    json!(value).to_string()
 }

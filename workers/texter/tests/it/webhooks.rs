@@ -230,8 +230,7 @@ async fn words_are_answered_where_the_provider_does_not() {
     sent(&scene, &SendSms::example()).await;
     for (n, word) in ["AIDE", "STOP"].into_iter().enumerate() {
         visited::<TwilioInbound>(&scene, &inbound(word, &format!("SM2{n}"))).await;
-        let wanted = n + 2;
-        scene.stage.event(|_| scene.stage.told().iter().filter(|told| told.name == "sms_sent").count() == wanted).await;
+        scene.count(n + 2, |told| told.name == "sms_sent").await;
     }
     let bodies: Vec<String> =
         scene.twilio.messages().await.iter().map(|m| m["body"].as_str().unwrap().to_owned()).collect();
