@@ -77,7 +77,7 @@ impl Http {
 pub struct Sealed {
     /// The field's name.
     pub field: &'static str,
-    /// The domain's query that takes a field of this name and answers with it sealed: the same each time.
+    /// The domain's query that takes the command's fields and answers with this one sealed: the same each time.
     pub query: &'static str,
 }
 

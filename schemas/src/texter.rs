@@ -19,7 +19,7 @@ pub use costs::{
     Budget, BudgetList, BudgetSet, Budgets, CostBooked, CostLine, CostReport, CostTotal, Costs, Estimate, EstimateSms,
     ProviderResumed, ProviderStopped, ResetFuse, ResumeProvider, SetBudget, SpendFuseReset, SpendFuseTripped,
 };
-pub use fate::{CheckMessage, NoteStatus, ReceiveSms, RetrySms, SmsReceived};
+pub use fate::{CheckMessage, NoteStatus, NoteTrouble, ReceiveSms, RetrySms, SmsReceived};
 pub use hooks::{TwilioInbound, TwilioStatus};
 pub use many::{
     BatchAccepted, BatchRow, DayStats, SendBatch, SendTemplate, SmsStats, SmsTemplate, SmsTemplates, StatsReport,
@@ -51,6 +51,7 @@ pub fn domain() -> Domain {
         .command::<ResetFuse>()
         .command::<ResumeProvider>()
         .command::<NoteStatus>()
+        .command::<NoteTrouble>()
         .command::<ReceiveSms>()
         .command::<CheckMessage>()
         .command::<RetrySms>()

@@ -132,11 +132,31 @@ impl Command for VerifyCode {
     }
 }
 
-/// Asks the texter to seal a code, so that nobody reads it on the bus. Asked by the door.
+/// Asks the texter to seal the code of a check, for this check alone, so that nobody reads it on the bus. Asked by the
+/// door.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
 pub struct SealCode {
+    /// As in the check.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[garde(skip)]
+    pub verification_id: Option<Uuid>,
+    /// As in the check.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[garde(inner(length(chars, min = 1, max = 40)))]
+    #[schemars(length(min = 1, max = 40))]
+    pub to: Option<String>,
+    /// As in the check.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[garde(inner(length(chars, min = 2, max = 2)))]
+    #[schemars(length(min = 2, max = 2))]
+    pub country: Option<String>,
+    /// As in the check.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[garde(inner(length(chars, min = 1, max = 40)))]
+    #[schemars(length(min = 1, max = 40))]
+    pub purpose: Option<String>,
     /// What the person typed.
-    #[garde(length(chars, min = 1, max = 200))]
+    #[garde(length(chars, min = 1, max = 64))]
     pub code: String,
 }
 
@@ -161,7 +181,13 @@ impl Query for SealCode {
     const SCOPE: &'static str = "sms:verify";
 
     fn example() -> Self {
-        SealCode { code: "123456".into() }
+        SealCode {
+            verification_id: Some(a_message()),
+            to: None,
+            country: None,
+            purpose: Some("login".into()),
+            code: "123456".into(),
+        }
     }
 }
 

@@ -72,6 +72,10 @@ pub struct ReceiveSms {
     #[serde(default)]
     #[garde(skip)]
     pub answered: bool,
+    /// Is it another tenant's to read, and only its word meant for this one?
+    #[serde(default)]
+    #[garde(skip)]
+    pub word_only: bool,
     /// The webhook's proof that it was it who wrote this.
     #[garde(length(chars, max = 100))]
     pub proof: String,
@@ -91,6 +95,7 @@ impl Command for ReceiveSms {
             to: "+15005550006".into(),
             body: "STOP".into(),
             answered: false,
+            word_only: false,
             proof: String::new(),
         }
     }
@@ -124,6 +129,31 @@ impl Event for SmsReceived {
             body: "STOP".into(),
             word: Some("stop".into()),
         }
+    }
+}
+
+/// Notes that a provider refuses everything. Written by the texter itself, when a call has met it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
+pub struct NoteTrouble {
+    /// Which.
+    #[garde(length(chars, min = 1, max = 40))]
+    pub provider: String,
+    /// Its error code.
+    #[garde(skip)]
+    pub error_code: u32,
+    /// The texter's proof that it was it who wrote this.
+    #[garde(length(chars, max = 100))]
+    pub proof: String,
+}
+
+impl Command for NoteTrouble {
+    const DOMAIN: &'static str = DOMAIN;
+    const NAME: &'static str = "note_trouble";
+    const LANE: &'static str = "fate";
+    const SCOPE: &'static str = "sms:operate";
+
+    fn example() -> Self {
+        NoteTrouble { provider: "twilio".into(), error_code: 20003, proof: String::new() }
     }
 }
 

@@ -120,9 +120,11 @@ async fn seal(
     payload: &[u8],
 ) -> Result<Vec<u8>, Problem> {
     let mut command = body::to_json(Encoding::MessagePack, payload).map_err(|fault| Problem::invalid(vec![fault]))?;
-    let Some(open) = command.get(sealed.field).cloned() else { return Ok(payload.to_vec()) };
+    if command.get(sealed.field).is_none() {
+        return Ok(payload.to_vec());
+    }
     let subject = subject::query(route.entry.domain, sealed.query);
-    let question = body::encode(Encoding::Json, &json!({ (sealed.field): open }));
+    let question = body::encode(Encoding::Json, &command);
     let deadline = door.settings.query_timeout();
     let answer = ask(&door.bus, &subject, caller, &observed.trace, question.into(), deadline).await?;
     let closed: Option<Value> = serde_json::from_slice(&answer.payload).ok();

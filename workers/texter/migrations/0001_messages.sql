@@ -30,12 +30,19 @@ create table texter.messages (
     day             date        not null,
     queued_at       timestamptz not null,
     sent_at         timestamptz,
+    -- When its provider was first asked because nothing was heard.
+    asked_at        timestamptz,
+    -- For a retry, which is the same kind of text.
+    category        text        not null default 'transactional',
+    timezone        text,
     primary key (tenant, message_id)
 );
 -- A provider's text is one of ours, once.
 create unique index messages_provider on texter.messages (provider, provider_id) where provider_id is not null;
 -- The same words to the same recipient are on their way once at a time: told apart afterwards, they couldn't be.
 create unique index messages_in_flight on texter.messages (recipient, likeness) where status = 'queued' and provider_id is null;
+create index messages_unheard on texter.messages (sent_at) where actual_micro is null and asked_at is null;
+create index messages_kept on texter.messages (queued_at) where body is not null;
 create index messages_likeness on texter.messages (recipient, likeness, queued_at);
 
 -- What texts cost: a text's lines add up to it.

@@ -27,14 +27,18 @@ impl Handle<SetBudget> for Texter {
         .bind(i64::try_from(cmd.daily_micro)?)
         .execute(cx.db())
         .await?;
+        // One that is spent already blows now: nothing will be booked under it that could.
+        let day = clock::now().date_naive();
+        let purse = ledger::purse(cx, &self.caps, day, &country).await?;
+        let blown = ledger::blow(cx, day, &country, purse, &self.currency).await?;
         let country = Some(country).filter(|country| !country.is_empty());
-        Ok(Events::of(BudgetSet { country, daily_micro: cmd.daily_micro }))
+        Ok(blown.and(BudgetSet { country, daily_micro: cmd.daily_micro }))
     }
 }
 
 impl Handle<ResetFuse> for Texter {
     async fn handle(&self, cx: &mut Cx<'_>, cmd: ResetFuse) -> Result<Events, Fail> {
-        let (tenant, now, day) = (cx.tenant(), cx.now(), cx.now().date_naive());
+        let (tenant, now, day) = (cx.tenant(), cx.now(), clock::now().date_naive());
         let country = place(cmd.country.as_deref())?;
         let purse = ledger::purse(cx, &self.caps, day, &country).await?;
         if !purse.is_shut() {

@@ -6,6 +6,7 @@ use omnibus_runtime::{CallError, Cx, Effect, Events, Fail, Meta, Policy, Prepare
 use omnibus_schemas::texter::CheckMessage;
 use serde::{Deserialize, Serialize};
 use sqlx::Row;
+use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use crate::Texter;
@@ -68,16 +69,16 @@ impl Effect<CheckMessage> for Texter {
         if let Some((price, currency)) = &word.price {
             events = events.join(self.price(cx, plan.message_id, *price, currency).await?);
         }
-        // What follows a change of status asks for itself again.
+        // The end of a text asks for its price by itself.
         let heard = self.hear(cx, plan.message_id, &plan.provider, &plan.provider_id, &word).await?;
         let over = status::is_final(word.status) && word.price.is_some();
-        let next = ROUNDS.get(plan.round as usize).filter(|_| !over);
-        let more = match (heard.is_empty(), next) {
-            (true, Some(minutes)) => {
+        let asked_for = status::is_final(word.status) && !heard.is_empty();
+        let more = match ROUNDS.get(plan.round as usize).filter(|_| !over && !asked_for) {
+            Some(minutes) => {
                 let again = CheckMessage { message_id: plan.message_id, round: plan.round + 1 };
                 Events::none().then_at(cx.now() + Duration::minutes(*minutes), again)
             }
-            _ => Events::none(),
+            None => Events::none(),
         };
         Ok(events.join(heard).join(more))
     }
@@ -85,6 +86,18 @@ impl Effect<CheckMessage> for Texter {
     fn when_uncertain(&self, _plan: &Lookup) -> WhenUncertain {
         WhenUncertain::Resend
     }
+}
+
+/// What the lines of a text's row are booked to.
+pub(crate) fn account(row: &PgRow) -> Result<Account, sqlx::Error> {
+    Ok(Account {
+        day: row.try_get("day")?,
+        country: row.try_get("country")?,
+        template: row.try_get("template")?,
+        provider: row.try_get("provider")?,
+        currency: row.try_get("currency")?,
+        segments: row.try_get("segments")?,
+    })
 }
 
 impl Texter {
@@ -98,14 +111,7 @@ impl Texter {
         .bind(message_id)
         .fetch_one(cx.db())
         .await?;
-        let account = Account {
-            day: row.try_get("day")?,
-            country: row.try_get("country")?,
-            template: row.try_get("template")?,
-            provider: row.try_get("provider")?,
-            currency: row.try_get("currency")?,
-            segments: row.try_get("segments")?,
-        };
+        let account = account(&row)?;
         if account.currency != currency {
             // Two currencies can't be subtracted. The estimate stands.
             tracing::warn!(%message_id, billed = currency, booked = account.currency, "a provider bills in another currency");

@@ -50,7 +50,7 @@ pub(crate) async fn opt_out(cx: &mut Cx<'_>, change: Change<'_>) -> Result<Event
         "insert into texter.opt_outs as o (tenant, recipient, sender, covers, source, since)
          values ($1, $2, $3, $4, $5, $6)
          on conflict (tenant, recipient, sender) do update set covers = excluded.covers, source = excluded.source
-         where o.covers <> excluded.covers",
+         where o.covers <> excluded.covers and (excluded.covers = 'all' or o.source = 'command')",
     )
     .bind(tenant)
     .bind(change.recipient)

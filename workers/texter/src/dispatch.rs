@@ -61,11 +61,13 @@ pub struct Plan {
     other_uncertain: bool,
     /// Its budget is nearly spent.
     low: bool,
-    /// What this attempt costs beyond what an earlier one with another provider was booked at.
-    rebooked: i64,
+    /// It tries a provider that was left alone.
+    probes: bool,
     account: Account,
     encoding: SmsEncoding,
     estimate: i64,
+    category: Category,
+    timezone: Option<String>,
 }
 
 /// A text is not for logs: neither its number nor its words.
@@ -98,6 +100,23 @@ fn encoding_word(encoding: SmsEncoding) -> &'static str {
     match encoding {
         SmsEncoding::Gsm7 => "GSM-7",
         SmsEncoding::Ucs2 => "UCS-2",
+    }
+}
+
+fn category_word(category: Category) -> &'static str {
+    match category {
+        Category::Marketing => "marketing",
+        Category::Transactional => "transactional",
+        Category::Urgent => "urgent",
+    }
+}
+
+/// The reverse of [`category_word`].
+pub(crate) fn category(word: &str) -> Category {
+    match word {
+        "marketing" => Category::Marketing,
+        "urgent" => Category::Urgent,
+        _ => Category::Transactional,
     }
 }
 
@@ -180,7 +199,8 @@ impl Texter {
         let question = Question {
             recipient: &draft.number.e164,
             country: &draft.number.country,
-            day: cx.now().date_naive(),
+            // The day on which it leaves: what was accepted long ago is paid for now.
+            day: since.date_naive(),
             likeness: &likeness,
             marketing: draft.category == Category::Marketing,
         };
@@ -191,6 +211,10 @@ impl Texter {
             return Ok(Step::Done(self.row(cx).await?));
         }
         let (provider, from) = self.way(&gate, &draft)?;
+        let probes = gate.paused.iter().any(|paused| paused == provider.name());
+        if probes && !stops::may_probe(cx, provider.name()).await? {
+            return Err(Fail::Snooze(stops::LOOK_AGAIN));
+        }
         self.may_leave(&gate, &draft, &from, since)?;
         let segments = i32::try_from(packing.segments)?;
         let price = provider.price(&draft.number.country).unwrap_or_default();
@@ -203,10 +227,10 @@ impl Texter {
             since,
             others: gate.others.clone(),
             other_uncertain: gate.other_uncertain,
-            low: gate.all.is_low() || gate.country.is_low(),
-            rebooked: 0,
+            low: gate.all.is_low(price) || gate.country.is_low(price),
+            probes,
             account: Account {
-                day: question.day,
+                day: gate.before.as_ref().map_or(question.day, |before| before.day),
                 country: draft.number.country.clone(),
                 template: draft.template.unwrap_or_default(),
                 provider: provider.name().to_owned(),
@@ -215,6 +239,8 @@ impl Texter {
             },
             encoding: packing.encoding,
             estimate: price * i64::from(segments),
+            category: draft.category,
+            timezone: draft.timezone,
         };
         self.write(cx, plan, gate, &likeness).await
     }
@@ -285,32 +311,29 @@ impl Texter {
         Ok((provider, from.clone()))
     }
 
-    async fn write(&self, cx: &mut Cx<'_>, mut plan: Plan, mut gate: Gate, likeness: &[u8]) -> Result<Step, Fail> {
+    async fn write(&self, cx: &mut Cx<'_>, plan: Plan, mut gate: Gate, likeness: &[u8]) -> Result<Step, Fail> {
         let (tenant, message_id, now) = (cx.tenant(), cx.meta().id, cx.now());
-        if let Some(before) = &gate.before {
-            plan.rebooked = plan.estimate - before.estimate;
+        if gate.before.is_some() {
+            // Another provider's price is booked when it has taken the text.
             sqlx::query(
-                "update texter.messages set provider = $3, sender = $4, estimate_micro = $5, tries = tries + 1
+                "update texter.messages set provider = $3, sender = $4, tries = tries + 1
                  where tenant = $1 and message_id = $2",
             )
             .bind(tenant)
             .bind(message_id)
             .bind(&plan.provider)
             .bind(&plan.from)
-            .bind(plan.estimate)
             .execute(cx.db())
             .await?;
-            if plan.rebooked != 0 {
-                ledger::book(cx, message_id, &plan.account, "difference", plan.rebooked, 0).await?;
-            }
             return Ok(Step::Go(Box::new(plan), Events::none()));
         }
         let (account, body) = (&plan.account, Some(&plan.body).filter(|_| plan.code.is_none()));
         let written = sqlx::query(
             "with row as (
                  insert into texter.messages (tenant, message_id, recipient, country, sender, provider, status, encoding,
-                     segments, template, body, likeness, verification_id, currency, estimate_micro, day, queued_at)
-                 values ($1, $2, $3, $4, $5, $6, 'queued', $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+                     segments, template, body, likeness, verification_id, currency, estimate_micro, day, queued_at,
+                     category, timezone)
+                 values ($1, $2, $3, $4, $5, $6, 'queued', $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
                  on conflict do nothing returning 1
              ), line as (
                  insert into texter.ledger (tenant, message_id, number, kind, amount_micro, currency, messages, segments,
@@ -335,6 +358,8 @@ impl Texter {
         .bind(plan.estimate)
         .bind(account.day)
         .bind(now)
+        .bind(category_word(plan.category))
+        .bind(&plan.timezone)
         .execute(cx.db())
         .await?;
         if written.rows_affected() == 0 {
@@ -389,13 +414,22 @@ impl Texter {
         let provider = self.provider(&plan.provider).map_err(CallError::NotDone)?;
         let body = self.words(&meta.tenant, &plan.body, plan.code.as_ref());
         let callback = self.callback(&meta.tenant, meta.id);
-        provider.send(Self::text(meta, plan, &body, callback.as_deref())).await
+        let sent = provider.send(Self::text(meta, plan, &body, callback.as_deref())).await;
+        match sent {
+            // Nothing is wrong with this text: it waits until the provider is used again.
+            Err(CallError::Refused { code, detail }) if let Some(error) = errors::stopping(code) => {
+                self.troubles.meet(&meta.tenant, provider.name(), error);
+                Err(CallError::NotDone(anyhow::anyhow!(detail)))
+            }
+            sent => sent,
+        }
     }
 
     /// Asks the provider whether it has it. What it does not list is given time to arrive: a call that timed out here
     /// may be under way still.
     pub(crate) async fn look_up(&self, meta: &Meta, plan: &Plan) -> Result<Found<Receipt>, Fail> {
-        let provider = self.provider(&plan.provider).map_err(Fail::Retry)?;
+        // One that the settings name no more can't be asked.
+        let Ok(provider) = self.provider(&plan.provider) else { return Ok(Found::CannotTell) };
         let body = self.words(&meta.tenant, &plan.body, plan.code.as_ref());
         let found = provider.find(Self::text(meta, plan, &body, None)).await.map_err(Fail::Retry)?;
         match found {
@@ -437,8 +471,9 @@ impl Texter {
                  returning m.*, before.was
              ), counted as (
                  insert into texter.deltas (tenant, day, country, what, n)
-                 select $1, day, country, unnest(case when was = 'failed' then array['sent', 'revived'] else array['sent'] end), 1
-                 from row
+                 select $1, day, country, 'sent', 1 from row
+                 union all
+                 select $1, day, country, was, -1 from row where was in ('failed', 'uncertain')
              )
              select {COLUMNS}, was from row"
         );
@@ -451,18 +486,29 @@ impl Texter {
             .bind(done.at)
             .fetch_one(cx.db())
             .await?;
-        let sent = Sent::read(&row)?;
+        let mut sent = Sent::read(&row)?;
         let mut events = Events::none();
-        if plan.rebooked != 0 {
-            events = events.join(plan.account.booked(message_id, "difference", plan.rebooked));
-        }
         if row.try_get::<String, _>("was")? == "failed" {
             // It had been given up and its estimate given back; the truth came late.
             let booked = ledger::book(cx, message_id, &sent.account, "difference", sent.estimate, 1).await?;
             events = events.join(booked);
         }
+        if plan.estimate != sent.estimate {
+            let difference = plan.estimate - sent.estimate;
+            events = events.join(ledger::book(cx, message_id, &sent.account, "difference", difference, 0).await?);
+            sqlx::query("update texter.messages set estimate_micro = $3 where tenant = $1 and message_id = $2")
+                .bind(tenant)
+                .bind(message_id)
+                .bind(plan.estimate)
+                .execute(cx.db())
+                .await?;
+            sent.estimate = plan.estimate;
+        }
         if let Some(price) = done.price_micro {
             events = events.join(self.billed(cx, message_id, &sent.account, sent.estimate, price).await?);
+        }
+        if plan.probes {
+            stops::lift(cx, &plan.provider).await?;
         }
         if plan.low {
             let (day, country) = (plan.account.day, plan.account.country.clone());
@@ -531,9 +577,6 @@ impl Texter {
                 if code == "opted_out" {
                     let out = consent::Change::refused_by_provider(&plan.to, &plan.from);
                     events = events.join(consent::opt_out(cx, out).await?);
-                }
-                if let Some(error) = errors::stopping(code) {
-                    events = events.join(stops::stop(cx, &plan.provider, error).await?);
                 }
             }
             let code = if matches!(how, Settled::Refused { .. }) { "refused" } else { code };

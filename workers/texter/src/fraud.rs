@@ -2,7 +2,7 @@
 //! that anybody ever types in.
 
 use chrono::{DateTime, Duration, DurationRound, Utc};
-use omnibus_runtime::{Cx, Events, Fail};
+use omnibus_runtime::{Cx, Events, Fail, clock};
 use omnibus_schemas::texter::{FraudKind, FraudSuspected};
 use sqlx::Row;
 
@@ -16,7 +16,7 @@ const TIME_TO_TYPE_SECONDS: i32 = 120;
 
 /// Counts what was asked for, this request included. Refuses it if a limit is passed, raises an alarm if it is reached.
 pub(crate) async fn limits(cx: &mut Cx<'_>, settings: &Settings, number: &Number, ip: &str) -> Result<Events, Fail> {
-    let (tenant, now) = (cx.tenant(), cx.now());
+    let (tenant, now) = (cx.tenant(), clock::now());
     let row = sqlx::query(
         "select (select count(*) from texter.code_requests where tenant = $1 and recipient = $2 and at > $6),
                 (select count(*) from texter.code_requests where tenant = $1 and recipient = $2 and at > $7),
@@ -33,12 +33,12 @@ pub(crate) async fn limits(cx: &mut Cx<'_>, settings: &Settings, number: &Number
     .bind(now - Duration::days(1))
     .fetch_one(cx.db())
     .await?;
-    let blotted = masked(&number.e164);
+    let (blotted, network) = (masked(&number.e164), part(ip));
     let mut events = Events::none();
     for (column, kind, most, key, whose) in [
         (0, FraudKind::Recipient, settings.codes_per_recipient, blotted.as_str(), "this number"),
         (1, FraudKind::Recipient, settings.codes_per_recipient * 3, blotted.as_str(), "this number today"),
-        (2, FraudKind::Ip, settings.codes_per_ip, ip, "this address"),
+        (2, FraudKind::Ip, settings.codes_per_ip, network.as_str(), "this address"),
         (3, FraudKind::Prefix, settings.codes_per_prefix, number.prefix.as_str(), "numbers like this one"),
         (4, FraudKind::Country, settings.codes_per_country, number.country.as_str(), "this country"),
     ] {
@@ -54,9 +54,17 @@ pub(crate) async fn limits(cx: &mut Cx<'_>, settings: &Settings, number: &Number
     Ok(events)
 }
 
+/// A part of an address: enough to look for it in one's own logs.
+fn part(ip: &str) -> String {
+    match ip.rsplit_once('.') {
+        Some((network, _)) => format!("{network}.0/24"),
+        None => ip.to_owned(),
+    }
+}
+
 /// Looks at the share of a country's codes that were verified.
 pub(crate) async fn conversion(cx: &mut Cx<'_>, settings: &Settings, country: &str) -> Result<Events, Fail> {
-    let (tenant, now) = (cx.tenant(), cx.now());
+    let (tenant, now) = (cx.tenant(), clock::now());
     let row = sqlx::query(
         "select count(*), count(*) filter (where status = 'verified') from texter.verifications
          where tenant = $1 and country = $2 and created_at > $3 and (created_at < $4 or status = 'verified')",
@@ -84,7 +92,7 @@ async fn alarm(cx: &mut Cx<'_>, kind: FraudKind, key: &str, sent: i64, verified:
         FraudKind::Prefix => "prefix",
         FraudKind::Country => "country",
     };
-    let (tenant, now): (_, DateTime<Utc>) = (cx.tenant(), cx.now());
+    let (tenant, now): (_, DateTime<Utc>) = (cx.tenant(), clock::now());
     let hour = now.duration_trunc(Duration::hours(1))?;
     let raised = sqlx::query(
         "insert into texter.alarms (tenant, kind, key, window_start) values ($1, $2, $3, $4) on conflict do nothing",

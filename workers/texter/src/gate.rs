@@ -28,6 +28,8 @@ pub(crate) struct Gate {
     pub(crate) opted_out: Vec<String>,
     /// Providers that are left alone.
     pub(crate) stopped: Vec<String>,
+    /// Providers that were, and that one text may try.
+    pub(crate) paused: Vec<String>,
     pub(crate) quiet: Option<QuietHours>,
     /// Of all countries together.
     pub(crate) all: Purse,
@@ -43,16 +45,18 @@ pub(crate) struct Gate {
 pub(crate) struct Before {
     pub(crate) status: String,
     pub(crate) provider: String,
-    pub(crate) estimate: i64,
+    /// The day it counts for.
+    pub(crate) day: NaiveDate,
 }
 
 pub(crate) async fn read(cx: &mut Cx<'_>, caps: &Caps, asked: &Question<'_>) -> Result<Gate, Fail> {
     let (tenant, message_id, now): (_, _, DateTime<Utc>) = (cx.tenant(), cx.meta().id, cx.now());
     let row = sqlx::query(
-        "select m.status, m.provider, m.estimate_micro, q.begins, q.ends, q.timezone,
+        "select m.status, m.provider, m.day, q.begins, q.ends, q.timezone,
              array(select sender from texter.opt_outs
                    where tenant = $1 and recipient = $3 and (covers = 'all' or $6)) as opted_out,
              array(select provider from texter.stops where tenant in ('', $1) and until > now()) as stopped,
+             array(select provider from texter.stops where tenant in ('', $1) and until <= now()) as paused,
              coalesce(b.daily_micro, $7) + coalesce(f.more_micro, 0) as cap,
              coalesce(bc.daily_micro, $8) + coalesce(fc.more_micro, 0) as country_cap,
              coalesce(f.blown, false) as blown, coalesce(fc.blown, false) as country_blown,
@@ -91,7 +95,7 @@ pub(crate) async fn read(cx: &mut Cx<'_>, caps: &Caps, asked: &Question<'_>) -> 
     .await?;
     let before = match row.try_get::<Option<String>, _>("status")? {
         Some(status) => {
-            Some(Before { status, provider: row.try_get("provider")?, estimate: row.try_get("estimate_micro")? })
+            Some(Before { status, provider: row.try_get("provider")?, day: row.try_get("day")? })
         }
         None => None,
     };
@@ -106,6 +110,7 @@ pub(crate) async fn read(cx: &mut Cx<'_>, caps: &Caps, asked: &Question<'_>) -> 
         quiet,
         opted_out: row.try_get("opted_out")?,
         stopped: row.try_get("stopped")?,
+        paused: row.try_get("paused")?,
         all: Purse { cap: row.try_get("cap")?, spent: row.try_get("spent")?, blown: row.try_get("blown")? },
         country: Purse {
             cap: row.try_get("country_cap")?,

@@ -88,6 +88,9 @@ pub(crate) async fn count(cx: &mut Cx<'_>, day: NaiveDate, country: &str, what: 
     Ok(())
 }
 
+/// More texts than are ever under way at once.
+const UNDER_WAY: i64 = 2048;
+
 /// A day's budget of all countries together (an empty country) or of one.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Purse {
@@ -104,8 +107,8 @@ impl Purse {
     }
 
     /// Close enough that texts under way could empty it.
-    pub(crate) fn is_low(&self) -> bool {
-        self.spent >= self.cap / 10 * 8
+    pub(crate) fn is_low(&self, price: i64) -> bool {
+        self.cap - self.spent <= price.saturating_mul(UNDER_WAY)
     }
 }
 

@@ -41,7 +41,7 @@ use std::sync::Arc;
 
 use omnibus_runtime::Worker;
 use omnibus_schemas::texter::{
-    Budgets, CheckMessage, ClearQuietHours, Costs, DeleteOptOut, EstimateSms, NoteStatus, OptOuts, PutOptOut, ReceiveSms,
+    Budgets, CheckMessage, ClearQuietHours, Costs, DeleteOptOut, EstimateSms, NoteStatus, NoteTrouble, OptOuts, PutOptOut, ReceiveSms,
     ResetFuse, ResumeProvider, RetrySms, SealCode, SendBatch, SendCode, SendSms, SendTemplate, SetBudget, SetQuietHours,
     SmsStats, SmsStatus, SmsTemplates, TwilioInbound, TwilioStatus, VerifyCode,
 };
@@ -49,6 +49,7 @@ use omnibus_schemas::texter::{
 use ledger::Caps;
 use provider::Provider;
 use secret::Secret;
+use stops::Troubles;
 
 /// The worker's tables.
 const MIGRATIONS: &[(&str, &str)] = &[
@@ -74,6 +75,7 @@ pub fn worker(settings: Settings) -> anyhow::Result<Worker> {
         .handles::<ResetFuse>()
         .handles::<ResumeProvider>()
         .handles::<NoteStatus>()
+        .handles::<NoteTrouble>()
         .handles::<ReceiveSms>()
         .effects::<CheckMessage>()
         .effects::<RetrySms>()
@@ -89,6 +91,7 @@ pub fn worker(settings: Settings) -> anyhow::Result<Worker> {
         .receives::<TwilioInbound>()
         .runs("roll_up", upkeep::roll_up)
         .runs("listen", upkeep::listen)
+        .runs("troubles", stops::note)
         .build())
 }
 
@@ -100,6 +103,7 @@ pub struct Texter {
     caps: Caps,
     currency: String,
     public_url: Option<String>,
+    troubles: Troubles,
     /// How long a provider gets to list what it has taken.
     settle: chrono::Duration,
     settings: Settings,
@@ -112,9 +116,11 @@ impl Texter {
             providers: provider::providers(settings)?,
             secret: settings.secret()?,
             caps: Caps { daily: settings.sms_daily_cap, country: settings.sms_country_cap },
+            troubles: Troubles::new(),
             currency: settings.sms_currency.clone(),
             public_url: settings.public_url()?,
-            settle: chrono::Duration::seconds(settings.sms_settle_seconds.into()),
+            // The call itself may last until its time-out.
+            settle: chrono::Duration::seconds((settings.sms_settle_seconds + settings.sms_timeout).into()),
             settings: settings.clone(),
         })
     }

@@ -2,10 +2,11 @@
 
 use chrono::Duration;
 use omnibus_runtime::{Cx, Events, Fail, Handle};
-use omnibus_schemas::texter::{CheckMessage, NoteStatus, RetrySms, SmsStatusChanged};
+use omnibus_schemas::texter::{CheckMessage, NoteStatus, RetrySms, SmsState, SmsStatusChanged};
 use sqlx::Row;
 use uuid::Uuid;
 
+use crate::check_message::account;
 use crate::errors::{self, Verdict};
 use crate::provider::{Word, state_of};
 use crate::{Texter, consent, ledger, status, stops};
@@ -43,7 +44,8 @@ impl Texter {
     ) -> Result<Events, Fail> {
         let tenant = cx.tenant();
         let row = sqlx::query(
-            "select status, provider, provider_id, recipient, sender, country, day, body is not null as kept
+            "select status, provider, provider_id, recipient, sender, country, day, template, currency, segments,
+                    estimate_micro, body is not null as kept
              from texter.messages where tenant = $1 and message_id = $2 for update",
         )
         .bind(tenant)
@@ -78,7 +80,15 @@ impl Texter {
         .bind(status::is_final(word.status) && !retry)
         .fetch_one(cx.db())
         .await?;
-        let mut events = Events::none().about(
+        let mut events = Events::none();
+        if before == SmsState::Failed && known.is_none() {
+            // It had been given up and its estimate given back; now its provider has it after all.
+            let account = account(&row)?;
+            let estimate: i64 = row.try_get("estimate_micro")?;
+            events = events.join(ledger::book(cx, message_id, &account, "difference", estimate, 1).await?);
+            ledger::count(cx, day, &country, "failed", -1).await?;
+        }
+        events = events.about(
             message_id.to_string(),
             SmsStatusChanged {
                 message_id,
@@ -88,6 +98,10 @@ impl Texter {
                 revision: revision.unsigned_abs(),
             },
         );
+        if before == SmsState::Uncertain {
+            ledger::count(cx, day, &country, "uncertain", -1).await?;
+            ledger::count(cx, day, &country, "sent", 1).await?;
+        }
         if failed {
             ledger::count(cx, day, &country, "failed", 1).await?;
         } else if status::is_final(word.status) && !status::is_final(before) {

@@ -9,7 +9,8 @@ use crate::{Texter, ledger, number};
 
 impl Handle<ReceiveSms> for Texter {
     async fn handle(&self, cx: &mut Cx<'_>, cmd: ReceiveSms) -> Result<Events, Fail> {
-        let parts = ["inbound", cx.tenant(), &cmd.provider_id, &cmd.from, &cmd.to, &cmd.body];
+        let of = if cmd.word_only { "word" } else { "inbound" };
+        let parts = [of, cx.tenant(), &cmd.provider_id, &cmd.from, &cmd.to, &cmd.body];
         if !self.secret.is_proof(&parts, &cmd.proof) {
             return Err(Fail::reject("forged", "only the texter's webhook writes this command"));
         }
@@ -17,6 +18,9 @@ impl Handle<ReceiveSms> for Texter {
         let mut events = Events::none();
         if let Some((word, _)) = meaning {
             events = events.join(self.obey(cx, word, &cmd).await?);
+        }
+        if cmd.word_only {
+            return Ok(events);
         }
         let day = cx.now().date_naive();
         let country = number::read("/from", &cmd.from, None).map(|number| number.country).unwrap_or_default();
@@ -26,7 +30,8 @@ impl Handle<ReceiveSms> for Texter {
                 to: cmd.from.clone(),
                 country: None,
                 body: words::answer(word, language).to_owned(),
-                from: Some(cmd.to.clone()),
+                // A service's number is none of the senders by itself.
+                from: Some(cmd.to.clone()).filter(|to| self.providers.iter().any(|p| p.senders().contains(to))),
                 category: Category::Urgent,
                 smart_encoding: false,
                 timezone: None,

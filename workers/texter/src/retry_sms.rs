@@ -2,14 +2,14 @@
 //! price of its own.
 
 use omnibus_runtime::{CallError, Cx, Effect, Events, Fail, Found, Meta, Policy, Prepared, Settled, WhenUncertain};
-use omnibus_schemas::texter::{Category, RetrySms};
+use omnibus_schemas::texter::RetrySms;
 use sqlx::Row;
 
 use crate::dispatch::{Draft, Plan, Step};
 use crate::number;
 use crate::provider::Receipt;
 use crate::send_sms::POLICY;
-use crate::{Texter, status};
+use crate::{Texter, dispatch, status};
 
 impl Effect<RetrySms> for Texter {
     const POLICY: Policy = POLICY;
@@ -21,7 +21,7 @@ impl Effect<RetrySms> for Texter {
     async fn prepare(&self, cx: &mut Cx<'_>, cmd: RetrySms) -> Result<Prepared<Plan>, Fail> {
         let (tenant, message_id) = (cx.tenant(), cx.meta().id);
         let row = sqlx::query(
-            "select recipient, sender, body, template, status from texter.messages
+            "select recipient, sender, body, template, status, category, timezone from texter.messages
              where tenant = $1 and message_id = $2 and body is not null",
         )
         .bind(tenant)
@@ -37,12 +37,12 @@ impl Effect<RetrySms> for Texter {
         let draft = Draft {
             number: number::read("/to", &recipient, None)
                 .map_err(|error| Fail::reject(error.code(), error.to_string()))?,
-            from: None,
+            from: Some(row.try_get("sender")?),
             body: row.try_get("body")?,
             code: None,
-            category: Category::Transactional,
+            category: dispatch::category(row.try_get("category")?),
             template: Some(row.try_get("template")?).filter(|name: &String| !name.is_empty()),
-            timezone: None,
+            timezone: row.try_get("timezone")?,
             send_at: None,
         };
         Ok(match self.plan(cx, draft).await? {

@@ -37,6 +37,11 @@ fn joined(parts: &[&[u8]]) -> Vec<u8> {
     all
 }
 
+fn about(check: &[&str]) -> Vec<u8> {
+    let parts: Vec<&[u8]> = check.iter().map(|part| part.as_bytes()).collect();
+    joined(&parts)
+}
+
 impl Secret {
     /// Shortest secret, in bytes.
     pub const MIN: usize = 16;
@@ -110,27 +115,28 @@ impl Secret {
         hmac::verify(&self.proofs, &joined(&parts), &tag).is_ok()
     }
 
-    /// A code that only this secret opens, for this tenant. The same each time, so that a repeated request is the same
+    /// A code that only this secret opens, for this check: its tenant and its other fields. The same each time, so that a repeated request is the same
     /// command: the nonce is derived from what is sealed, and so is never used for two.
-    pub fn seal(&self, tenant: &str, code: &str) -> anyhow::Result<String> {
-        let said = joined(&[b"nonce", tenant.as_bytes(), code.as_bytes()]);
+    pub fn seal(&self, check: &[&str], code: &str) -> anyhow::Result<String> {
+        let about = about(check);
+        let said = joined(&[b"nonce", &about, code.as_bytes()]);
         let tag = hmac::sign(&self.nonces, &said);
         let nonce: [u8; NONCE_LEN] = tag.as_ref()[..NONCE_LEN].try_into().expect("a tag has 32 bytes");
         let mut text = code.as_bytes().to_vec();
         self.seal
-            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(tenant.as_bytes()), &mut text)
+            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(&about), &mut text)
             .map_err(|_| anyhow::anyhow!("the code can't be sealed"))?;
         Ok(format!("{SEALED}{}", URL_SAFE_NO_PAD.encode([&nonce[..], &text].concat())))
     }
 
     /// What was typed, sealed or not. `None` if a seal is broken.
-    pub fn open(&self, tenant: &str, code: &str) -> Option<String> {
+    pub fn open(&self, check: &[&str], code: &str) -> Option<String> {
         let Some(sealed) = code.strip_prefix(SEALED) else { return Some(code.to_owned()) };
         let bytes = URL_SAFE_NO_PAD.decode(sealed).ok()?;
         let (nonce, text) = bytes.split_at_checked(NONCE_LEN)?;
         let mut text = text.to_vec();
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
-        let opened = self.seal.open_in_place(nonce, Aad::from(tenant.as_bytes()), &mut text).ok()?;
+        let opened = self.seal.open_in_place(nonce, Aad::from(&about(check)), &mut text).ok()?;
         String::from_utf8(opened.to_vec()).ok()
     }
 }
@@ -215,15 +221,17 @@ mod tests {
 
     #[test]
     fn a_seal_opens_for_its_tenant_and_for_nobody_else() {
-        let sealed = secret().seal("acme", "123456").unwrap();
+        let sealed = secret().seal(&["acme", "login"], "123456").unwrap();
         assert!(!sealed.contains("123456"));
-        assert_eq!(secret().seal("acme", "123456").unwrap(), sealed);
-        assert_ne!(secret().seal("acme", "123457").unwrap(), sealed);
-        assert_eq!(secret().open("acme", &sealed).as_deref(), Some("123456"));
-        assert_eq!(secret().open("globex", &sealed), None);
-        assert_eq!(secret().open("acme", &format!("{sealed}x")), None);
-        assert_eq!(secret().open("acme", "sealed.AAAA"), None);
-        assert_eq!(secret().open("acme", "123456").as_deref(), Some("123456"));
+        assert_eq!(secret().seal(&["acme", "login"], "123456").unwrap(), sealed);
+        assert_ne!(secret().seal(&["acme", "login"], "123457").unwrap(), sealed);
+        assert_eq!(secret().open(&["acme", "login"], &sealed).as_deref(), Some("123456"));
+        assert_eq!(secret().open(&["globex", "login"], &sealed), None);
+        assert_eq!(secret().open(&["acme", "payout"], &sealed), None);
+        assert_ne!(secret().seal(&["acme", "payout"], "123456").unwrap(), sealed);
+        assert_eq!(secret().open(&["acme", "login"], &format!("{sealed}x")), None);
+        assert_eq!(secret().open(&["acme", "login"], "sealed.AAAA"), None);
+        assert_eq!(secret().open(&["acme", "login"], "123456").as_deref(), Some("123456"));
     }
 
     #[test]

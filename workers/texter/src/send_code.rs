@@ -1,10 +1,12 @@
 //! Sends a one-time code. The code is worked out when the text leaves: it stands in no command, plan, row or event.
 
 use chrono::Duration;
-use omnibus_runtime::{CallError, Cx, Effect, Events, Fail, Found, Meta, Policy, Prepared, Settled, WhenUncertain};
+use omnibus_runtime::{
+    CallError, Cx, Effect, Events, Fail, Found, Meta, Policy, Prepared, Settled, WhenUncertain, clock,
+};
 use omnibus_schemas::texter::{Category, CodeSent, SendCode};
 use sqlx::Row;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use uuid::Uuid;
 
 use crate::dispatch::{Code, Draft, HOLE, Plan, Sent, Step};
@@ -35,6 +37,14 @@ pub(crate) fn purpose(given: Option<String>) -> Result<String, Fail> {
     }
 }
 
+/// What one person has of addresses: one of version 4, a network of 64 bits of version 6.
+fn network(ip: IpAddr) -> String {
+    match ip {
+        IpAddr::V4(_) => ip.to_string(),
+        IpAddr::V6(v6) => format!("{}/64", Ipv6Addr::from(u128::from(v6) & !u128::from(u64::MAX))),
+    }
+}
+
 impl Effect<SendCode> for Texter {
     const POLICY: Policy = POLICY;
     const PROVIDER: Option<&'static str> = Some("sms");
@@ -50,7 +60,7 @@ impl Effect<SendCode> for Texter {
             None => String::new(),
             Some(text) => {
                 let ip: IpAddr = text.parse().map_err(|_| Fail::reject("invalid", "/ip is not an IP address"))?;
-                ip.to_canonical().to_string()
+                network(ip.to_canonical())
             }
         };
         let ttl = cmd.ttl_seconds.unwrap_or(TTL_SECONDS);
@@ -127,7 +137,7 @@ enum Asked {
 impl Texter {
     /// Counts the request against the limits, once.
     async fn ask_for(&self, cx: &mut Cx<'_>, number: &Number, ip: &str) -> Result<(Asked, Events), Fail> {
-        let (tenant, message_id, now) = (cx.tenant(), cx.meta().id, cx.now());
+        let (tenant, message_id, now) = (cx.tenant(), cx.meta().id, clock::now());
         let counted = sqlx::query(
             "insert into texter.code_requests (tenant, message_id, at, recipient, prefix, country, ip)
              values ($1, $2, $3, $4, $5, $6, $7) on conflict do nothing",
@@ -157,7 +167,7 @@ impl Texter {
         digits: i32,
         ttl: Duration,
     ) -> Result<Code, Fail> {
-        let (tenant, now, fresh) = (cx.tenant(), cx.now(), cx.meta().id);
+        let (tenant, now, fresh) = (cx.tenant(), clock::now(), cx.meta().id);
         let locked = sqlx::query_scalar::<_, bool>(
             "select exists (select 1 from texter.lockouts
                             where tenant = $1 and recipient = $2 and purpose = $3 and until > $4)",
@@ -190,7 +200,7 @@ impl Texter {
                  digits, status, sends, most_checks, created_at, expires_at)
              values ($1, $2, $3, $4, $5, $6, $7, $8, 'waiting', 1, $9, $10, $11)
              on conflict (tenant, recipient, purpose) where status = 'waiting' do update
-                 set sends = v.sends + 1, expires_at = greatest(v.expires_at, excluded.expires_at)
+                 set sends = v.sends + 1
              returning verification_id, digits, sends, expires_at",
         )
         .bind(tenant)
@@ -230,15 +240,17 @@ impl Texter {
         let row = sqlx::query(
             "select v.verification_id, v.digits, v.purpose, v.expires_at
              from texter.code_requests r join texter.verifications v using (tenant, verification_id)
-             where r.tenant = $1 and r.message_id = $2",
+             where r.tenant = $1 and r.message_id = $2 and v.status = 'waiting'",
         )
         .bind(tenant)
         .bind(message_id)
-        .fetch_one(cx.db())
+        .fetch_optional(cx.db())
         .await?;
+        let over = || Fail::reject("expired", "the code was used or expired before it could be sent; ask for another");
+        let row = row.ok_or_else(over)?;
         let expires_at = row.try_get("expires_at")?;
-        if expires_at < omnibus_runtime::clock::now() {
-            return Err(Fail::reject("expired", "the code expired before it could be sent; ask for another"));
+        if expires_at < clock::now() {
+            return Err(over());
         }
         Ok(Code {
             verification_id: row.try_get("verification_id")?,

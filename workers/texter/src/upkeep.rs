@@ -57,6 +57,11 @@ pub(crate) async fn listen(texter: Arc<Texter>, desk: Desk) -> anyhow::Result<()
             // The first question is one command however often this looks; it sees to those that follow.
             let id = Uuid::new_v5(&message_id, b"unheard");
             desk.publish(&tenant, id, &CheckMessage { message_id, round: 0 }).await?;
+            sqlx::query("update texter.messages set asked_at = now() where tenant = $1 and message_id = $2")
+                .bind(&tenant)
+                .bind(message_id)
+                .execute(&desk.db)
+                .await?;
         }
     }
     Ok(())
@@ -67,7 +72,7 @@ async fn unheard(db: &PgPool, askable: &[&str]) -> sqlx::Result<Vec<sqlx::postgr
         "select tenant, message_id from texter.messages
          where provider = any($1) and provider_id is not null and actual_micro is null
            and status in ('accepted', 'scheduled', 'sending', 'sent')
-           and sent_at < now() - make_interval(mins => $2) and sent_at > now() - make_interval(mins => $2 + 15)
+           and asked_at is null and sent_at < now() - make_interval(mins => $2)
          order by sent_at limit $3",
     )
     .bind(askable)

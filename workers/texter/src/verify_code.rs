@@ -1,8 +1,9 @@
 //! Checks what somebody typed. The check is counted before anything is compared, under the row's lock: of any number of
-//! checks at once, no more are compared than may be, and one of them at most is right.
+//! checks at once, no more are compared than may be, and one of them at most is right. Times are the wall clock's: a
+//! command's own can be chosen by whoever writes to the bus.
 
 use chrono::Duration;
-use omnibus_runtime::{Answer, Ask, AskError, Cx, Events, Fail, Handle};
+use omnibus_runtime::{Answer, Ask, AskError, Cx, Events, Fail, Handle, clock};
 use omnibus_schemas::texter::{CodeFailed, CodeVerified, SealCode, SealedCode, VerifyCode};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
@@ -18,6 +19,7 @@ const LONGEST_LOCKOUT_SECONDS: i64 = 24 * 60 * 60;
 
 impl Handle<VerifyCode> for Texter {
     async fn handle(&self, cx: &mut Cx<'_>, cmd: VerifyCode) -> Result<Events, Fail> {
+        let named = cmd.purpose.clone();
         let purpose = purpose(cmd.purpose)?;
         let recipient = match (&cmd.to, cmd.verification_id) {
             (Some(to), _) => {
@@ -30,7 +32,8 @@ impl Handle<VerifyCode> for Texter {
             }
         };
         let day = cx.now().date_naive();
-        let typed = self.secret.open(cx.tenant(), &cmd.code);
+        let check = check(cx.tenant(), cmd.verification_id, [&cmd.to, &cmd.country, &named]);
+        let typed = self.secret.open(&check.each_ref().map(String::as_str), &cmd.code);
         let counted = count_check(cx, cmd.verification_id, recipient.as_deref(), &purpose).await?;
         let failed = CodeFailed { verified: false, verification_id: cmd.verification_id, purpose: purpose.clone() };
         let Some(row) = counted else {
@@ -55,6 +58,12 @@ impl Handle<VerifyCode> for Texter {
     }
 }
 
+/// What a sealed code is good for: this question and no other.
+fn check(tenant: &str, verification: Option<Uuid>, texts: [&Option<String>; 3]) -> [String; 5] {
+    let [to, country, purpose] = texts.map(|text| text.clone().unwrap_or_default());
+    [tenant.to_owned(), verification.map(|id| id.to_string()).unwrap_or_default(), to, country, purpose]
+}
+
 /// Counts a check of the verification that waits. `None` if there is none, or it may not be checked any more.
 async fn count_check(
     cx: &mut Cx<'_>,
@@ -62,7 +71,7 @@ async fn count_check(
     recipient: Option<&str>,
     purpose: &str,
 ) -> Result<Option<PgRow>, Fail> {
-    let (tenant, now) = (cx.tenant(), cx.now());
+    let (tenant, now) = (cx.tenant(), clock::now());
     let row = sqlx::query(
         "update texter.verifications set checks = checks + 1
          where tenant = $1 and purpose = $2 and status = 'waiting' and checks < most_checks and expires_at > $3
@@ -80,7 +89,7 @@ async fn count_check(
 }
 
 async fn use_up(cx: &mut Cx<'_>, verification: Uuid, recipient: &str, purpose: &str) -> Result<(), Fail> {
-    let (tenant, now) = (cx.tenant(), cx.now());
+    let (tenant, now) = (cx.tenant(), clock::now());
     sqlx::query(
         "with gone as (delete from texter.lockouts where tenant = $1 and recipient = $3 and purpose = $4)
          update texter.verifications set status = 'verified', verified_at = $5
@@ -98,7 +107,7 @@ async fn use_up(cx: &mut Cx<'_>, verification: Uuid, recipient: &str, purpose: &
 
 /// All checks are used up: the number waits, twice as long as the time before.
 async fn lock_out(cx: &mut Cx<'_>, verification: Uuid, recipient: &str, purpose: &str) -> Result<(), Fail> {
-    let (tenant, now) = (cx.tenant(), cx.now());
+    let (tenant, now) = (cx.tenant(), clock::now());
     let level: i32 = sqlx::query_scalar(
         "with ended as (
              update texter.verifications set status = 'used_up' where tenant = $1 and verification_id = $2
@@ -128,7 +137,8 @@ async fn lock_out(cx: &mut Cx<'_>, verification: Uuid, recipient: &str, purpose:
 
 impl Answer<SealCode> for Texter {
     async fn answer(&self, ask: &mut Ask<'_>, query: SealCode) -> Result<SealedCode, AskError> {
-        let code = self.secret.seal(ask.tenant, &query.code).map_err(AskError::Failed)?;
+        let check = check(ask.tenant, query.verification_id, [&query.to, &query.country, &query.purpose]);
+        let code = self.secret.seal(&check.each_ref().map(String::as_str), &query.code).map_err(AskError::Failed)?;
         Ok(SealedCode { code })
     }
 }

@@ -7,8 +7,8 @@ use omnibus_schemas::texter::{NoteStatus, ReceiveSms, TwilioInbound, TwilioStatu
 use secrecy::ExposeSecret;
 use uuid::Uuid;
 
-use crate::Texter;
 use crate::signature::{carries_hash, fields, is_twilios};
+use crate::{Texter, words};
 
 /// An empty TwiML document: nothing to say.
 const NOTHING: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Response></Response>";
@@ -113,15 +113,23 @@ impl Receive<TwilioInbound> for Texter {
         // Twilio says which word it has answered already.
         let answered = !said.field("OptOutType").is_empty();
         let mut reply = Reply::status(200).content("text/xml", NOTHING);
-        for tenant in self.owners(at, from, to).await? {
-            let proof = self.secret.proof(&["inbound", &tenant, sid, from, to, &body]);
+        let owner = self.owner(at, from, to).await?;
+        let others = match words::meaning(&body) {
+            Some(_) => self.writers(at, from, to).await?.into_iter().filter(|tenant| Some(tenant) != owner.as_ref()).collect(),
+            None => Vec::new(),
+        };
+        let all = owner.into_iter().map(|tenant| (tenant, false)).chain(others.into_iter().map(|tenant| (tenant, true)));
+        for (tenant, word_only) in all {
+            let of = if word_only { "word" } else { "inbound" };
+            let proof = self.secret.proof(&[of, &tenant, sid, from, to, &body]);
             let text = ReceiveSms {
                 provider: "twilio".to_owned(),
                 provider_id: sid.to_owned(),
                 from: from.to_owned(),
                 to: to.to_owned(),
                 body: body.clone(),
-                answered,
+                answered: answered || word_only,
+                word_only,
                 proof,
             };
             reply = reply.then(&tenant, occasion(&["inbound", sid, &tenant]), &text);
@@ -131,21 +139,41 @@ impl Receive<TwilioInbound> for Texter {
 }
 
 impl Texter {
-    /// To whom a text that came in belongs: the number's owner, or everybody who has texted its sender from it.
-    async fn owners(&self, at: &mut At<'_>, from: &str, to: &str) -> Result<Vec<String>, AskError> {
+    /// Whose a text that came in is to read: the number's owner, or whoever texted its sender from it last.
+    async fn owner(&self, at: &mut At<'_>, from: &str, to: &str) -> Result<Option<String>, AskError> {
         if let Some((_, tenant)) = self.settings.sms_numbers.iter().find(|(number, _)| number == to) {
-            return Ok(vec![tenant.clone()]);
+            return Ok(Some(tenant.clone()));
         }
-        let services: Vec<&str> = self.providers.iter().flat_map(|p| p.senders()).map(String::as_str).collect();
-        let tenants = sqlx::query_scalar(
-            "select distinct tenant from texter.messages
-             where recipient = $1 and (sender = $2 or (sender like 'MG%' and sender = any($3)))",
+        let tenant = sqlx::query_scalar(
+            "select tenant from texter.messages
+             where recipient = $1 and (sender = $2 or sender = any($3)) and provider_id is not null
+             order by sent_at desc limit 1",
         )
         .bind(from)
         .bind(to)
-        .bind(services)
+        .bind(self.services())
+        .fetch_optional(&mut *at.db)
+        .await?;
+        Ok(tenant)
+    }
+
+    /// Everybody who has texted its sender from the number: a STOP is for all of them, whatever else it says is not.
+    async fn writers(&self, at: &mut At<'_>, from: &str, to: &str) -> Result<Vec<String>, AskError> {
+        let tenants = sqlx::query_scalar(
+            "select distinct tenant from texter.messages
+             where recipient = $1 and (sender = $2 or sender = any($3)) and provider_id is not null",
+        )
+        .bind(from)
+        .bind(to)
+        .bind(self.services())
         .fetch_all(&mut *at.db)
         .await?;
         Ok(tenants)
+    }
+
+    /// Senders that are services: the number that was written to is one of theirs.
+    fn services(&self) -> Vec<String> {
+        let senders = self.providers.iter().flat_map(|provider| provider.senders());
+        senders.filter(|sender| sender.starts_with("MG")).cloned().collect()
     }
 }

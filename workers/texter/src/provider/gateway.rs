@@ -86,11 +86,12 @@ impl Gateway {
         let status = answer.status();
         if status.is_success() {
             let body = answer.bytes().await.map_err(|error| CallError::Unknown(quiet(error)))?;
-            return self.receipt(text, &body).map_err(CallError::Unknown);
+            return self.receipt(&body).map_err(CallError::Unknown);
         }
         Err(match status {
             StatusCode::TOO_MANY_REQUESTS => CallError::NotDone(anyhow::anyhow!("the gateway answers {status}")),
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => CallError::Refused {
+            StatusCode::CONFLICT => CallError::Unknown(anyhow::anyhow!("the gateway knows the reference already")),
+            StatusCode::UNAUTHORIZED => CallError::Refused {
                 code: "provider_credentials",
                 detail: format!("the gateway answers {status}: the credentials are not taken"),
             },
@@ -102,13 +103,12 @@ impl Gateway {
         })
     }
 
-    fn receipt(&self, text: Text<'_>, body: &[u8]) -> anyhow::Result<Receipt> {
+    fn receipt(&self, body: &[u8]) -> anyhow::Result<Receipt> {
         let said: Value = serde_json::from_slice(body).context("the gateway's answer is not JSON")?;
         let provider_id = match said.pointer(&self.id) {
             Some(Value::String(id)) if !id.is_empty() && id.len() <= 100 => id.clone(),
             Some(Value::Number(id)) => id.to_string(),
-            // It has taken the text under our own id of it.
-            _ => Self::reference(text),
+            _ => bail!("the gateway's answer names no id of the text"),
         };
         Ok(Receipt { provider_id, status: SmsState::Accepted, at: clock::now(), price_micro: None })
     }
@@ -120,7 +120,7 @@ impl Gateway {
         match answer.status() {
             StatusCode::OK => {
                 let body = answer.bytes().await.map_err(quiet)?;
-                Ok(Found::Done(self.receipt(text, &body)?))
+                Ok(Found::Done(self.receipt(&body)?))
             }
             StatusCode::NOT_FOUND => Ok(Found::NotDone),
             status => bail!("the gateway answers {status} when it is asked"),

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, bail, ensure};
-use chrono::{DateTime, Duration};
+use anyhow::{Context, ensure};
+use chrono::{DateTime, Duration, Utc};
 use omnibus_runtime::{CallError, Found, clock};
 use omnibus_schemas::texter::SmsState;
 use reqwest::StatusCode;
@@ -158,10 +158,13 @@ impl Twilio {
             let mut hits = Vec::new();
             let mut page: Page = self.get(&format!("{}.json", self.messages), query).await?;
             for n in 0.. {
+                // Newest first: once one is older than this text, all that follow are.
+                let past = page.messages.iter().any(|message| created(message).is_some_and(|at| at < text.since - SKEW));
                 hits.extend(page.messages.drain(..).filter(|message| is_this(message, text)));
-                let Some(next) = page.next_page_uri.take().filter(|next| !next.is_empty()) else { break };
+                let next = page.next_page_uri.take().filter(|next| !next.is_empty() && !past);
+                let Some(next) = next else { break };
                 if n == PAGES {
-                    bail!("Twilio lists more than {} messages", PAGES * PAGE as usize);
+                    return Ok(Found::CannotTell);
                 }
                 // Only a path of the same host is followed: the credentials go with it.
                 ensure!(next.starts_with('/'), "Twilio's next page is elsewhere");
@@ -178,14 +181,21 @@ impl Twilio {
     }
 }
 
+/// What a trial account puts before each body.
+const TRIAL: &str = "Sent from your Twilio trial account - ";
+
+fn created(message: &Message) -> Option<DateTime<Utc>> {
+    let date = message.date_created.as_deref()?;
+    DateTime::parse_from_rfc2822(date).ok().map(|at| at.to_utc())
+}
+
 fn is_this(message: &Message, text: Text<'_>) -> bool {
-    let created = message.date_created.as_deref().and_then(|date| DateTime::parse_from_rfc2822(date).ok());
     let sender = message.from.as_deref() == Some(text.from) || message.messaging_service_sid.as_deref() == Some(text.from);
-    // A trial account puts a sentence of its own before the body.
-    message.body.as_deref().is_some_and(|body| body.ends_with(text.body))
+    let same = |body: &str| body.strip_prefix(TRIAL).unwrap_or(body).trim_end() == text.body.trim_end();
+    message.body.as_deref().is_some_and(same)
         && message.direction.as_deref().is_some_and(|direction| direction.starts_with("outbound"))
         && sender
-        && created.is_none_or(|created| created.to_utc() >= text.since - SKEW)
+        && created(message).is_none_or(|created| created >= text.since - SKEW)
         && !text.others.contains(&message.sid)
 }
 
@@ -194,7 +204,8 @@ fn receipt(message: &Message) -> Receipt {
         provider_id: message.sid.clone(),
         status: state_of(&message.status).unwrap_or(SmsState::Accepted),
         at: clock::now(),
-        price_micro: message.price.as_deref().and_then(micro),
+        // Its currency is looked at when it is asked for.
+        price_micro: None,
     }
 }
 
@@ -205,7 +216,8 @@ fn refused(status: StatusCode, code: Option<u32>) -> CallError {
         StatusCode::UNAUTHORIZED => Some(20003),
         _ => None,
     });
-    if status.is_server_error() {
+    // Only a 201 says that it was taken; another success leaves it open as well.
+    if status.is_server_error() || status.is_success() {
         return CallError::Unknown(anyhow::anyhow!("Twilio answers {status}"));
     }
     let Some(code) = code else {
@@ -285,6 +297,8 @@ mod tests {
         assert!(matches!(of(500, None), CallError::Unknown(_)));
         assert!(matches!(of(503, Some(20500)), CallError::Unknown(_)));
         assert!(matches!(of(302, None), CallError::NotDone(_)));
+        assert!(matches!(of(200, None), CallError::Unknown(_)));
+        assert!(matches!(of(202, None), CallError::Unknown(_)));
         assert!(matches!(of(400, Some(21610)), CallError::Refused { code: "opted_out", .. }));
         assert!(matches!(of(400, Some(21211)), CallError::Refused { code: "invalid_number", .. }));
         assert!(matches!(of(401, None), CallError::Refused { code: "provider_credentials", .. }));

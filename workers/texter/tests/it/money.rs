@@ -223,3 +223,39 @@ async fn the_next_provider_takes_over_and_the_cheaper_one_is_chosen() {
     assert_eq!(scene.twilio.counts().await, (2, 1));
     scene.running.stop().await;
 }
+
+#[tokio::test]
+async fn a_budget_below_what_is_spent_blows_at_once() {
+    let scene = Scene::new().await;
+    scene.send(&to(5601)).await;
+    scene.send(&SetBudget { country: None, daily_micro: 5_000 }).await;
+    let tripped = scene.event("spend_fuse_tripped").await;
+    assert_eq!(tripped.data["spent_micro"], json!(7_900));
+    scene.running.stop().await;
+}
+
+/// The books that the events make are those of the ledger, whichever way a text took.
+#[tokio::test]
+async fn cost_events_add_up_to_the_ledger_whatever_was_tried() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let scene = Scene::with(|settings| {
+        settings.gateway_url = Some(format!("http://{closed}/send"));
+        settings.gateway_prices = vec![("US".into(), 9_000)];
+    })
+    .await;
+    // Twilio is busy, nobody listens at the gateway, Twilio takes it.
+    scene.twilio.next(json!([{ "status": 429 }])).await;
+    let (_, told) = scene.send(&to(5701)).await;
+    assert_eq!((&told.data["provider"], &told.data["estimate_micro"]), (&json!("twilio"), &json!(7_900)));
+    scene.twilio.next(json!([{ "status": 429 }, { "code": 21614 }])).await;
+    assert_eq!(code(&scene.send(&to(5702)).await.1), "invalid_number");
+    let booked: i64 = scene
+        .stage
+        .told()
+        .iter()
+        .filter(|told| told.name == "cost_booked")
+        .map(|told| told.data["amount_micro"].as_i64().unwrap())
+        .sum();
+    assert_eq!((booked, scene.spent().await), (7_900, 7_900));
+    scene.running.stop().await;
+}

@@ -85,7 +85,7 @@ impl Twilio {
             sms_secret: Some(SECRET.into()),
             sms_public_url: Some(PUBLIC.into()),
             sms_settle_seconds: 1,
-            sms_timeout: 5,
+            sms_timeout: 3,
             ..Settings::defaults()
         }
     }

@@ -163,18 +163,60 @@ async fn an_opted_out_recipient_of_the_provider_is_on_our_list_then() {
 }
 
 #[tokio::test]
-async fn credentials_that_are_not_taken_stop_the_provider_until_it_is_resumed() {
+async fn credentials_that_are_not_taken_stop_the_provider_and_burn_no_text() {
     let scene = Scene::with(|settings| settings.twilio_auth_token = Some("anothertoken".into())).await;
-    let (_, told) = scene.send(&SendSms::example()).await;
-    assert_eq!(code(&told), "provider_credentials");
+    let mut waiting = Vec::new();
+    for n in 0..4 {
+        let tenant = if n % 2 == 0 { "acme" } else { "globex" };
+        waiting.push(scene.stage.publish(tenant, &text(|t| t.to = number(2001 + n))).await);
+    }
     let stopped = scene.event("provider_stopped").await;
     assert_eq!((&stopped.data["error_code"], &stopped.data["tenant_only"]), (&json!(20003), &json!(false)));
-    // Everybody's texts wait now.
-    let waiting = scene.stage.publish("globex", &text(|t| t.to = number(2001))).await;
+    // A tenant can't lift what holds for all.
     let resume = omnibus_schemas::texter::ResumeProvider { provider: "twilio".into(), note: "renewed".into() };
-    let (_, told) = scene.send(&resume).await;
-    assert_eq!(told.name, "provider_resumed");
-    assert!(scene.stage.caused_by(waiting).is_empty(), "{:?}", scene.stage.caused_by(waiting));
+    assert_eq!(code(&scene.send(&resume).await.1), "not_stopped");
+    let ended = |id| scene.stage.caused_by(id).iter().any(|told| told.outcome.is_some());
+    assert!(waiting.iter().all(|id| !ended(*id)));
+    // A code does not wait, and nothing was charged but what waits.
+    let ask = omnibus_schemas::texter::SendCode { to: number(2010), ..Command::example() };
+    assert_eq!(code(&scene.send(&ask).await.1), "provider_stopped");
+    assert_eq!(scene.stage.told().iter().filter(|told| told.name == "provider_stopped").count(), 1);
+    assert_eq!(scene.twilio.counts().await.1, 0);
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn after_the_pause_one_text_tries_the_provider_and_lifts_the_stop() {
+    let scene = Scene::new().await;
+    sqlx::query("insert into texter.stops values ('', 'twilio', 20003, now() - interval '1 second')")
+        .execute(&scene.stage.db)
+        .await
+        .unwrap();
+    let (_, told) = scene.send(&SendSms::example()).await;
+    assert_eq!(told.name, "sms_sent");
+    let left: i64 = sqlx::query_scalar("select count(*) from texter.stops").fetch_one(&scene.stage.db).await.unwrap();
+    assert_eq!(left, 0);
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn another_text_with_the_same_end_is_not_taken_for_this_one() {
+    let scene = Scene::new().await;
+    scene.send(&text(|t| t.body = "Your order is OK".into())).await;
+    scene.twilio.next(json!([{ "status": 503 }])).await;
+    let (_, told) = scene.send(&text(|t| t.body = "OK".into())).await;
+    assert_eq!(told.name, "sms_sent");
+    assert_eq!(scene.twilio.counts().await, (3, 2));
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn a_success_that_is_no_201_is_looked_up() {
+    let scene = Scene::new().await;
+    scene.twilio.next(json!([{ "status": 200, "taken": true }])).await;
+    let (_, told) = scene.send(&SendSms::example()).await;
+    assert_eq!(told.name, "sms_sent");
+    assert_eq!(scene.twilio.counts().await, (1, 1));
     scene.running.stop().await;
 }
 

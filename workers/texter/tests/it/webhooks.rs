@@ -259,3 +259,41 @@ async fn a_text_that_comes_in_belongs_to_those_who_have_written_or_own_the_numbe
     assert_eq!(scene.stage.told().iter().filter(|told| told.name == "sms_received").count(), 1);
     scene.running.stop().await;
 }
+
+#[tokio::test]
+async fn what_she_writes_is_for_whoever_wrote_last_and_her_stop_is_for_all() {
+    let scene = Scene::new().await;
+    let other = scene.stage.publish("globex", &text(|t| t.body = "Spam".into())).await;
+    assert_eq!(scene.stage.outcome(other).await.name, "sms_sent");
+    sent(&scene, &SendSms::example()).await;
+    visited::<TwilioInbound>(&scene, &inbound("my PIN is 1", "SM40")).await;
+    visited::<TwilioInbound>(&scene, &inbound("STOP", "SM41")).await;
+    scene.count(2, |told| told.name == "consent_changed").await;
+    scene.count(2, |told| told.name == "sms_received").await;
+    let received: Vec<String> =
+        scene.stage.told().iter().filter(|told| told.name == "sms_received").map(|told| told.tenant.clone()).collect();
+    assert_eq!(received, ["acme", "acme"]);
+    let again = scene.stage.publish("globex", &text(|t| t.body = "Spam".into())).await;
+    assert_eq!(code(&scene.stage.outcome(again).await), "opted_out");
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn a_text_that_was_given_up_and_arrived_after_all_is_in_the_books_again() {
+    let scene = Scene::new().await;
+    let (id, sid) = sent(&scene, &SendSms::example()).await;
+    // As if a person had dropped it while nobody knew.
+    sqlx::query("update texter.messages set status = 'failed', provider_id = null").execute(&scene.stage.db).await.unwrap();
+    sqlx::query(
+        "insert into texter.ledger select tenant, message_id, 2, 'release', -amount_micro, currency, -1, -segments, day, country,
+             template, provider, booked_at from texter.ledger",
+    )
+    .execute(&scene.stage.db)
+    .await
+    .unwrap();
+    assert_eq!(scene.spent().await, 0);
+    visited::<TwilioStatus>(&scene, &told(id, &sid, "delivered", None)).await;
+    scene.event("sms_status_changed").await;
+    assert_eq!(scene.spent().await, 7900);
+    scene.running.stop().await;
+}
