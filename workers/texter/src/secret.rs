@@ -44,7 +44,7 @@ fn about(check: &[&str]) -> Vec<u8> {
 
 impl Secret {
     /// Shortest secret, in bytes.
-    pub const MIN: usize = 16;
+    pub const MIN: usize = 32;
 
     /// From the configured secret.
     pub fn new(secret: &[u8]) -> Self {

@@ -52,7 +52,7 @@ pub struct Settings {
     /// Where texts are written while no provider is set.
     #[arg(long, env = "SMS_DIR", default_value = ".omnibus/sms")]
     pub sms_dir: PathBuf,
-    /// From which codes, their hashes and seals are derived, at least 16 characters. Needed with a provider; without
+    /// From which codes, their hashes and seals are derived, at least 32 characters, drawn by lot. Needed with a provider; without
     /// one, it is drawn once and kept in SMS_DIR.
     #[arg(long, env = "SMS_SECRET", hide_env_values = true)]
     pub sms_secret: Option<SecretString>,
@@ -222,7 +222,7 @@ mod tests {
         let settings = Settings { gateway_url: Some("http://localhost".into()), ..Settings::defaults() };
         assert!(settings.secret().unwrap_err().to_string().contains("SMS_SECRET"));
         let settings = Settings { sms_secret: Some("short".into()), ..settings };
-        assert!(settings.secret().unwrap_err().to_string().contains("16"));
+        assert!(settings.secret().unwrap_err().to_string().contains("32"));
     }
 
     #[test]

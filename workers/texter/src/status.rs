@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn whatever_comes_in_whatever_order_the_furthest_stands_at_the_end() {
-        let mut told = vec![SmsState::Delivered, SmsState::Sent, SmsState::Sending, SmsState::Sent, SmsState::Accepted];
+        let mut told = [SmsState::Delivered, SmsState::Sent, SmsState::Sending, SmsState::Sent, SmsState::Accepted];
         for _ in 0..told.len() {
             told.rotate_left(1);
             let end = told.iter().fold(SmsState::Queued, |now, next| if is_further(*next, now) { *next } else { now });

@@ -31,10 +31,10 @@ impl Said {
 
 impl Texter {
     /// The request, if Twilio signed it.
-    fn signed(&self, visit: &Visit) -> Result<Said, Reply> {
-        let forbidden = || Reply::status(403).text("the signature is not Twilio's\n");
+    fn signed(&self, visit: &Visit) -> Result<Said, Box<Reply>> {
+        let forbidden = || Box::new(Reply::status(403).text("the signature is not Twilio's\n"));
         let (Some(public), Some(token)) = (&self.public_url, &self.settings.twilio_auth_token) else {
-            return Err(Reply::status(403).text("webhooks need SMS_PUBLIC_URL and TWILIO_AUTH_TOKEN\n"));
+            return Err(Box::new(Reply::status(403).text("webhooks need SMS_PUBLIC_URL and TWILIO_AUTH_TOKEN\n")));
         };
         let question = if visit.query.is_empty() { "" } else { "?" };
         let url = format!("{public}{}{question}{}", visit.path, visit.query);
@@ -43,8 +43,8 @@ impl Texter {
         let is_json = visit.headers.get("content-type").is_some_and(|kind| kind.starts_with("application/json"));
         let form = match is_json {
             true if !carries_hash(&query, &visit.body) => return Err(forbidden()),
-            true => json_fields(&visit.body).ok_or_else(|| Reply::status(400).text("the body is no object\n"))?,
-            false => fields(&visit.body).ok_or_else(|| Reply::status(400).text("the body is no form\n"))?,
+            true => json_fields(&visit.body).ok_or_else(|| Box::new(Reply::status(400).text("the body is no object\n")))?,
+            false => fields(&visit.body).ok_or_else(|| Box::new(Reply::status(400).text("the body is no form\n")))?,
         };
         let over: &[(String, String)] = if is_json { &[] } else { &form };
         match is_twilios(token.expose_secret(), &url, over, signature) {
@@ -74,7 +74,7 @@ impl Receive<TwilioStatus> for Texter {
     async fn receive(&self, _: &mut At<'_>, visit: Visit) -> Result<Reply, AskError> {
         let said = match self.signed(&visit) {
             Ok(said) => said,
-            Err(refusal) => return Ok(refusal),
+            Err(refusal) => return Ok(*refusal),
         };
         // The address was ours to choose, and it is signed.
         let tenant = Said::get(&said.query, "tenant").and_then(|tenant| tenant.parse::<Token>().ok());
@@ -103,7 +103,7 @@ impl Receive<TwilioInbound> for Texter {
     async fn receive(&self, at: &mut At<'_>, visit: Visit) -> Result<Reply, AskError> {
         let said = match self.signed(&visit) {
             Ok(said) => said,
-            Err(refusal) => return Ok(refusal),
+            Err(refusal) => return Ok(*refusal),
         };
         let (sid, from, to) = (said.field("MessageSid"), said.field("From"), said.field("To"));
         if !(fits(sid, 100) && fits(from, 40) && fits(to, 40)) {

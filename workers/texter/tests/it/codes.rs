@@ -340,10 +340,19 @@ async fn a_code_stands_in_no_table_and_no_stream() {
         .await
         .unwrap();
     assert_eq!(scene.send(&check(lost_id, &sealed.code)).await.1.name, "code_verified");
+    // And one is out just now: its plan stands in the ledger.
+    scene.twilio.next(json!([{ "delay_ms": 2000 }])).await;
+    let out = scene.stage.publish("acme", &command(3603)).await;
+    scene.stage.event(|told| told.name == "cost_booked" && told.causation == out.to_string()).await;
     let kept = everything_kept(&scene).await;
+    let plans = kept.iter().find(|(place, _)| place == "bus.attempts as text").unwrap();
+    assert!(plans.1.contains("two_factor"), "the plan was not looked at");
+    scene.stage.outcome(out).await;
+    let texts = scene.twilio.messages().await;
+    let out = code_in(texts.last().unwrap()["body"].as_str().unwrap(), 10);
     assert!(kept.iter().any(|(place, text)| place.starts_with("CMD_TEXTER") && text.contains("verify_code")));
     assert!(kept.iter().any(|(_, text)| text.contains("two_factor")), "nothing was looked through");
-    for right in [waiting, lost] {
+    for right in [waiting, lost, out] {
         let place = kept.iter().find(|(_, text)| text.contains(&right));
         assert_eq!(place.map(|(place, _)| place), None, "{right}");
     }

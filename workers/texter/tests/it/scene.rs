@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 pub(crate) const ACCOUNT: &str = "AC0123456789abcdef0123456789abcdef";
 pub(crate) const TOKEN: &str = "quiettoken0123456789";
-pub(crate) const SECRET: &str = "quietsecret0123456789";
+pub(crate) const SECRET: &str = "quietsecret0123456789abcdef0123456789";
 pub(crate) const FROM: &str = "+15005550006";
 pub(crate) const PUBLIC: &str = "https://api.example.com/base";
 
