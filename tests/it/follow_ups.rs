@@ -32,6 +32,13 @@ async fn a_scheduled_command_comes_at_its_time_and_at_once_if_that_is_past() {
     let at_once = scene.stage.outcome(follow_up(past, 1)).await;
     let in_time = scene.stage.outcome(follow_up(later, 1)).await;
     assert_eq!((at_once.outcome, in_time.outcome), (Some(Outcome::Succeeded), Some(Outcome::Succeeded)));
+    let time = |told: &omnibus_runtime::testing::Told| {
+        chrono::DateTime::parse_from_rfc3339(told.header("ce-time").unwrap()).unwrap()
+    };
+    let planned = scene.stage.outcome(later).await;
+    let wait = time(&in_time) - time(&planned);
+    // The schedule counts whole milliseconds.
+    assert!((1499..=1500).contains(&wait.num_milliseconds()), "what comes at a time has that time for its now: {wait}");
     let apart = "select count(*) from bus.inbox a, bus.inbox b where a.message_id = '{a}' and b.message_id = '{b}'
                  and b.received_at - a.received_at > interval '1.3 seconds'";
     let apart = apart.replace("{a}", &later.to_string()).replace("{b}", &follow_up(later, 1).to_string());
@@ -67,4 +74,21 @@ async fn a_full_stream_pushes_back_and_follow_ups_wait_for_room() {
         assert_eq!(scene.stage.outcome(follow_up(id, 0)).await.outcome, Some(Outcome::Succeeded));
     }
     assert_eq!(scene.count("select count(*) from shop.things").await, 8);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follow_up_whose_message_id_another_tenant_took_first_is_carried_out_all_the_same() {
+    let scene = Scene::new().await;
+    let id = Uuid::from_u128(0xf0);
+    let taken = format!("acme:{}", follow_up(id, 0));
+    // As globex itself: a bus user may write any message id on its own subjects.
+    let globex = scene.stage.connect("tenant_globex").await;
+    let body = serde_json::to_vec(&crate::scene::put("nothing")).unwrap();
+    let map = headers(&[("Nats-Msg-Id", &taken)]);
+    globex.publish("cmd.shop.default.put.globex", map, body.into()).await.unwrap();
+    let _running = scene.run().await;
+    scene.stage.publish_as(id, "acme", &crate::scene::put("then")).await;
+    let told = scene.stage.outcome(follow_up(id, 0)).await;
+    assert_eq!((told.outcome, told.tenant.as_str()), (Some(Outcome::Succeeded), "acme"));
+    assert_eq!(scene.things(follow_up(id, 0)).await, 1);
 }

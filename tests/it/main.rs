@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that can not go on has failed")]
 
 mod away;
+mod broken;
 mod calls;
 mod catalogue;
 mod dead_letters;

@@ -1,4 +1,4 @@
-//! `GET`, and `POST` where a question has a body: asked of the domain's worker, over `qry.<domain>.<query>`.
+//! Questions, by `GET`, or by `POST` where a question is too much for an address: to the domain's worker, over `qry.<domain>.<query>`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use omnibus_runtime::Bus;
 use omnibus_runtime::trace::TraceParent;
-use omnibus_schemas::{Encoding, Fault, Method, headers};
+use omnibus_schemas::{Encoding, Fault, headers};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -37,13 +37,14 @@ pub(crate) async fn answer(
     let (parts, body) = request.into_parts();
     let caller = door.admit(&parts.headers, &route.entry.scope, observed)?;
     let mut fields = route.fields.of_path(path);
-    if route.method == Method::Post {
-        // A question with more to it than an address should hold.
+    if route.in_body {
+        accept::no_query_string(&parts)?;
         let encoding = accept::encoding(&parts.headers)?;
-        let body = accept::read_body(door, &parts.headers, body, door.settings.body_max_bytes).await?;
-        route.fields.add_body(&mut fields, encoding, &body)?;
+        let bytes = accept::read_body(door, &parts.headers, body, door.settings.body_max_bytes).await?;
+        route.fields.add_body(&mut fields, encoding, &bytes)?;
+    } else {
+        route.fields.add_query(&mut fields, &parts.uri)?;
     }
-    route.fields.add_query(&mut fields, &parts.uri)?;
     let written = serde_json::to_vec(&Value::Object(fields)).expect("a JSON value is always written");
     let body = (route.entry.accept)(Encoding::Json, &written).map_err(Problem::invalid)?;
     let deadline = door.settings.query_timeout();

@@ -34,7 +34,8 @@ pub(crate) struct CommandRoute {
 /// A query with all that can be worked out once.
 pub(crate) struct QueryRoute {
     pub(crate) entry: QueryEntry,
-    pub(crate) method: Method,
+    /// Whether its fields stand in the body rather than in the query string.
+    pub(crate) in_body: bool,
     pub(crate) fields: Fields,
     pub(crate) label: Arc<str>,
     pub(crate) subject: String,
@@ -69,7 +70,7 @@ pub(crate) fn of(catalogue: &Catalogue, door: &Arc<Shared>) -> Router {
     for entry in catalogue.queries() {
         let Some(route) = &entry.http else { continue };
         let query = Arc::new(QueryRoute {
-            method: route.method,
+            in_body: route.method != Method::Get,
             fields: Fields::of(&(entry.schema)(), route),
             label: label(route),
             subject: entry.subject(),

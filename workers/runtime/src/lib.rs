@@ -3,6 +3,7 @@
 mod answers;
 mod attempts;
 mod batch;
+mod broken;
 pub mod bus;
 mod calls;
 pub mod clock;
@@ -10,6 +11,7 @@ mod cx;
 mod decide;
 mod delivery;
 mod desk;
+mod ear;
 mod ending;
 mod engine;
 pub mod envelope;

@@ -10,8 +10,8 @@ const REFUSED: [&str; 12] = [
     "applet", "audio", "base", "embed", "form", "frame", "frameset", "iframe", "object", "script", "template", "video",
 ];
 /// Attributes that hold addresses.
-const ADDRESSES: [&str; 10] =
-    ["action", "background", "cite", "data", "formaction", "href", "longdesc", "poster", "src", "srcset"];
+const ADDRESSES: [&str; 11] =
+    ["action", "background", "cite", "data", "formaction", "href", "longdesc", "poster", "src", "srcset", "xlink:href"];
 /// How an address may begin if a value follows.
 const BEGINNINGS: [&str; 4] = ["https://", "http://", "mailto:", "tel:"];
 

@@ -35,6 +35,13 @@ impl Default for Brands {
 }
 
 impl Brands {
+    /// Brands that follow no bucket.
+    pub fn of_these(brands: impl IntoIterator<Item = (String, Brand)>) -> Self {
+        let these = Brands::default();
+        these.replace(brands.into_iter().map(|(tenant, brand)| (tenant, Arc::new(brand))).collect());
+        these
+    }
+
     /// The tenant's brand, or a plain one in its name.
     pub async fn of(&self, tenant: &str) -> Arc<Brand> {
         let mut loaded = self.loaded.subscribe();
@@ -57,7 +64,9 @@ impl Brands {
             match desk.bus.guard(&info, desk.bus.jetstream().get_key_value(BUCKET)).await {
                 Ok(Ok(bucket)) => break bucket,
                 Ok(Err(error)) => tracing::warn!(%error, "there is no bucket of brands; mails are dressed plainly"),
-                Err(refusal) => tracing::warn!(%refusal, "the bucket of brands can't be read; mails are dressed plainly"),
+                Err(refusal) => {
+                    tracing::warn!(%refusal, "the bucket of brands can't be read; mails are dressed plainly")
+                }
             }
             self.loaded.send_replace(true);
             if !desk.pause(RETRY).await {
@@ -100,7 +109,7 @@ impl Brands {
                     anyhow::ensure!(info.created == created, "the bucket of brands was made anew");
                     let last = info.state.last_sequence;
                     anyhow::ensure!(behind.is_none_or(|goal| seen >= goal), "the watch over the brands stayed behind");
-                    behind = (seen > 0 && last > seen).then_some(last);
+                    behind = (last > seen && (loading || last > goal)).then_some(last);
                 }
             }
         }
@@ -153,8 +162,7 @@ mod tests {
 
     #[tokio::test]
     async fn without_an_entry_a_tenant_is_dressed_in_its_own_name() {
-        let brands = Brands::default();
-        brands.replace(HashMap::from([("acme".to_owned(), Arc::new(Brand::example()))]));
+        let brands = Brands::of_these([("acme".to_owned(), Brand::example())]);
         assert_eq!(brands.of("acme").await.name, "Northwind Coffee");
         assert_eq!(*brands.of("globex").await, Brand::plain("globex"));
     }

@@ -1,6 +1,6 @@
 //! The templates that everybody has. A tenant's own of the same name takes the place of one.
 
-use omnibus_templates::{Field, FieldKind, Kind, Variable};
+use omnibus_templates::{Field, FieldKind, Kind, Source, Variable};
 use serde_json::json;
 
 /// One of them, as it is written.
@@ -11,6 +11,16 @@ pub(crate) struct BuiltIn {
     pub(crate) text: &'static str,
     pub(crate) html: &'static str,
     pub(crate) variables: fn() -> Vec<Variable>,
+}
+
+impl BuiltIn {
+    pub(crate) fn source(&self) -> Source {
+        Source {
+            subject: Some(self.subject.trim_end().to_owned()),
+            text: self.text.to_owned(),
+            html: Some(self.html.to_owned()),
+        }
+    }
 }
 
 macro_rules! built_in {
@@ -31,7 +41,8 @@ pub(crate) const BUILT_IN: [BuiltIn; 8] = [
     built_in!("welcome", "Greets somebody who has just signed up.", || {
         vec![
             name(),
-            Variable::new("action_url", Kind::Url, "Where the button leads.").example("https://northwind.example/start"),
+            Variable::new("action_url", Kind::Url, "Where the button leads.")
+                .example("https://northwind.example/start"),
             label(),
             Variable::new("message", Kind::Text, "What else there is to say.")
                 .optional()
@@ -116,9 +127,9 @@ pub(crate) const BUILT_IN: [BuiltIn; 8] = [
         vec![
             title().example("Checkout answers slowly"),
             Variable::new("severity", Kind::Text, "How bad it is, in a word.").max_len(30).example("Critical"),
-            Variable::new("message", Kind::Text, "What is wrong and what to do.")
-                .max_len(10_000)
-                .example("The 99th percentile has been above 2 s for 10 minutes.\nThe last release was rolled out at 13:48 UTC."),
+            Variable::new("message", Kind::Text, "What is wrong and what to do.").max_len(10_000).example(
+                "The 99th percentile has been above 2 s for 10 minutes.\nThe last release was rolled out at 13:48 UTC.",
+            ),
             Variable::new("occurred_at", Kind::Time, "When it began.").example("2026-03-31T13:52:00Z"),
             Variable::new("source", Kind::Text, "What it is about: a host, a service.")
                 .optional()
@@ -164,7 +175,7 @@ fn title() -> Variable {
 }
 
 fn label() -> Variable {
-    Variable::new("action_label", Kind::Text, "What the button says.").optional().max_len(40)
+    Variable::new("action_label", Kind::Text, "What the button says.").optional().max_len(40).example("Get started")
 }
 
 fn minutes() -> Variable {

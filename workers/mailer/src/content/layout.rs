@@ -8,6 +8,8 @@ use super::inline::inline;
 
 const LAYOUT: &str = include_str!("layout/layout.hbs");
 const STYLE: &str = include_str!("layout/style.css.hbs");
+/// What can't stand in an element: dark and narrow screens.
+const MEDIA: &str = include_str!("layout/media.css.hbs");
 const TEXT: &str = include_str!("layout/text.hbs");
 
 const fn given(path: &'static str, shape: Shape) -> Given {
@@ -23,6 +25,7 @@ pub(crate) const GIVEN: &[Given] = &[
     given("brand.logo_height", Shape::Text),
     given("brand.footer", Shape::Text),
     given("brand.support_url", Shape::Url),
+    given("brand.support_address", Shape::Text),
     given("brand.site_url", Shape::Url),
     given("brand.font_family", Shape::Style),
     given("brand.light.background", Shape::Style),
@@ -47,12 +50,7 @@ pub(crate) const GIVEN: &[Given] = &[
 /// A template as it is sent, made of the parts that its author wrote: checked as they stand, so that faults say the
 /// author's own lines, then put into the layout with the styles in the elements, then checked once more as a whole.
 /// An HTML part that is a document of its own keeps its own looks and gets no layout.
-pub(crate) fn make(
-    name: &str,
-    version: u32,
-    own: &Source,
-    variables: Vec<Variable>,
-) -> Result<Template, Vec<Fault>> {
+pub(crate) fn make(name: &str, version: u32, own: &Source, variables: Vec<Variable>) -> Result<Template, Vec<Fault>> {
     Template::parse(name, version, own.clone(), variables.clone(), GIVEN)?;
     let subject = own.subject.clone().unwrap_or_default().trim_end().to_owned();
     let (mut text, mut html) = (own.text.clone(), None);
@@ -65,10 +63,17 @@ pub(crate) fn make(
             true => own.clone(),
             false => {
                 let title = subject.replace('&', "&amp;").replace('<', "&lt;");
-                fill(LAYOUT, &[("[[subject]]", &title), ("[[style]]", STYLE.trim_end()), ("[[content]]", own.trim_end())])
+                fill(
+                    LAYOUT,
+                    &[("[[subject]]", &title), ("[[style]]", STYLE.trim_end()), ("[[content]]", own.trim_end())],
+                )
             }
         };
-        html = Some(inline(&document).map_err(|fault| vec![fault])?);
+        let inlined = inline(&document).map_err(|fault| vec![fault])?;
+        html = Some(match whole {
+            true => inlined,
+            false => inlined.replacen("</head>", &format!("<style>\n{MEDIA}</style>\n</head>"), 1),
+        });
     }
     Template::parse(name, version, Source { subject: Some(subject), text, html }, variables, GIVEN)
 }
@@ -106,6 +111,8 @@ pub(crate) fn values(brand: &Brand, unsubscribe_url: Option<&str>) -> Map<String
         "logo_height": logo.map(|logo| logo.height),
         "footer": brand.footer,
         "support_url": brand.support_url,
+        // For people: without the scheme.
+        "support_address": brand.support_url.as_ref().map(|url| url.strip_prefix("mailto:").unwrap_or(url)),
         "site_url": brand.site_url,
         "font_family": brand.font_family,
         "light": colours(&brand.light),
@@ -122,7 +129,11 @@ mod tests {
     use super::*;
 
     fn source(html: &str) -> Source {
-        Source { subject: Some("Hi {{name}} & [[content]]".into()), text: "Hi {{name}}".into(), html: Some(html.into()) }
+        Source {
+            subject: Some("Hi {{name}} & [[content]]".into()),
+            text: "Hi {{name}}".into(),
+            html: Some(html.into()),
+        }
     }
 
     fn made(html: &str) -> Result<Template, Vec<Fault>> {
@@ -135,12 +146,13 @@ mod tests {
         let html = template.source().html.clone().unwrap();
         assert!(html.contains("<title>Hi {{name}} &amp; [[content]]</title>"), "{html}");
         assert!(html.contains("color: {{brand.light.text}};\">Hi {{name}}</h1>"), "{html}");
-        assert!(template.source().text.starts_with("Hi {{name}}\n--\n{{brand.name}}"));
+        assert!(template.source().text.starts_with("Hi {{name}}\n\n--\n{{brand.name}}"));
     }
 
     #[test]
     fn a_document_keeps_its_own_looks() {
-        let html = "<!DOCTYPE html><html><head><style>p { color: red }</style></head><body><p>{{name}}</p></body></html>";
+        let html =
+            "<!DOCTYPE html><html><head><style>p { color: red }</style></head><body><p>{{name}}</p></body></html>";
         let template = made(html).unwrap();
         assert!(template.source().html.as_ref().unwrap().contains("<p style=\"color: red;\">{{name}}</p>"));
         assert_eq!(template.source().text, "Hi {{name}}");

@@ -11,14 +11,16 @@ mod versions;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use omnibus_schemas::Fault;
 use omnibus_schemas::brand::Brand;
-use omnibus_templates::{Source, Template, Variable};
+use omnibus_templates::{Parts, Source, Template, Variable};
 use serde_json::{Map, Value};
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 pub use brands::Brands;
-pub(crate) use versions::{Stored, name_known};
+pub(crate) use versions::stored;
 
 use versions::Versions;
 
@@ -100,12 +102,7 @@ impl Content {
     /// Makes the templates that everybody has.
     pub fn new() -> anyhow::Result<Self> {
         let made = builtin::BUILT_IN.iter().map(|one| {
-            let own = Source {
-                subject: Some(one.subject.trim_end().to_owned()),
-                text: one.text.to_owned(),
-                html: Some(one.html.to_owned()),
-            };
-            let template = layout::make(one.name, BUILT_IN_VERSION, &own, (one.variables)());
+            let template = layout::make(one.name, BUILT_IN_VERSION, &one.source(), (one.variables)());
             let template = template.map_err(|faults| anyhow::anyhow!("{}: {}", one.name, in_one_line(&faults)))?;
             Ok((one.name, (Arc::new(template), one.summary)))
         });
@@ -124,9 +121,8 @@ impl Content {
         let template = self.template(db, tenant, wanted.name, wanted.version).await?;
         let brand = self.brands.of(tenant).await;
         let checked = template.check(variables).map_err(ContentError::Faults)?;
-        let parts = template
-            .render(&checked, &layout::values(&brand, wanted.unsubscribe_url))
-            .map_err(ContentError::Faults)?;
+        let parts =
+            template.render(&checked, &layout::values(&brand, wanted.unsubscribe_url)).map_err(ContentError::Faults)?;
         Ok(Rendered {
             subject: parts.subject.unwrap_or_default(),
             html: parts.html,
@@ -170,6 +166,48 @@ impl Content {
         self.built_in.get(name).map(|(template, _)| template.clone())
     }
 
+    /// What the template of this name that everybody has says with its examples, in this brand.
+    pub fn specimen(&self, name: &str, brand: &Brand) -> Option<Result<Parts, Vec<Fault>>> {
+        let template = self.built_in(name)?;
+        Some(show(&template, &template.examples(), false, brand))
+    }
+
+    /// The names of the templates that everybody has.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.built_in.keys().copied()
+    }
+
+    /// The same as it was written, with its variables.
+    pub(crate) fn written(&self, name: &str) -> Option<(Source, Vec<Variable>)> {
+        let one = builtin::BUILT_IN.iter().find(|one| one.name == name)?;
+        Some((one.source(), (one.variables)()))
+    }
+
+    /// Keeps by which template an email was made and of what, so that it can be rendered once more. Nothing
+    /// confidential is kept.
+    pub async fn keep(
+        &self,
+        db: &mut PgConnection,
+        tenant: &str,
+        email_id: Uuid,
+        rendered: &Rendered,
+        queued_at: DateTime<Utc>,
+    ) -> Result<(), sqlx::Error> {
+        sqlx::query(
+            "insert into mailer.template_sends (tenant, email_id, name, version, variables, queued_at)
+             values ($1, $2, $3, $4, $5, $6) on conflict (tenant, email_id) do nothing",
+        )
+        .bind(tenant)
+        .bind(email_id)
+        .bind(&rendered.template)
+        .bind(i32::try_from(rendered.version).unwrap_or(i32::MAX))
+        .bind(sqlx::types::Json(&rendered.keepable))
+        .bind(queued_at)
+        .execute(db)
+        .await?;
+        Ok(())
+    }
+
     /// The templates that everybody has, with what each is for.
     pub(crate) fn all_built_in(&self) -> impl Iterator<Item = (&Arc<Template>, &'static str)> {
         self.built_in.values().map(|(template, summary)| (template, *summary))
@@ -177,12 +215,7 @@ impl Content {
 }
 
 /// A template as it is sent, from the parts that its author wrote.
-pub(crate) fn make(
-    name: &str,
-    version: u32,
-    own: &Source,
-    variables: Vec<Variable>,
-) -> Result<Template, Vec<Fault>> {
+pub(crate) fn make(name: &str, version: u32, own: &Source, variables: Vec<Variable>) -> Result<Template, Vec<Fault>> {
     layout::make(name, version, own, variables)
 }
 
@@ -193,7 +226,7 @@ pub(crate) fn show(
     variables: &Map<String, Value>,
     kept: bool,
     brand: &Brand,
-) -> Result<omnibus_templates::Parts, Vec<Fault>> {
+) -> Result<Parts, Vec<Fault>> {
     let checked = if kept { template.check_kept(variables) } else { template.check(variables) }?;
     template.render(&checked, &layout::values(brand, None))
 }

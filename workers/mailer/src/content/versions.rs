@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use omnibus_templates::{Source, Template, Variable};
-use sqlx::postgres::PgRow;
+use sqlx::types::Json;
 use sqlx::{PgConnection, Row};
 
 use super::{ContentError, layout};
@@ -22,27 +22,31 @@ pub(crate) struct Versions {
 
 /// A version as its author wrote it.
 pub(crate) struct Stored {
-    pub(crate) version: u32,
     pub(crate) source: Source,
     pub(crate) variables: Vec<Variable>,
 }
 
-impl Stored {
-    /// The columns to select for [`Stored::read`].
-    pub(crate) const COLUMNS: &str = "version, subject, text, html, variables";
-
-    pub(crate) fn read(row: &PgRow) -> Result<Self, sqlx::Error> {
-        let sqlx::types::Json(variables) = row.try_get("variables")?;
-        Ok(Stored {
-            version: row.try_get::<i32, _>("version")?.unsigned_abs(),
-            source: Source {
-                subject: Some(row.try_get("subject")?),
-                text: row.try_get("text")?,
-                html: row.try_get("html")?,
-            },
-            variables,
-        })
-    }
+/// A tenant's version, as it was written.
+pub(crate) async fn stored(
+    db: &mut PgConnection,
+    tenant: &str,
+    name: &str,
+    version: u32,
+) -> Result<Option<Stored>, sqlx::Error> {
+    let Ok(number) = i32::try_from(version) else { return Ok(None) };
+    let row = sqlx::query(
+        "select subject, text, html, variables from mailer.template_versions
+         where tenant = $1 and name = $2 and version = $3",
+    )
+    .bind(tenant)
+    .bind(name)
+    .bind(number)
+    .fetch_optional(db)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let Json(variables) = row.try_get("variables")?;
+    let (subject, text, html) = (Some(row.try_get("subject")?), row.try_get("text")?, row.try_get("html")?);
+    Ok(Some(Stored { source: Source { subject, text, html }, variables }))
 }
 
 impl Versions {
@@ -78,14 +82,7 @@ impl Versions {
         if let Some(made) = self.made.lock().expect("no panic happens under this lock").get(&key) {
             return Ok(Some(made.clone()));
         }
-        let query = sqlx::AssertSqlSafe(format!(
-            "select {} from mailer.template_versions where tenant = $1 and name = $2 and version = $3",
-            Stored::COLUMNS
-        ));
-        let Ok(number) = i32::try_from(version) else { return Ok(None) };
-        let row = sqlx::query(query).bind(tenant).bind(name).bind(number).fetch_optional(&mut *db).await?;
-        let Some(row) = row else { return Ok(None) };
-        let stored = Stored::read(&row)?;
+        let Some(stored) = stored(db, tenant, name, version).await? else { return Ok(None) };
         let template = layout::make(name, version, &stored.source, stored.variables).map_err(ContentError::Faults)?;
         let template = Arc::new(template);
         let mut made = self.made.lock().expect("no panic happens under this lock");
@@ -95,13 +92,4 @@ impl Versions {
         made.insert(key, template.clone());
         Ok(Some(template))
     }
-}
-
-/// Whether the tenant has ever written a template of this name.
-pub(crate) async fn name_known(db: &mut PgConnection, tenant: &str, name: &str) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar("select exists (select from mailer.templates where tenant = $1 and name = $2)")
-        .bind(tenant)
-        .bind(name)
-        .fetch_one(db)
-        .await
 }
