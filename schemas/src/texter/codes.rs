@@ -245,12 +245,7 @@ impl Event for CodeVerified {
     const NAME: &'static str = "code_verified";
 
     fn example() -> Self {
-        CodeVerified {
-            verified: true,
-            verification_id: a_message(),
-            purpose: "login".into(),
-            country: "US".into(),
-        }
+        CodeVerified { verified: true, verification_id: a_message(), purpose: "login".into(), country: "US".into() }
     }
 }
 
@@ -311,12 +306,6 @@ impl Event for FraudSuspected {
     const NAME: &'static str = "fraud_suspected";
 
     fn example() -> Self {
-        FraudSuspected {
-            kind: FraudKind::Conversion,
-            key: "US".into(),
-            sent: 50,
-            verified: 2,
-            window_seconds: 3600,
-        }
+        FraudSuspected { kind: FraudKind::Conversion, key: "US".into(), sent: 50, verified: 2, window_seconds: 3600 }
     }
 }

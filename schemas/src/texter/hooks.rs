@@ -13,7 +13,8 @@ impl Hook for TwilioStatus {
     const HTTP: Http = Http::post("/webhooks/twilio/status");
     const HEADERS: &'static [&'static str] = &["x-twilio-signature", "content-type"];
     const MAX_BODY: usize = 64 * 1024;
-    const SUMMARY: &'static str = "How far a text is. Proved by Twilio's signature over the public address and the form.";
+    const SUMMARY: &'static str =
+        "How far a text is. Proved by Twilio's signature over the public address and the form.";
 }
 
 /// Twilio brings a text that came in.
@@ -25,5 +26,6 @@ impl Hook for TwilioInbound {
     const HTTP: Http = Http::post("/webhooks/twilio/inbound");
     const HEADERS: &'static [&'static str] = &["x-twilio-signature", "content-type"];
     const MAX_BODY: usize = 64 * 1024;
-    const SUMMARY: &'static str = "A text that came in. Proved by Twilio's signature over the public address and the form.";
+    const SUMMARY: &'static str =
+        "A text that came in. Proved by Twilio's signature over the public address and the form.";
 }

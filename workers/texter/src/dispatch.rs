@@ -292,7 +292,9 @@ impl Texter {
         if fit.is_empty() {
             let country = &draft.number.country;
             return Err(match draft.from {
-                Some(_) => Fail::reject("sender_not_allowed", format!("/from is no sender to {country} of this texter")),
+                Some(_) => {
+                    Fail::reject("sender_not_allowed", format!("/from is no sender to {country} of this texter"))
+                }
                 None => Fail::reject("no_route", format!("nothing is sent to {country}: it has no price (SMS_PRICES)")),
             });
         }
@@ -450,11 +452,7 @@ impl Texter {
     async fn row(&self, cx: &mut Cx<'_>) -> Result<Sent, Fail> {
         let (tenant, message_id) = (cx.tenant(), cx.meta().id);
         let statement = format!("select {COLUMNS} from texter.messages where tenant = $1 and message_id = $2");
-        let row = sqlx::query(sqlx::AssertSqlSafe(statement))
-            .bind(tenant)
-            .bind(message_id)
-            .fetch_one(cx.db())
-            .await?;
+        let row = sqlx::query(sqlx::AssertSqlSafe(statement)).bind(tenant).bind(message_id).fetch_one(cx.db()).await?;
         Sent::read(&row)
     }
 

@@ -94,15 +94,11 @@ pub(crate) async fn read(cx: &mut Cx<'_>, caps: &Caps, asked: &Question<'_>) -> 
     .fetch_one(cx.db())
     .await?;
     let before = match row.try_get::<Option<String>, _>("status")? {
-        Some(status) => {
-            Some(Before { status, provider: row.try_get("provider")?, day: row.try_get("day")? })
-        }
+        Some(status) => Some(Before { status, provider: row.try_get("provider")?, day: row.try_get("day")? }),
         None => None,
     };
     let quiet = match row.try_get::<Option<i32>, _>("begins")? {
-        Some(begins) => {
-            Some(QuietHours { begins, ends: row.try_get("ends")?, timezone: row.try_get("timezone")? })
-        }
+        Some(begins) => Some(QuietHours { begins, ends: row.try_get("ends")?, timezone: row.try_get("timezone")? }),
         None => None,
     };
     Ok(Gate {

@@ -41,9 +41,9 @@ use std::sync::Arc;
 
 use omnibus_runtime::Worker;
 use omnibus_schemas::texter::{
-    Budgets, CheckMessage, ClearQuietHours, Costs, DeleteOptOut, EstimateSms, NoteStatus, NoteTrouble, OptOuts, PutOptOut, ReceiveSms,
-    ResetFuse, ResumeProvider, RetrySms, SealCode, SendBatch, SendCode, SendSms, SendTemplate, SetBudget, SetQuietHours,
-    SmsStats, SmsStatus, SmsTemplates, TwilioInbound, TwilioStatus, VerifyCode,
+    Budgets, CheckMessage, ClearQuietHours, Costs, DeleteOptOut, EstimateSms, NoteStatus, NoteTrouble, OptOuts,
+    PutOptOut, ReceiveSms, ResetFuse, ResumeProvider, RetrySms, SealCode, SendBatch, SendCode, SendSms, SendTemplate,
+    SetBudget, SetQuietHours, SmsStats, SmsStatus, SmsTemplates, TwilioInbound, TwilioStatus, VerifyCode,
 };
 
 use ledger::Caps;

@@ -31,7 +31,8 @@ impl QuietHours {
         }
         let today = local.date_naive();
         // The end that comes next on the recipient's clock; clocks that are set may make it today's or tomorrow's.
-        (0..3).find_map(|days| instant(zone, today.checked_add_days(Days::new(days))?, self.ends).filter(|at| *at > now))
+        (0..3)
+            .find_map(|days| instant(zone, today.checked_add_days(Days::new(days))?, self.ends).filter(|at| *at > now))
     }
 }
 

@@ -217,7 +217,10 @@ impl Texter {
         .fetch_one(cx.db())
         .await?;
         if row.try_get::<i32, _>("sends")? > SENDS {
-            return Err(Fail::reject("too_many_sends", format!("this code was sent {SENDS} times; wait until it expires")));
+            return Err(Fail::reject(
+                "too_many_sends",
+                format!("this code was sent {SENDS} times; wait until it expires"),
+            ));
         }
         let verification_id: Uuid = row.try_get("verification_id")?;
         sqlx::query("update texter.code_requests set verification_id = $3 where tenant = $1 and message_id = $2")

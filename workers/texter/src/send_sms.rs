@@ -29,7 +29,10 @@ impl Effect<SendSms> for Texter {
             .map_err(|error| Fail::reject(error.code(), error.to_string()))?;
         let body = if cmd.smart_encoding { segments::smart(&cmd.body) } else { cmd.body };
         if !(1..=1600).contains(&body.chars().count()) {
-            return Err(Fail::reject("invalid", "/body has no character left, or more than 1600, once it is written plainly"));
+            return Err(Fail::reject(
+                "invalid",
+                "/body has no character left, or more than 1600, once it is written plainly",
+            ));
         }
         if body.contains('\0') || body.contains(HOLE) {
             return Err(Fail::reject("invalid", "/body holds a character that no telephone shows (U+0000 or U+E000)"));

@@ -31,7 +31,11 @@ pub struct Settings {
     #[arg(long, env = "GATEWAY_URL")]
     pub gateway_url: Option<String>,
     /// What is POSTed there: a JSON object whose texts may hold {to}, {from}, {body} and {id}.
-    #[arg(long, env = "GATEWAY_BODY", default_value = r#"{"to":"{to}","from":"{from}","text":"{body}","reference":"{id}"}"#)]
+    #[arg(
+        long,
+        env = "GATEWAY_BODY",
+        default_value = r#"{"to":"{to}","from":"{from}","text":"{body}","reference":"{id}"}"#
+    )]
     pub gateway_body: String,
     /// Sends the object as a form instead of as JSON.
     #[arg(long, env = "GATEWAY_FORM", default_value_t = false, action = clap::ArgAction::Set)]
@@ -166,7 +170,8 @@ impl Settings {
     /// The public address without its last slash, checked.
     pub(crate) fn public_url(&self) -> anyhow::Result<Option<String>> {
         let Some(text) = &self.sms_public_url else { return Ok(None) };
-        let url: reqwest::Url = text.parse().context("SMS_PUBLIC_URL must be an address such as https://example.com")?;
+        let url: reqwest::Url =
+            text.parse().context("SMS_PUBLIC_URL must be an address such as https://example.com")?;
         ensure!(url.query().is_none() && url.fragment().is_none(), "SMS_PUBLIC_URL must end with its path");
         Ok(Some(text.trim_end_matches('/').to_owned()))
     }

@@ -118,7 +118,10 @@ mod tests {
 
     #[test]
     fn forms_are_percent_decoded_once() {
-        assert_eq!(fields(b"To=%2B1&Body=a+b%26c%2520&x"), Some(form(&[("To", "+1"), ("Body", "a b&c%20"), ("x", "")])));
+        assert_eq!(
+            fields(b"To=%2B1&Body=a+b%26c%2520&x"),
+            Some(form(&[("To", "+1"), ("Body", "a b&c%20"), ("x", "")]))
+        );
         for wrong in ["a=%", "a=%2", "a=%zz", "a=%+1", "a=%ff"] {
             assert_eq!(fields(wrong.as_bytes()), None, "{wrong}");
         }

@@ -125,11 +125,7 @@ pub(crate) fn exists(name: &str) -> Result<(), Fail> {
 }
 
 /// Fills a template in.
-pub(crate) fn render(
-    name: &str,
-    locale: Option<&str>,
-    values: &BTreeMap<String, String>,
-) -> Result<Rendered, Fail> {
+pub(crate) fn render(name: &str, locale: Option<&str>, values: &BTreeMap<String, String>) -> Result<Rendered, Fail> {
     exists(name)?;
     let body = fill(name, locale, values)?;
     if body.contains(HOLE) || body.contains('\0') {
@@ -207,7 +203,13 @@ mod tests {
             let checked = entry.template.check(&entry.template.examples()).unwrap();
             let text = entry.template.render(&checked, &Map::new()).unwrap().text;
             let packing = pack(&text);
-            assert_eq!((packing.encoding, packing.segments), (SmsEncoding::Gsm7, 1), "{} {}: {text}", entry.name, entry.locale);
+            assert_eq!(
+                (packing.encoding, packing.segments),
+                (SmsEncoding::Gsm7, 1),
+                "{} {}: {text}",
+                entry.name,
+                entry.locale
+            );
             assert!(!text.contains('\n') && !text.contains("  "), "{text:?}");
         }
     }

@@ -47,8 +47,12 @@ pub(crate) async fn listen(texter: Arc<Texter>, desk: Desk) -> anyhow::Result<()
     while desk.pause(LISTEN).await {
         alone.still().await?;
         forget(&desk.db).await?;
-        let askable: Vec<&str> =
-            texter.providers.iter().filter(|provider| provider.can_be_asked()).map(|provider| provider.name()).collect();
+        let askable: Vec<&str> = texter
+            .providers
+            .iter()
+            .filter(|provider| provider.can_be_asked())
+            .map(|provider| provider.name())
+            .collect();
         if askable.is_empty() {
             continue;
         }
@@ -86,8 +90,10 @@ async fn forget(db: &PgPool) -> sqlx::Result<()> {
     sqlx::query("delete from texter.code_requests where at < now() - interval '2 days'").execute(db).await?;
     sqlx::query("delete from texter.alarms where window_start < now() - interval '2 days'").execute(db).await?;
     sqlx::query("delete from texter.verifications where created_at < now() - interval '30 days'").execute(db).await?;
-    sqlx::query("update texter.messages set body = null where body is not null and queued_at < now() - interval '7 days'")
-        .execute(db)
-        .await?;
+    sqlx::query(
+        "update texter.messages set body = null where body is not null and queued_at < now() - interval '7 days'",
+    )
+    .execute(db)
+    .await?;
     Ok(())
 }

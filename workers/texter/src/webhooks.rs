@@ -43,7 +43,9 @@ impl Texter {
         let is_json = visit.headers.get("content-type").is_some_and(|kind| kind.starts_with("application/json"));
         let form = match is_json {
             true if !carries_hash(&query, &visit.body) => return Err(forbidden()),
-            true => json_fields(&visit.body).ok_or_else(|| Box::new(Reply::status(400).text("the body is no object\n")))?,
+            true => {
+                json_fields(&visit.body).ok_or_else(|| Box::new(Reply::status(400).text("the body is no object\n")))?
+            }
             false => fields(&visit.body).ok_or_else(|| Box::new(Reply::status(400).text("the body is no form\n")))?,
         };
         let over: &[(String, String)] = if is_json { &[] } else { &form };
@@ -115,10 +117,13 @@ impl Receive<TwilioInbound> for Texter {
         let mut reply = Reply::status(200).content("text/xml", NOTHING);
         let owner = self.owner(at, from, to).await?;
         let others = match words::meaning(&body) {
-            Some(_) => self.writers(at, from, to).await?.into_iter().filter(|tenant| Some(tenant) != owner.as_ref()).collect(),
+            Some(_) => {
+                self.writers(at, from, to).await?.into_iter().filter(|tenant| Some(tenant) != owner.as_ref()).collect()
+            }
             None => Vec::new(),
         };
-        let all = owner.into_iter().map(|tenant| (tenant, false)).chain(others.into_iter().map(|tenant| (tenant, true)));
+        let all =
+            owner.into_iter().map(|tenant| (tenant, false)).chain(others.into_iter().map(|tenant| (tenant, true)));
         for (tenant, word_only) in all {
             let of = if word_only { "word" } else { "inbound" };
             let proof = self.secret.proof(&[of, &tenant, sid, from, to, &body]);

@@ -26,11 +26,7 @@ impl Folder {
     /// It is made when the first text is written.
     pub(super) fn new(settings: &Settings) -> Self {
         let sender = settings.twilio_phone_number.clone().unwrap_or_else(|| "+15005550006".to_owned());
-        Folder {
-            path: settings.sms_dir.clone(),
-            senders: vec![sender],
-            prices: Settings::prices(&settings.sms_prices),
-        }
+        Folder { path: settings.sms_dir.clone(), senders: vec![sender], prices: Settings::prices(&settings.sms_prices) }
     }
 
     async fn write(&self, text: Text<'_>) -> Result<Receipt, CallError> {

@@ -62,7 +62,8 @@ impl Gateway {
     }
 
     fn filled(&self, text: Text<'_>) -> BTreeMap<String, Value> {
-        let fields = [("{to}", text.to), ("{from}", text.from), ("{id}", &Self::reference(text)), ("{body}", text.body)];
+        let fields =
+            [("{to}", text.to), ("{from}", text.from), ("{id}", &Self::reference(text)), ("{body}", text.body)];
         self.body.iter().map(|(name, value)| (name.clone(), fill(value, &fields))).collect()
     }
 

@@ -139,8 +139,7 @@ impl Twilio {
     }
 
     async fn get<T: for<'de> Deserialize<'de>>(&self, url: &str, query: &[(&str, &str)]) -> anyhow::Result<T> {
-        let request =
-            self.http.get(url).query(query).basic_auth(&self.account, Some(self.token.expose_secret()));
+        let request = self.http.get(url).query(query).basic_auth(&self.account, Some(self.token.expose_secret()));
         let answer = request.send().await.map_err(quiet)?;
         let status = answer.status();
         ensure!(status == StatusCode::OK, "Twilio answers {status} when it is asked");
@@ -159,7 +158,8 @@ impl Twilio {
             let mut page: Page = self.get(&format!("{}.json", self.messages), query).await?;
             for n in 0.. {
                 // Newest first: once one is older than this text, all that follow are.
-                let past = page.messages.iter().any(|message| created(message).is_some_and(|at| at < text.since - SKEW));
+                let past =
+                    page.messages.iter().any(|message| created(message).is_some_and(|at| at < text.since - SKEW));
                 hits.extend(page.messages.drain(..).filter(|message| is_this(message, text)));
                 let next = page.next_page_uri.take().filter(|next| !next.is_empty() && !past);
                 let Some(next) = next else { break };
@@ -190,7 +190,8 @@ fn created(message: &Message) -> Option<DateTime<Utc>> {
 }
 
 fn is_this(message: &Message, text: Text<'_>) -> bool {
-    let sender = message.from.as_deref() == Some(text.from) || message.messaging_service_sid.as_deref() == Some(text.from);
+    let sender =
+        message.from.as_deref() == Some(text.from) || message.messaging_service_sid.as_deref() == Some(text.from);
     let same = |body: &str| body.strip_prefix(TRIAL).unwrap_or(body).trim_end() == text.body.trim_end();
     message.body.as_deref().is_some_and(same)
         && message.direction.as_deref().is_some_and(|direction| direction.starts_with("outbound"))

@@ -17,13 +17,7 @@ fn ask(to: &str, change: impl FnOnce(&mut SendCode)) -> SendCode {
 }
 
 fn check(verification: Uuid, typed: &str) -> VerifyCode {
-    VerifyCode {
-        verification_id: Some(verification),
-        to: None,
-        country: None,
-        purpose: None,
-        code: typed.to_owned(),
-    }
+    VerifyCode { verification_id: Some(verification), to: None, country: None, purpose: None, code: typed.to_owned() }
 }
 
 /// The code in a text: its run of digits of this length.
@@ -146,7 +140,10 @@ async fn a_number_whose_checks_are_used_up_waits_longer_each_time() {
         .unwrap();
         assert!((left - f64::from(seconds)).abs() < 20.0, "{left} instead of {seconds}");
         // Another purpose and another tenant don't wait.
-        assert_eq!(scene.send(&ask(&command.to, |a| a.purpose = Some(format!("p{seconds}")))).await.1.name, "code_sent");
+        assert_eq!(
+            scene.send(&ask(&command.to, |a| a.purpose = Some(format!("p{seconds}")))).await.1.name,
+            "code_sent"
+        );
         sqlx::query("update texter.lockouts set until = now()").execute(&scene.stage.db).await.unwrap();
     }
     scene.running.stop().await;
@@ -291,7 +288,9 @@ async fn everything_kept(scene: &Scene) -> Vec<(String, String)> {
     .unwrap();
     let mut all = Vec::new();
     for table in tables {
-        let statement = format!("select coalesce(string_agg(convert_from(t.r::text::bytea, 'UTF8'), ' '), '') from (select x::text as r from {table} x) t");
+        let statement = format!(
+            "select coalesce(string_agg(convert_from(t.r::text::bytea, 'UTF8'), ' '), '') from (select x::text as r from {table} x) t"
+        );
         let rows: String = sqlx::query_scalar(sqlx::AssertSqlSafe(statement)).fetch_one(&scene.stage.db).await.unwrap();
         // A bytea is written in hex.
         all.push((format!("{table} as text"), unhexed(&rows)));
@@ -330,13 +329,17 @@ async fn a_code_stands_in_no_table_and_no_stream() {
     let (lost_id, lost) = code_for(&scene, &command(3602)).await;
     let sealed: omnibus_schemas::texter::SealedCode = scene
         .stage
-        .ask("texter", "acme", &omnibus_schemas::texter::SealCode {
-            verification_id: Some(lost_id),
-            to: None,
-            country: None,
-            purpose: None,
-            code: lost.clone(),
-        })
+        .ask(
+            "texter",
+            "acme",
+            &omnibus_schemas::texter::SealCode {
+                verification_id: Some(lost_id),
+                to: None,
+                country: None,
+                purpose: None,
+                code: lost.clone(),
+            },
+        )
         .await
         .unwrap();
     assert_eq!(scene.send(&check(lost_id, &sealed.code)).await.1.name, "code_verified");

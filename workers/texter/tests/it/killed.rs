@@ -98,7 +98,8 @@ async fn killed_at(point: &str) -> BTreeMap<&'static str, usize> {
         }
         *ended.entry(if taken == 1 { "sent" } else { "refused" }).or_default() += 1;
     }
-    let sum: i64 = sqlx::query_scalar("select sum(amount_micro)::bigint from texter.ledger").fetch_one(&stage.db).await.unwrap();
+    let sum: i64 =
+        sqlx::query_scalar("select sum(amount_micro)::bigint from texter.ledger").fetch_one(&stage.db).await.unwrap();
     assert_eq!(sum, 7900 * i64::try_from(ended["sent"]).unwrap(), "{point}: the books are wrong");
     ended
 }

@@ -105,7 +105,8 @@ async fn a_cost_reports_lines_add_up_to_its_total_and_to_the_ledger() {
     }
     let welcome = report.lines.iter().find(|line| line.template.as_deref() == Some("welcome")).unwrap();
     assert_eq!((welcome.messages, welcome.amount_micro), (2, 15_800));
-    let german = scene.stage.ask("texter", "acme", &Costs { country: Some("de".into()), ..costs.clone() }).await.unwrap();
+    let german =
+        scene.stage.ask("texter", "acme", &Costs { country: Some("de".into()), ..costs.clone() }).await.unwrap();
     assert_eq!((german.lines.len(), german.totals[0].amount_micro), (1, 75_000));
     assert_eq!(scene.stage.ask("texter", "globex", &costs).await.unwrap().lines, []);
     let wrong = Costs { from: Some("2026-13-01".into()), ..costs };

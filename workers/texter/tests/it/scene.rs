@@ -70,8 +70,7 @@ impl Twilio {
 
     /// POSTs that came, messages that were taken.
     pub(crate) async fn counts(&self) -> (u64, u64) {
-        let counts: Value =
-            self.http.get(format!("{}/_/counts", self.url)).send().await.unwrap().json().await.unwrap();
+        let counts: Value = self.http.get(format!("{}/_/counts", self.url)).send().await.unwrap().json().await.unwrap();
         (counts["posts"].as_u64().unwrap(), counts["taken"].as_u64().unwrap())
     }
 

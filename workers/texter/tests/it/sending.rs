@@ -122,7 +122,10 @@ async fn a_503_after_taking_it_is_no_reason_to_send_again() {
 async fn the_same_words_twice_are_two_texts_even_if_both_answers_are_lost() {
     let scene = Scene::new().await;
     scene.twilio.next(json!([{ "lose": true }, { "lose": true }])).await;
-    let [one, two] = [scene.stage.publish("acme", &SendSms::example()).await, scene.stage.publish("globex", &SendSms::example()).await];
+    let [one, two] = [
+        scene.stage.publish("acme", &SendSms::example()).await,
+        scene.stage.publish("globex", &SendSms::example()).await,
+    ];
     let (one, two) = (scene.stage.outcome(one).await, scene.stage.outcome(two).await);
     assert_eq!((one.name.as_str(), two.name.as_str()), ("sms_sent", "sms_sent"));
     assert_ne!(one.data["provider_id"], two.data["provider_id"]);

@@ -7,9 +7,7 @@ use omnibus_runtime::Visit;
 use omnibus_schemas::Command;
 use omnibus_schemas::Hook;
 use omnibus_schemas::platform::Outcome;
-use omnibus_schemas::texter::{
-    CheckMessage, NoteStatus, OptOuts, SendSms, SmsState, TwilioInbound, TwilioStatus,
-};
+use omnibus_schemas::texter::{CheckMessage, NoteStatus, OptOuts, SendSms, SmsState, TwilioInbound, TwilioStatus};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -139,7 +137,9 @@ async fn what_twilio_did_not_sign_is_not_believed() {
 async fn a_status_of_another_tenants_or_an_unknown_text_changes_nothing() {
     let scene = Scene::new().await;
     let (id, _) = sent(&scene, &SendSms::example()).await;
-    for visit in [told(id, "SMffffffffffffffffffffffffffffffff", "delivered", None), told(Uuid::nil(), "SM1", "sent", None)] {
+    for visit in
+        [told(id, "SMffffffffffffffffffffffffffffffff", "delivered", None), told(Uuid::nil(), "SM1", "sent", None)]
+    {
         assert_eq!(visited::<TwilioStatus>(&scene, &visit).await, 204);
     }
     let refused = |told: &omnibus_runtime::testing::Told| told.outcome == Some(Outcome::Rejected);
@@ -212,7 +212,8 @@ async fn stop_and_start_are_obeyed_and_told_to_every_channel() {
     assert_eq!(code(&scene.send(&text(|t| t.body = "After".into())).await.1), "opted_out");
     let list = scene.stage.ask("texter", "acme", &OptOuts { number: None, after: None, limit: None }).await.unwrap();
     assert_eq!((list.opt_outs.len(), list.opt_outs[0].number.as_str()), (1, "+14155552671"));
-    let foreign = scene.stage.ask("texter", "globex", &OptOuts { number: None, after: None, limit: None }).await.unwrap();
+    let foreign =
+        scene.stage.ask("texter", "globex", &OptOuts { number: None, after: None, limit: None }).await.unwrap();
     assert_eq!(foreign.opt_outs, []);
 
     visited::<TwilioInbound>(&scene, &inbound("please stop", "SM10")).await;
@@ -283,7 +284,10 @@ async fn a_text_that_was_given_up_and_arrived_after_all_is_in_the_books_again() 
     let scene = Scene::new().await;
     let (id, sid) = sent(&scene, &SendSms::example()).await;
     // As if a person had dropped it while nobody knew.
-    sqlx::query("update texter.messages set status = 'failed', provider_id = null").execute(&scene.stage.db).await.unwrap();
+    sqlx::query("update texter.messages set status = 'failed', provider_id = null")
+        .execute(&scene.stage.db)
+        .await
+        .unwrap();
     sqlx::query(
         "insert into texter.ledger select tenant, message_id, 2, 'release', -amount_micro, currency, -1, -segments, day, country,
              template, provider, booked_at from texter.ledger",
