@@ -571,11 +571,9 @@ impl Texter {
             if was == "uncertain" {
                 ledger::count(cx, day, &country, "uncertain", -1).await?;
             }
-            if let Some(plan) = &plan {
-                if code == "opted_out" {
-                    let out = consent::Change::refused_by_provider(&plan.to, &plan.from);
-                    events = events.join(consent::opt_out(cx, out).await?);
-                }
+            if let (Some(plan), "opted_out") = (&plan, code) {
+                let out = consent::Change::refused_by_provider(&plan.to, &plan.from);
+                events = events.join(consent::opt_out(cx, out).await?);
             }
             let code = if matches!(how, Settled::Refused { .. }) { "refused" } else { code };
             let (code, detail, revision) = (code.to_owned(), detail.clone(), sent.revision);
