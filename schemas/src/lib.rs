@@ -14,12 +14,13 @@ pub mod mailer;
 pub mod platform;
 pub mod subject;
 pub mod template;
+pub mod texter;
 pub mod upload;
 
 pub use body::{Encoding, Fault};
 pub use bucket::Bucket;
 pub use catalogue::{Catalogue, CommandEntry, Domain, EventEntry, HookEntry, QueryEntry};
-pub use contract::{Command, Event, Http, Method, Query};
+pub use contract::{Command, Event, Http, Method, Query, Sealed};
 pub use hook::Hook;
 pub use subject::{Tenant, Token, TokenError};
 pub use upload::{Object, Upload};

@@ -11,6 +11,8 @@ mod commissioner;
 mod contest;
 mod cpu;
 mod door;
+#[path = "../../workers/texter/tests/twilio-fake/fake.rs"]
+mod fake;
 mod figures;
 mod goods;
 mod growth;
@@ -18,7 +20,12 @@ mod latency;
 #[path = "../load/open_loop.rs"]
 mod load;
 mod mailer;
+#[path = "../../workers/texter/tests/twilio-fake/message.rs"]
+mod message;
 mod peers;
+#[path = "../../workers/texter/tests/twilio-fake/rules.rs"]
+mod rules;
+mod texter;
 mod work;
 
 use std::path::PathBuf;
@@ -40,7 +47,8 @@ struct Bench {
     /// Seconds of load in each round of `door` and `latency`, and of light load in `commissioner`.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
-    /// Commands in each round of `work`, `durable`, `growth` and `peers`, orders in each of `commissioner`.
+    /// Commands in each round of `work`, `durable`, `growth` and `peers`, orders in each of `commissioner`; a tenth of them
+    /// in each of `texter`.
     #[arg(long, default_value_t = 20_000)]
     commands: usize,
     /// Mails in each round of `mailer`.
@@ -77,6 +85,8 @@ enum Case {
     Mailer,
     /// Orders a second through the commissioner, with its books checked afterwards.
     Commissioner,
+    /// Texts a second through the texter, beside a bare reqwest loop.
+    Texter,
 }
 
 /// Prints each table when it is there, and keeps all.
@@ -131,6 +141,7 @@ async fn main() -> anyhow::Result<()> {
             Case::Growth => {
                 results.add(&growth::run(&postgres, rounds, bench.commands, bench.scale).await?.to_string())?;
             }
+            Case::Texter => results.add(&texter::run(&postgres, rounds, bench.commands / 10).await?.to_string())?,
             Case::Load => results.add(&load::run(&postgres, bench.seconds).await?.to_string())?,
             Case::Work | Case::Durable => {
                 let (name, sync) = match case {

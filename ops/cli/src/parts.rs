@@ -34,12 +34,22 @@ fn commissioner_settings(home: &Path) -> anyhow::Result<omnibus_commissioner::Se
     Ok(settings)
 }
 
+/// The texter's settings, likewise.
+fn texter_settings(home: &Path) -> anyhow::Result<omnibus_texter::Settings> {
+    let mut settings: omnibus_texter::Settings = from_environment("texter")?;
+    if std::env::var_os("SMS_DIR").is_none() {
+        settings.sms_dir = home.join("sms");
+    }
+    Ok(settings)
+}
+
 /// Every worker. `home` is where files land of which nothing else is said.
 pub(crate) fn workers(mailer: omnibus_mailer::Settings, home: &Path) -> anyhow::Result<Vec<Worker>> {
     Ok(vec![
         omnibus_mailer::worker(mailer)?,
-        minimal_worker::worker(from_environment("greeter")?)?,
+        omnibus_texter::worker(texter_settings(home)?)?,
         omnibus_commissioner::worker(commissioner_settings(home)?)?,
+        minimal_worker::worker(from_environment("greeter")?)?,
     ])
 }
 
@@ -58,7 +68,8 @@ mod tests {
 
     #[test]
     fn every_domain_of_the_catalogue_has_its_worker_here() {
-        let workers = workers(mailer_settings().unwrap(), Path::new("unused")).unwrap();
+        let home = tempfile::tempdir().unwrap();
+        let workers = workers(mailer_settings().unwrap(), home.path()).unwrap();
         let mut here: Vec<_> = workers.iter().map(Worker::domain).collect();
         let catalogue = Catalogue::omnibus();
         let mut wanted: Vec<_> = catalogue.domains().iter().map(|domain| domain.name).collect();
