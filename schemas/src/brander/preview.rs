@@ -1,0 +1,116 @@
+//! A version as it would look, for those who hold the link.
+
+use chrono::{DateTime, Utc};
+use garde::Validate;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{BRANDER, READ};
+use crate::contract::{Http, Query};
+
+/// Which page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Page {
+    /// The login page.
+    #[default]
+    Login,
+    /// The dashboard.
+    Dashboard,
+    /// A mail.
+    Email,
+}
+
+impl Page {
+    /// As it stands in links.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Page::Login => "login",
+            Page::Dashboard => "dashboard",
+            Page::Email => "email",
+        }
+    }
+
+    /// The reverse of [`Page::as_str`].
+    pub fn parse(word: &str) -> Option<Self> {
+        [Page::Login, Page::Dashboard, Page::Email].into_iter().find(|page| page.as_str() == word)
+    }
+}
+
+/// Makes a link that shows a version on a page to whoever holds it, for a while.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
+pub struct Preview {
+    /// The version's number; the newest if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[garde(inner(range(min = 1)))]
+    #[schemars(range(min = 1))]
+    pub version: Option<u32>,
+    /// Which page.
+    #[serde(default)]
+    #[garde(skip)]
+    pub page: Page,
+    /// For how many minutes, 1 to 1440.
+    #[serde(default = "sixty")]
+    #[garde(range(min = 1, max = 1440))]
+    pub minutes: u32,
+}
+
+fn sixty() -> u32 {
+    60
+}
+
+/// A link that shows a version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PreviewLink {
+    /// The link. Whoever holds it sees the version until it ends.
+    pub url: String,
+    /// When it ends.
+    pub expires_at: DateTime<Utc>,
+}
+
+impl Query for Preview {
+    type Answer = PreviewLink;
+    const DOMAIN: &'static str = BRANDER;
+    const NAME: &'static str = "preview";
+    const HTTP: Option<Http> = Some(Http::get("/api/v1/whitelabel/preview"));
+    const SCOPE: &'static str = READ;
+
+    fn example() -> Self {
+        Preview { version: None, page: Page::Login, minutes: 60 }
+    }
+}
+
+/// Renders a mail in a version's look.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
+pub struct EmailPreview {
+    /// The version's number; the newest if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[garde(inner(range(min = 1)))]
+    #[schemars(range(min = 1))]
+    pub version: Option<u32>,
+}
+
+/// A mail as it would be sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RenderedEmail {
+    /// The version.
+    pub version: u32,
+    /// The subject.
+    pub subject: String,
+    /// The HTML part.
+    pub html: String,
+    /// The text part.
+    pub text: String,
+}
+
+impl Query for EmailPreview {
+    type Answer = RenderedEmail;
+    const DOMAIN: &'static str = BRANDER;
+    const NAME: &'static str = "email_preview";
+    const HTTP: Option<Http> = Some(Http::get("/api/v1/whitelabel/preview/email"));
+    const SCOPE: &'static str = READ;
+
+    fn example() -> Self {
+        EmailPreview { version: None }
+    }
+}
