@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod body;
+pub mod brand;
 pub mod catalogue;
 pub mod contract;
 pub mod generate;
@@ -9,6 +10,7 @@ pub mod headers;
 pub mod mailer;
 pub mod platform;
 pub mod subject;
+pub mod template;
 
 pub use body::{Encoding, Fault};
 pub use catalogue::{Catalogue, CommandEntry, Domain, EventEntry, QueryEntry};
