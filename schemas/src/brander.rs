@@ -4,6 +4,7 @@ mod activation;
 mod assets;
 mod certificates;
 mod domains;
+mod face;
 mod preview;
 mod schedule;
 mod theme;
@@ -13,6 +14,7 @@ pub use activation::*;
 pub use assets::*;
 pub use certificates::*;
 pub use domains::*;
+pub use face::*;
 pub use preview::*;
 pub use schedule::*;
 pub use theme::*;
@@ -38,7 +40,6 @@ pub fn domain() -> Domain {
         .command::<ScheduleBranding>()
         .command::<CancelSchedule>()
         .command::<TurnSchedule>()
-        .command::<UploadAsset>()
         .command::<AddDomain>()
         .command::<VerifyDomain>()
         .command::<RemoveDomain>()

@@ -314,7 +314,7 @@ impl Domain {
 impl Catalogue {
     /// The product's catalogue.
     pub fn omnibus() -> Self {
-        Catalogue::new(vec![crate::mailer::domain(), crate::greeter::domain()])
+        Catalogue::new(vec![crate::mailer::domain(), crate::brander::domain(), crate::greeter::domain()])
     }
 
     /// A catalogue of these domains.

@@ -2,6 +2,7 @@
 
 pub mod body;
 pub mod brand;
+pub mod brander;
 pub mod catalogue;
 pub mod contract;
 pub mod generate;

@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::brand::{Brand, Colours, Sender};
 
-const WEB: &str = r#"^https?://[^\s"'<>\\]+$"#;
-const LINK: &str = r#"^(https?://|mailto:)[^\s"'<>\\]+$"#;
-const SECURE: &str = r#"^https://[^\s"'<>\\]+$"#;
+const WEB: &str = r"^https?://[!#-&(-;=?-\[\]-~]+$";
+const LINK: &str = r"^(https?://|mailto:)[!#-&(-;=?-\[\]-~]+$";
+const SECURE: &str = r"^https://[!#-&(-;=?-\[\]-~]+$";
 const ONE_LINE: &str = r"^[^\u0000-\u001F\u007F-\u009F]*$";
 
 /// The longest stylesheet that is read, in bytes: 25 KB.
@@ -73,27 +73,27 @@ pub struct Look {
     pub footer: Option<String>,
     /// Where people find help: an `https`, `http` or `mailto` address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[garde(inner(length(max = 2048), pattern(r#"^(https?://|mailto:)[^\s"'<>\\]+$"#)))]
+    #[garde(inner(length(max = 2048), pattern(r"^(https?://|mailto:)[!#-&(-;=?-\[\]-~]+$")))]
     #[schemars(length(max = 2048), regex(pattern = LINK), extend("examples" = ["https://northwind.example/help"]))]
     pub support_url: Option<String>,
     /// The brand's own site.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[garde(inner(length(max = 2048), pattern(r#"^https?://[^\s"'<>\\]+$"#)))]
+    #[garde(inner(length(max = 2048), pattern(r"^https?://[!#-&(-;=?-\[\]-~]+$")))]
     #[schemars(length(max = 2048), regex(pattern = WEB), extend("examples" = ["https://northwind.example"]))]
     pub site_url: Option<String>,
     /// Where people sign in: the login page sends them there with `login_hint`. `https` only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[garde(inner(length(max = 2048), pattern(r#"^https://[^\s"'<>\\]+$"#)))]
+    #[garde(inner(length(max = 2048), pattern(r"^https://[!#-&(-;=?-\[\]-~]+$")))]
     #[schemars(length(max = 2048), regex(pattern = SECURE), extend("examples" = ["https://id.northwind.example/"]))]
     pub sign_in_url: Option<String>,
     /// The terms of use that the login page links to. `https` only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[garde(inner(length(max = 2048), pattern(r#"^https://[^\s"'<>\\]+$"#)))]
+    #[garde(inner(length(max = 2048), pattern(r"^https://[!#-&(-;=?-\[\]-~]+$")))]
     #[schemars(length(max = 2048), regex(pattern = SECURE), extend("examples" = ["https://northwind.example/terms"]))]
     pub terms_url: Option<String>,
     /// The privacy notice that the login page links to. `https` only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[garde(inner(length(max = 2048), pattern(r#"^https://[^\s"'<>\\]+$"#)))]
+    #[garde(inner(length(max = 2048), pattern(r"^https://[!#-&(-;=?-\[\]-~]+$")))]
     #[schemars(length(max = 2048), regex(pattern = SECURE), extend("examples" = ["https://northwind.example/privacy"]))]
     pub privacy_url: Option<String>,
 }
