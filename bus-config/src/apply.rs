@@ -173,7 +173,7 @@ fn captures_any<S: AsRef<str>>(info: &Value, subjects: &[S]) -> bool {
 }
 
 fn unmanaged_stream(name: &str, info: &Value) -> Option<Unmanaged> {
-    let item = match name.strip_prefix("KV_") {
+    let item = match name.strip_prefix("KV_").or_else(|| name.strip_prefix("OBJ_")) {
         Some(bucket) => Item::Bucket { name: bucket.to_owned() },
         None => Item::Stream { name: name.to_owned() },
     };

@@ -3,6 +3,7 @@
 //! Every set is tried against a real server by this crate's tests, in both directions. What a permission can't
 //! express is said where it is granted.
 
+use omnibus_schemas::bucket::{Bucket, Kind, UPLOADS};
 use omnibus_schemas::catalogue::Domain;
 use omnibus_schemas::{Catalogue, subject};
 use serde::Serialize;
@@ -88,11 +89,18 @@ pub(crate) fn users(
         everything("operator", Account::Omnibus),
         within("ingest".to_owned(), ingest(catalogue, streams)),
     ];
-    users.extend(catalogue.domains().iter().map(|domain| within(domain.name.to_owned(), worker(domain, consumers))));
+    users.extend(
+        catalogue.domains().iter().map(|domain| within(domain.name.to_owned(), worker(catalogue, domain, consumers))),
+    );
     users.extend(
         settings.tenants.iter().map(|tenant| within(tenant_user(tenant.tenant.as_str()), publisher(catalogue, tenant))),
     );
     users
+}
+
+/// The door's own bucket of files.
+fn uploads() -> Bucket {
+    Bucket::objects(UPLOADS, "")
 }
 
 #[derive(Default)]
@@ -130,14 +138,35 @@ impl Grants {
         self.publish(format!("$JS.ACK.*.*.{stream}.{consumer}.>"));
     }
 
-    /// A bucket that is read and watched. A watch is an ordered consumer with flow control; some clients name it, some
+    /// A bucket that is read and followed.
+    fn read_bucket(&mut self, bucket: &Bucket) {
+        let stream = bucket.stream();
+        let subjects = match bucket.kind {
+            Kind::Values => format!("$KV.{}.>", bucket.name),
+            Kind::Objects => format!("$O.{}.>", bucket.name),
+        };
+        self.watch(&stream, &subjects);
+    }
+
+    /// A bucket of one's own. What is overwritten or removed is purged by the client; a purge can't be held to a subject.
+    fn write_bucket(&mut self, bucket: &Bucket) {
+        self.read_bucket(bucket);
+        match bucket.kind {
+            Kind::Values => self.publish(format!("$KV.{}.>", bucket.name)),
+            Kind::Objects => {
+                self.publish(format!("$O.{}.>", bucket.name));
+                self.api(format!("STREAM.PURGE.{}", bucket.stream()));
+            }
+        }
+    }
+
+    /// A stream that is read and watched. A watch is an ordered consumer with flow control; some clients name it, some
     /// leave that to the server.
-    fn watch_bucket(&mut self, bucket: &str) {
-        let stream = format!("KV_{bucket}");
+    fn watch(&mut self, stream: &str, subjects: &str) {
         self.api(format!("STREAM.INFO.{stream}"));
-        self.read_messages(&stream);
+        self.read_messages(stream);
         self.api(format!("CONSUMER.CREATE.{stream}"));
-        self.api(format!("CONSUMER.CREATE.{stream}.*.$KV.{bucket}.>"));
+        self.api(format!("CONSUMER.CREATE.{stream}.*.{subjects}"));
         self.api(format!("CONSUMER.INFO.{stream}.*"));
         self.api(format!("CONSUMER.DELETE.{stream}.*"));
         self.publish(format!("$JS.FC.{stream}.>"));
@@ -155,7 +184,7 @@ impl Grants {
 }
 
 /// One domain's worker: its own commands, events, dead letters and queries.
-fn worker(domain: &Domain, consumers: &[ConsumerSpec]) -> Grants {
+fn worker(catalogue: &Catalogue, domain: &Domain, consumers: &[ConsumerSpec]) -> Grants {
     let name = domain.name;
     let stream = subject::command_stream(name);
     let mut may = Grants { allow_responses: true, ..Grants::default() };
@@ -180,6 +209,16 @@ fn worker(domain: &Domain, consumers: &[ConsumerSpec]) -> Grants {
         may.read_messages("EVT");
     }
 
+    for bucket in &domain.owns {
+        may.write_bucket(bucket);
+    }
+    for bucket in domain.reads.iter().filter_map(|name| catalogue.bucket(name)) {
+        may.read_bucket(bucket);
+    }
+    if domain.commands.iter().any(|command| command.upload.is_some()) {
+        may.read_bucket(&uploads());
+    }
+
     may.subscribe(format!("qry.{name}.>"));
     for verb in ["PING", "INFO", "STATS"] {
         may.subscribe(format!("$SRV.{verb}"));
@@ -198,7 +237,16 @@ fn ingest(catalogue: &Catalogue, streams: &[StreamSpec]) -> Grants {
     for query in catalogue.queries() {
         may.publish(query.subject());
     }
+    for hook in catalogue.hooks() {
+        may.publish(hook.subject());
+    }
     may.subscribe("evt.>");
+
+    // Files: those that callers bring, and those that a domain has the door hand out.
+    may.write_bucket(&uploads());
+    for bucket in catalogue.buckets().filter(|bucket| bucket.kind == Kind::Objects) {
+        may.read_bucket(bucket);
+    }
 
     // Readiness: is JetStream there, are the streams.
     may.api("INFO");
@@ -206,7 +254,7 @@ fn ingest(catalogue: &Catalogue, streams: &[StreamSpec]) -> Grants {
         may.api(format!("STREAM.INFO.{}", stream.name));
     }
 
-    may.watch_bucket(BUCKET_KEYS);
+    may.watch(&format!("KV_{BUCKET_KEYS}"), &format!("$KV.{BUCKET_KEYS}.>"));
     may.api(format!("STREAM.INFO.KV_{BUCKET_IDEMPOTENCY}"));
     may.read_messages(&format!("KV_{BUCKET_IDEMPOTENCY}"));
     may.publish(format!("$KV.{BUCKET_IDEMPOTENCY}.>"));

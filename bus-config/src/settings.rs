@@ -36,6 +36,8 @@ pub struct Settings {
     pub max_ack_pending: u32,
     /// How long an `Idempotency-Key` is remembered.
     pub keep_idempotency: Duration,
+    /// How long an uploaded file may be fetched by the worker it was brought for. Workers copy what they keep.
+    pub keep_uploads: Duration,
     /// Tenants that have a bus user of their own.
     pub tenants: Vec<TenantUser>,
 }
@@ -55,6 +57,7 @@ impl Default for Settings {
             max_deliver: 1000,
             max_ack_pending: 65_536,
             keep_idempotency: 30 * DAY,
+            keep_uploads: 30 * DAY,
             tenants: Vec::new(),
         }
     }

@@ -4,10 +4,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use omnibus_schemas::bucket::Kind;
 use serde::{Serialize, Serializer};
 
 /// Key of a command stream's metadata: whole seconds that done commands are kept. The worker's trimmer reads it there.
 pub const KEEP_DONE_SECONDS: &str = "omnibus.keep_done_seconds";
+
+/// Long enough for a reader that was away to hear of an expiry when it is back.
+const MARKER: Duration = Duration::from_secs(15 * 60);
 
 /// When messages leave a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -76,6 +80,11 @@ pub struct StreamSpec {
     pub allow_message_schedules: bool,
     /// Messages may carry `Nats-Rollup`, which replaces those before.
     pub allow_rollup_hdrs: bool,
+    /// Messages may carry `Nats-TTL`.
+    pub allow_msg_ttl: bool,
+    /// How long the marker lives that tells of an expiry or a purge; zero for no markers. Nanoseconds on the wire.
+    #[serde(serialize_with = "nanoseconds")]
+    pub subject_delete_marker_ttl: Duration,
     /// Single messages can't be deleted.
     pub deny_delete: bool,
     /// Streams it copies from.
@@ -135,17 +144,21 @@ pub struct ConsumerSpec {
     pub backoff: (),
 }
 
-/// A key-value bucket.
+/// A bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BucketSpec {
     /// Lower case: `keys`.
     pub name: String,
+    /// Values by key, or files.
+    pub kind: Kind,
     /// For people who list buckets.
     pub description: String,
-    /// Values kept per key: 1 to 64.
+    /// Values kept per key: 1 to 64. Of no meaning for files.
     pub history: u8,
     /// How long a value lives; zero for ever.
     pub max_age: Duration,
+    /// Values may have a time to live of their own, whose end is told to those who watch.
+    pub expiring: bool,
     /// Copies.
     pub num_replicas: u8,
 }
@@ -153,6 +166,19 @@ pub struct BucketSpec {
 impl BucketSpec {
     /// The stream that holds it, configured as every NATS client configures a bucket.
     pub fn stream(&self) -> StreamSpec {
+        match self.kind {
+            Kind::Values => self.values(),
+            Kind::Objects => StreamSpec {
+                name: format!("OBJ_{}", self.name),
+                subjects: vec![format!("$O.{0}.C.>", self.name), format!("$O.{0}.M.>", self.name)],
+                max_msgs_per_subject: -1,
+                deny_delete: false,
+                ..self.values()
+            },
+        }
+    }
+
+    fn values(&self) -> StreamSpec {
         let two_minutes = Duration::from_secs(120);
         let short_lived = !self.max_age.is_zero() && self.max_age < two_minutes;
         StreamSpec {
@@ -172,6 +198,8 @@ impl BucketSpec {
             allow_atomic_publish: false,
             allow_message_schedules: false,
             allow_rollup_hdrs: true,
+            allow_msg_ttl: self.expiring,
+            subject_delete_marker_ttl: if self.expiring { MARKER } else { Duration::ZERO },
             deny_delete: true,
             sources: Vec::new(),
             metadata: BTreeMap::new(),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use omnibus_schemas::bucket::{Bucket, UPLOADS};
 use omnibus_schemas::catalogue::Domain;
 use omnibus_schemas::{Catalogue, subject};
 
@@ -29,7 +30,7 @@ pub struct Topology {
     pub streams: Vec<StreamSpec>,
     /// Per domain: its lanes, its reactions, its sweeper.
     pub consumers: Vec<ConsumerSpec>,
-    /// Key-value buckets.
+    /// Buckets of values and of files.
     pub buckets: Vec<BucketSpec>,
     /// Who may connect, and what they may do.
     pub users: Vec<UserSpec>,
@@ -45,11 +46,14 @@ impl Topology {
         let mut streams = vec![schedule(settings), events(settings), dead_letters(settings), advisories(settings)];
         streams.extend(domains.iter().map(|domain| commands(domain, settings)));
         let consumers: Vec<_> = domains.iter().flat_map(|domain| domain_consumers(domain, settings)).collect();
-        let buckets = buckets(settings);
+        let buckets = buckets(catalogue, settings);
         let users = permissions::users(catalogue, settings, &streams, &consumers);
 
         let mut names: Vec<_> = streams.iter().map(|s| &s.name).chain(users.iter().map(|u| &u.name)).collect();
         names.sort_unstable();
+        let mut held: Vec<_> = buckets.iter().map(|bucket| &bucket.name).collect();
+        held.sort_unstable();
+        assert!(held.windows(2).all(|pair| pair[0] != pair[1]), "a domain's bucket has the name of another: {held:?}");
         if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
             panic!("two domains, or a domain and a door, share the name {}", twice[0]);
         }
@@ -105,6 +109,8 @@ fn stream(name: &str, description: &str, subjects: &[&str], settings: &Settings)
         allow_atomic_publish: false,
         allow_message_schedules: false,
         allow_rollup_hdrs: false,
+        allow_msg_ttl: false,
+        subject_delete_marker_ttl: Duration::ZERO,
         deny_delete: false,
         sources: Vec::new(),
         metadata: BTreeMap::new(),
@@ -191,18 +197,22 @@ fn advisories(settings: &Settings) -> StreamSpec {
     }
 }
 
-fn buckets(settings: &Settings) -> Vec<BucketSpec> {
-    let bucket = |name: &str, description: &str, max_age| BucketSpec {
-        name: name.to_owned(),
-        description: description.to_owned(),
+fn buckets(catalogue: &Catalogue, settings: &Settings) -> Vec<BucketSpec> {
+    let ours = [
+        Bucket::values(BUCKET_KEYS, "API keys, by the hash of their secret"),
+        Bucket::values(BUCKET_IDEMPOTENCY, "Hashes of bodies, by Idempotency-Key").max_age(settings.keep_idempotency),
+        Bucket::objects(UPLOADS, "Files that callers brought, by tenant").max_age(settings.keep_uploads),
+    ];
+    let spec = |bucket: &Bucket| BucketSpec {
+        name: bucket.name.to_owned(),
+        kind: bucket.kind,
+        description: bucket.description.to_owned(),
         history: 1,
-        max_age,
+        max_age: bucket.max_age,
+        expiring: bucket.expiring,
         num_replicas: settings.replicas,
     };
-    vec![
-        bucket(BUCKET_KEYS, "API keys, by the hash of their secret", Duration::ZERO),
-        bucket(BUCKET_IDEMPOTENCY, "Hashes of bodies, by Idempotency-Key", settings.keep_idempotency),
-    ]
+    ours.iter().chain(catalogue.buckets()).map(spec).collect()
 }
 
 fn domain_consumers(domain: &Domain, settings: &Settings) -> Vec<ConsumerSpec> {

@@ -5,6 +5,7 @@ mod assets;
 mod certificates;
 mod domains;
 mod face;
+mod pages;
 mod preview;
 mod schedule;
 mod theme;
@@ -15,11 +16,13 @@ pub use assets::*;
 pub use certificates::*;
 pub use domains::*;
 pub use face::*;
+pub use pages::*;
 pub use preview::*;
 pub use schedule::*;
 pub use theme::*;
 pub use versions::*;
 
+use crate::bucket::Bucket;
 use crate::catalogue::Domain;
 
 /// The domain's name.
@@ -40,6 +43,7 @@ pub fn domain() -> Domain {
         .command::<ScheduleBranding>()
         .command::<CancelSchedule>()
         .command::<TurnSchedule>()
+        .command::<UploadAsset>()
         .command::<AddDomain>()
         .command::<VerifyDomain>()
         .command::<RemoveDomain>()
@@ -72,6 +76,13 @@ pub fn domain() -> Domain {
         .query::<Domains>()
         .query::<Preview>()
         .query::<EmailPreview>()
+        .hook::<StoredAsset>()
+        .hook::<PreviewPage>()
+        .hook::<LoginPage>()
+        .hook::<DashboardPage>()
+        .hook::<ChallengeFile>()
+        .owns(Bucket::values(crate::brand::BUCKET, "The active brand of each tenant"))
+        .owns(Bucket::objects(ASSETS, "Pictures and fonts of brands, by the hash of their content"))
 }
 
 fn an_id(n: u128) -> uuid::Uuid {

@@ -9,7 +9,10 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::body::{self, Encoding, Fault};
+use crate::bucket::Bucket;
 use crate::contract::{Command, Event, Http, Method, Query};
+use crate::hook::{self, Hook};
+use crate::upload::{self, Upload};
 use crate::{platform, subject};
 
 /// Everything that is said on the bus.
@@ -33,6 +36,12 @@ pub struct Domain {
     pub queries: Vec<QueryEntry>,
     /// Events of other domains that it acts upon, as (domain, event).
     pub reacts: Vec<(&'static str, &'static str)>,
+    /// Plain HTTP that it answers itself.
+    pub hooks: Vec<HookEntry>,
+    /// Buckets that it writes.
+    pub owns: Vec<Bucket>,
+    /// Buckets of others that it reads and follows.
+    pub reads: Vec<&'static str>,
 }
 
 /// A route with its path written out.
@@ -77,6 +86,8 @@ pub struct CommandEntry {
     pub scope: String,
     /// [`Command::STATUS`], with `{id}` for the command's id.
     pub status: String,
+    /// [`Command::UPLOAD`].
+    pub upload: Option<Upload>,
     /// [`Command::ALIASES`].
     pub aliases: &'static [&'static str],
     /// JSON Schema (2020-12) of the payload.
@@ -125,6 +136,30 @@ pub struct QueryEntry {
     pub example: fn() -> Value,
     /// The door's reading: unknown fields refused, JSON in and out.
     pub accept: Accept,
+}
+
+/// A [`Hook`] as data.
+#[derive(Clone, Debug)]
+pub struct HookEntry {
+    /// The domain that answers.
+    pub domain: &'static str,
+    /// [`Hook::NAME`].
+    pub name: &'static str,
+    /// [`Hook::HTTP`].
+    pub http: Route,
+    /// [`Hook::HEADERS`].
+    pub headers: &'static [&'static str],
+    /// [`Hook::MAX_BODY`].
+    pub max_body: usize,
+    /// [`Hook::SUMMARY`].
+    pub summary: &'static str,
+}
+
+impl HookEntry {
+    /// The subject; only doors may publish on it.
+    pub fn subject(&self) -> String {
+        subject::query(self.domain, self.name)
+    }
 }
 
 fn schema_of<T: JsonSchema>() -> Schema {
@@ -190,6 +225,7 @@ impl CommandEntry {
             http: C::HTTP.map(|http| Route::of(http, domain)),
             scope: C::SCOPE.replace("{domain}", domain),
             status: C::STATUS.unwrap_or(platform::COMMAND_PAGE).replace("{domain}", domain),
+            upload: C::UPLOAD,
             aliases: C::ALIASES,
             schema: schema_of::<C>,
             example: || to_value(&C::example()),
@@ -250,7 +286,17 @@ impl QueryEntry {
 impl Domain {
     /// A domain with the contracts every worker has (see [`platform`]).
     pub fn new(name: &'static str, title: &'static str) -> Self {
-        let bare = Domain { name, title, commands: vec![], events: vec![], queries: vec![], reacts: vec![] };
+        let bare = Domain {
+            name,
+            title,
+            commands: vec![],
+            events: vec![],
+            queries: vec![],
+            reacts: vec![],
+            hooks: vec![],
+            owns: vec![],
+            reads: vec![],
+        };
         platform::declare(bare)
     }
 
@@ -284,6 +330,36 @@ impl Domain {
     /// Says that this domain's worker acts upon another domain's event.
     pub fn reacts<E: Event>(mut self) -> Self {
         self.reacts.push((E::DOMAIN, E::NAME));
+        self
+    }
+
+    /// Adds a hook.
+    ///
+    /// # Panics
+    /// If the type says it belongs to another domain, or takes more than a message can carry.
+    pub fn hook<H: Hook>(mut self) -> Self {
+        assert_eq!(H::DOMAIN, self.name, "{} is of another domain", type_name::<H>());
+        assert!(H::MAX_BODY <= hook::MOST, "{} takes more than {} bytes", type_name::<H>(), hook::MOST);
+        self.hooks.push(HookEntry {
+            domain: H::DOMAIN,
+            name: H::NAME,
+            http: Route::of(H::HTTP, H::DOMAIN),
+            headers: H::HEADERS,
+            max_body: H::MAX_BODY,
+            summary: H::SUMMARY,
+        });
+        self
+    }
+
+    /// Adds a bucket that this domain's worker writes.
+    pub fn owns(mut self, bucket: Bucket) -> Self {
+        self.owns.push(bucket);
+        self
+    }
+
+    /// Says that this domain's worker reads another domain's bucket.
+    pub fn reads(mut self, bucket: &'static str) -> Self {
+        self.reads.push(bucket);
         self
     }
 
@@ -342,12 +418,26 @@ impl Catalogue {
         for query in catalogue.queries() {
             once(format!("query {}.{}", query.domain, query.name));
         }
+        for hook in catalogue.hooks() {
+            // Both are answered on `qry.<domain>.<name>`.
+            once(format!("query {}.{}", hook.domain, hook.name));
+        }
         for route in catalogue
             .commands()
             .filter_map(|c| c.http.as_ref())
             .chain(catalogue.queries().filter_map(|q| q.http.as_ref()))
+            .chain(catalogue.hooks().map(|hook| &hook.http))
         {
             once(format!("{} {}", route.method.as_str(), route.path));
+        }
+        for bucket in catalogue.buckets() {
+            once(format!("bucket {}", bucket.name));
+            assert!(bucket.name.parse::<subject::Token>().is_ok(), "not a token: {}", bucket.name);
+        }
+        for command in catalogue.commands().filter(|command| command.upload.is_some()) {
+            let schema = (command.schema)();
+            let has = schema.as_value().pointer(&format!("/properties/{}", upload::FIELD)).is_some();
+            assert!(has, "{}.{} takes an upload and has no field `object`", command.domain, command.name);
         }
         catalogue
     }
@@ -375,6 +465,21 @@ impl Catalogue {
     /// All queries.
     pub fn queries(&self) -> impl Iterator<Item = &QueryEntry> {
         self.domains.iter().flat_map(|domain| &domain.queries)
+    }
+
+    /// All hooks.
+    pub fn hooks(&self) -> impl Iterator<Item = &HookEntry> {
+        self.domains.iter().flat_map(|domain| &domain.hooks)
+    }
+
+    /// All buckets that domains own.
+    pub fn buckets(&self) -> impl Iterator<Item = &Bucket> {
+        self.domains.iter().flat_map(|domain| &domain.owns)
+    }
+
+    /// One of them.
+    pub fn bucket(&self, name: &str) -> Option<&Bucket> {
+        self.buckets().find(|bucket| bucket.name == name)
     }
 
     /// One command, by name or by a name it had before.

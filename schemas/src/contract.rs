@@ -1,4 +1,5 @@
-//! The three kinds of contract: a command asks, an event tells, a query reads.
+//! The three kinds of contract: a command asks, an event tells, a query reads. What is not ours to shape is a
+//! [`crate::Hook`].
 //!
 //! The constants are everything that is ever said about one. Subjects, routes, scopes, permissions, schemas,
 //! documentation and command-line verbs are generated from them.
@@ -7,6 +8,8 @@ use garde::Validate;
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
+
+use crate::upload::Upload;
 
 /// HTTP methods that a route may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +88,8 @@ pub trait Command: Serialize + DeserializeOwned + JsonSchema + Validate<Context 
     const SCOPE: &'static str;
     /// Where the outcome is read, with `{id}` for the command's id. By default the command's own page.
     const STATUS: Option<&'static str> = None;
+    /// If the route takes a file: which. The type then has a field `object` of type [`crate::Object`].
+    const UPLOAD: Option<Upload> = None;
     /// Names this command had before; messages that still carry them are understood.
     const ALIASES: &'static [&'static str] = &[];
 

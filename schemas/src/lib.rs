@@ -3,20 +3,26 @@
 pub mod body;
 pub mod brand;
 pub mod brander;
+pub mod bucket;
 pub mod catalogue;
 pub mod contract;
 pub mod generate;
 pub mod greeter;
 pub mod headers;
+pub mod hook;
 pub mod mailer;
 pub mod platform;
 pub mod subject;
 pub mod template;
+pub mod upload;
 
 pub use body::{Encoding, Fault};
-pub use catalogue::{Catalogue, CommandEntry, Domain, EventEntry, QueryEntry};
+pub use bucket::Bucket;
+pub use catalogue::{Catalogue, CommandEntry, Domain, EventEntry, HookEntry, QueryEntry};
 pub use contract::{Command, Event, Http, Method, Query};
+pub use hook::Hook;
 pub use subject::{Tenant, Token, TokenError};
+pub use upload::{Object, Upload};
 
 /// Re-exported for `#[derive]`s on contract types.
 pub use garde::{self, Validate};

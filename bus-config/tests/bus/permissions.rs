@@ -5,6 +5,7 @@ use async_nats::jetstream::kv::CreateErrorKind;
 use async_nats::service::ServiceExt;
 use futures_util::StreamExt;
 use serde_json::json;
+use tokio::io::AsyncReadExt;
 
 use crate::server::{Bus, PATIENCE, User};
 
@@ -123,6 +124,8 @@ async fn a_worker_answers_queries_and_is_found_as_a_service() {
     let mut worker = bus.user("mailer").await;
     let service = worker.client.service_builder().start("mailer", "0.1.0").await.unwrap();
     let mut endpoint = service.group("qry.mailer").endpoint("email_status").await.unwrap();
+    // One connection is read in order: what is answered now, the server read after the subscriptions.
+    worker.api("STREAM.INFO.CMD_MAILER", json!({})).await;
     let answering = tokio::spawn(async move {
         let request = endpoint.next().await.expect("a request");
         request.respond(Ok("{\"status\":\"sent\"}".into())).await.unwrap();
@@ -337,4 +340,62 @@ async fn nobody_connects_without_a_known_key() {
     assert!(async_nats::connect(&address).await.is_err());
     let stranger = nkeys::KeyPair::new_user().seed().unwrap();
     assert!(async_nats::ConnectOptions::with_nkey(stranger).connect(&address).await.is_err());
+}
+
+#[tokio::test]
+async fn a_domain_writes_its_buckets_and_the_others_that_said_so_read_and_follow_them() {
+    let bus = Bus::provisioned().await;
+    let (mut keeper, mut echo, mut mailer) =
+        (bus.user("keeper").await, bus.user("echo").await, bus.user("mailer").await);
+    let read = echo.js.get_key_value("shelf").await.unwrap();
+    let mut watch = read.watch_with_history(">").await.unwrap();
+    let shelf = keeper.js.get_key_value("shelf").await.unwrap();
+    shelf.put("acme", "one".into()).await.unwrap();
+    let seen = tokio::time::timeout(PATIENCE, watch.next()).await.unwrap().unwrap().unwrap();
+    assert_eq!((seen.key.as_str(), &*seen.value), ("acme", "one".as_bytes()));
+    assert_eq!(read.get("acme").await.unwrap().unwrap(), "one".as_bytes());
+    shelf.create_with_ttl("soon", "two".into(), std::time::Duration::from_secs(1)).await.unwrap();
+    shelf.delete("acme").await.unwrap();
+
+    let attic = keeper.js.get_object_store("attic").await.unwrap();
+    let large = vec![7; 400_000];
+    for _ in 0..2 {
+        attic.put("acme/trunk", &mut large.as_slice()).await.unwrap();
+    }
+    let mut fetched = Vec::new();
+    let shown = echo.js.get_object_store("attic").await.unwrap();
+    shown.get("acme/trunk").await.unwrap().read_to_end(&mut fetched).await.unwrap();
+    assert_eq!(fetched, large);
+    // The door hands out what a domain keeps.
+    let mut ingest = bus.user("ingest").await;
+    let mut handed = Vec::new();
+    let door = ingest.js.get_object_store("attic").await.unwrap();
+    door.get("acme/trunk").await.unwrap().read_to_end(&mut handed).await.unwrap();
+    assert_eq!(handed.len(), large.len());
+    attic.delete("acme/trunk").await.unwrap();
+    let gone = async {
+        while let Some(entry) = watch.next().await {
+            if entry.unwrap().key == "soon" {
+                break;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, gone).await.expect("followers hear of what comes and goes");
+    for user in [&mut keeper, &mut echo, &mut ingest] {
+        user.was_refused_nothing();
+    }
+
+    for user in [&mut echo, &mut ingest] {
+        for subject in ["$KV.shelf.acme", "$O.attic.M.x", "$O.attic.C.x", "$JS.API.STREAM.PURGE.OBJ_attic"] {
+            user.may_not_publish(subject).await;
+        }
+    }
+    for subject in [
+        "$JS.API.DIRECT.GET.KV_shelf",
+        "$JS.API.STREAM.MSG.GET.OBJ_attic",
+        "$O.uploads.C.x",
+        "$JS.API.DIRECT.GET.OBJ_uploads",
+    ] {
+        mailer.may_not_publish(subject).await;
+    }
 }

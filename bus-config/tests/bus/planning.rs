@@ -91,8 +91,8 @@ async fn a_changed_setting_changes_every_stream_and_consumer_it_names() {
     };
     let topology = Topology::of(&catalogue(), &settings);
     let done = apply(&operator.js, &topology).await.unwrap();
-    // Three command streams and EVT; three lanes and one reaction. The sweepers' consumers never give up, whatever is set.
-    assert_eq!(done.counts(), (0, 4 + 4, 0), "{done}");
+    // Four command streams and EVT; four lanes and one reaction. The sweepers' consumers never give up, whatever is set.
+    assert_eq!(done.counts(), (0, 5 + 5, 0), "{done}");
     assert!(plan(&operator.js, &topology).await.unwrap().is_empty());
 }
 
@@ -200,11 +200,16 @@ async fn a_new_domain_adds_only_its_own() {
         names,
         [
             "stream CMD_GREETER",
+            "stream CMD_KEEPER",
             "stream CMD_ECHO",
+            "bucket shelf",
+            "bucket attic",
             "consumer EVT > echo_reacts",
             "consumer ADVISORY > greeter_sweeper",
+            "consumer ADVISORY > keeper_sweeper",
             "consumer ADVISORY > echo_sweeper",
             "consumer CMD_GREETER > greeter_default",
+            "consumer CMD_KEEPER > keeper_default",
             "consumer CMD_ECHO > echo_default",
         ]
     );

@@ -7,7 +7,7 @@ use async_nats::jetstream::{self, Context};
 use async_nats::{Client, ConnectOptions, Event};
 use omnibus_bus::{Credentials, ServerOptions, Settings, TenantUser, Topology, server_config};
 use omnibus_schemas::mailer::EmailSent;
-use omnibus_schemas::{Catalogue, Domain, greeter, mailer};
+use omnibus_schemas::{Bucket, Catalogue, Domain, greeter, mailer};
 use secrecy::ExposeSecret;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -24,10 +24,13 @@ pub(crate) fn program() -> std::ffi::OsString {
         .unwrap_or_else(|| if set_up.exists() { set_up.into() } else { "nats-server".into() })
 }
 
-/// The mailer, the greeter, and a domain that reacts to the mailer.
+/// The mailer, the greeter, a domain that keeps things, and one that reads them and reacts to the mailer.
 pub(crate) fn catalogue() -> Catalogue {
-    let echo = Domain::new("echo", "Echo").reacts::<EmailSent>();
-    Catalogue::new(vec![mailer::domain(), greeter::domain(), echo])
+    let keeper = Domain::new("keeper", "Keeper")
+        .owns(Bucket::values("shelf", "Small things").expiring())
+        .owns(Bucket::objects("attic", "Large things"));
+    let echo = Domain::new("echo", "Echo").reacts::<EmailSent>().reads("shelf").reads("attic");
+    Catalogue::new(vec![mailer::domain(), greeter::domain(), keeper, echo])
 }
 
 pub(crate) fn settings() -> Settings {

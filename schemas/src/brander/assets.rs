@@ -5,8 +5,10 @@ use garde::Validate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{AssetHash, BRANDER, READ, fifty};
-use crate::contract::{Event, Http, Query};
+use super::{AssetHash, BRANDER, READ, WRITE, fifty};
+use crate::contract::{Command, Event, Http, Query};
+use crate::hook::Hook;
+use crate::upload::{Object, Upload};
 
 /// The bucket of the object store that holds stored assets by their hashes.
 pub const ASSETS: &str = "assets";
@@ -59,6 +61,40 @@ impl AssetKind {
             AssetKind::Woff2 => "font/woff2",
         }
     }
+}
+
+/// Stores a picture or a font. The body is the file itself; what it is is found out from its content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
+pub struct UploadAsset {
+    /// The file, filled in by the door.
+    #[garde(dive)]
+    pub object: Object,
+}
+
+impl Command for UploadAsset {
+    const DOMAIN: &'static str = BRANDER;
+    const NAME: &'static str = "upload_asset";
+    const LANE: &'static str = "assets";
+    const HTTP: Option<Http> = Some(Http::post("/api/v1/whitelabel/assets"));
+    const SCOPE: &'static str = WRITE;
+    const UPLOAD: Option<Upload> = Some(Upload { max_bytes: 2 * 1024 * 1024, types: &[] });
+
+    fn example() -> Self {
+        UploadAsset { object: Object::example("acme", "image/png") }
+    }
+}
+
+/// A stored asset, by the hash of its content. Public, and the same for good.
+#[derive(Debug)]
+pub struct StoredAsset;
+
+impl Hook for StoredAsset {
+    const DOMAIN: &'static str = BRANDER;
+    const NAME: &'static str = "asset";
+    const HTTP: Http = Http::get("/assets/{hash}");
+    const HEADERS: &'static [&'static str] = &["if-none-match"];
+    const MAX_BODY: usize = 0;
+    const SUMMARY: &'static str = "A picture or font of a brand, by the hash of its content. Public; never changes.";
 }
 
 /// An asset was stored.

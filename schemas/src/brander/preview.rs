@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{BRANDER, READ};
 use crate::contract::{Http, Query};
+use crate::hook::Hook;
 
 /// Which page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -78,6 +79,18 @@ impl Query for Preview {
     fn example() -> Self {
         Preview { version: None, page: Page::Login, minutes: 60 }
     }
+}
+
+/// A version on a page, for whoever holds the signed link, until it ends.
+#[derive(Debug)]
+pub struct PreviewPage;
+
+impl Hook for PreviewPage {
+    const DOMAIN: &'static str = BRANDER;
+    const NAME: &'static str = "preview_page";
+    const HTTP: Http = Http::get("/preview/{token}");
+    const MAX_BODY: usize = 0;
+    const SUMMARY: &'static str = "A version of a brand before it is active. Proved by the signature in the link.";
 }
 
 /// Renders a mail in a version's look.

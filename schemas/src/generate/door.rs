@@ -105,6 +105,14 @@ pub(super) fn command_responses(accepted: &Value) -> Value {
     Value::Object(responses)
 }
 
+/// What a hook may be answered.
+pub(super) fn hook_responses() -> Value {
+    let mut responses = refusals(&["408", "413", "429", "500", "503"]);
+    let answered = json!({ "description": "What the domain answers: any status of its own may come too." });
+    responses.insert("200".into(), answered);
+    Value::Object(responses)
+}
+
 /// What a query may be answered.
 pub(super) fn query_responses(says: &Value, answer: &Value) -> Value {
     let mut responses = refusals(FOR_QUERIES);

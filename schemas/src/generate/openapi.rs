@@ -6,7 +6,9 @@ use serde_json::{Map, Value, json};
 use super::answers::{Accepted, Problem, Waited};
 use super::components::{Components, reference, take_defs};
 use super::{door, schema};
-use crate::catalogue::{Catalogue, CommandEntry, Domain, QueryEntry, Route};
+use crate::catalogue::{Catalogue, CommandEntry, Domain, HookEntry, QueryEntry, Route};
+use crate::contract::Method;
+use crate::upload::{self, Upload};
 
 /// The whole document.
 pub fn openapi(catalogue: &Catalogue) -> Value {
@@ -29,6 +31,9 @@ pub fn openapi(catalogue: &Catalogue) -> Value {
             if let Some(route) = &query.http {
                 put(route, query_operation(query, route, &mut components));
             }
+        }
+        for hook in &domain.hooks {
+            put(&hook.http, hook_operation(hook));
         }
     }
     json!({
@@ -66,6 +71,10 @@ fn command_operation(command: &CommandEntry, route: &Route, components: &mut Com
     let example = (command.example)();
     let mut parts = Parts::of(command.domain, &mut root, &example, route, components);
     let mut parameters = parts.parameters_in_path();
+    if command.upload.is_some() {
+        parts.take_upload(&mut root);
+        parameters.extend(parts.parameters_in_query(&root, components));
+    }
     parameters
         .extend(["idempotencyKey", "prefer"].map(|name| json!({ "$ref": format!("#/components/parameters/{name}") })));
     if parts.taken() {
@@ -86,6 +95,10 @@ fn command_operation(command: &CommandEntry, route: &Route, components: &mut Com
         "parameters": parameters,
         "responses": door::command_responses(&parts.accepted_example(&command.status)),
     });
+    if let Some(upload) = command.upload {
+        operation["requestBody"] = file(upload);
+        return operation;
+    }
     let empty = root.get("properties").and_then(Value::as_object).is_none_or(Map::is_empty);
     if !empty {
         let required = root.get("required").and_then(Value::as_array).is_some_and(|names| !names.is_empty());
@@ -128,6 +141,39 @@ fn query_operation(query: &QueryEntry, route: &Route, components: &mut Component
     })
 }
 
+/// The bytes of a file.
+fn file(upload: Upload) -> Value {
+    let types = if upload.types.is_empty() { &["application/octet-stream"] } else { upload.types };
+    let content: Map<String, Value> = types.iter().map(|media| ((*media).to_owned(), json!({}))).collect();
+    json!({
+        "required": true,
+        "description": format!("The file itself, {} bytes at most.", upload.max_bytes),
+        "content": content,
+    })
+}
+
+fn hook_operation(hook: &HookEntry) -> Value {
+    let text = || json!({ "type": "string" });
+    let parameters: Vec<_> = hook.http.params().map(|name| parameter("path", name, text(), true, None)).collect();
+    let mut operation = json!({
+        "operationId": format!("{}_{}", hook.domain, hook.name),
+        "tags": [hook.domain],
+        "summary": summary(Some(&hook.summary.into())),
+        "description": format!("{}\n\nTakes no credential of the door. Answered over `{}`.", hook.summary, hook.subject()),
+        "security": [],
+        "x-hook": hook.subject(),
+        "parameters": parameters,
+        "responses": door::hook_responses(),
+    });
+    if matches!(hook.http.method, Method::Post | Method::Put) {
+        operation["requestBody"] = json!({
+            "description": format!("As the caller shapes it, {} bytes at most.", hook.max_body),
+            "content": { "*/*": {} },
+        });
+    }
+    operation
+}
+
 /// A contract's fields, by the part of the request that they travel in.
 struct Parts<'a> {
     domain: &'a str,
@@ -164,6 +210,16 @@ impl<'a> Parts<'a> {
             path.push((name.to_owned(), components.adopt(domain, field, &defs), value));
         }
         Parts { domain, path, defs, rest }
+    }
+
+    /// Takes the file's field out of `root`: the door fills it.
+    fn take_upload(&mut self, root: &mut Map<String, Value>) {
+        if let Some(fields) = root.get_mut("properties").and_then(Value::as_object_mut) {
+            fields.remove(upload::FIELD);
+        }
+        if let Some(required) = root.get_mut("required").and_then(Value::as_array_mut) {
+            required.retain(|field| field != upload::FIELD);
+        }
     }
 
     /// Whether the path holds any field.

@@ -41,16 +41,21 @@ pub(crate) async fn answer(
     let (parts, body) = request.into_parts();
     let caller = door.admit(&parts.headers, &route.entry.scope, observed)?;
     let key = idempotency::key(&parts.headers)?;
-    let encoding = encoding(&parts.headers)?;
-    let body = read_body(door, &parts.headers, body).await?;
-    let payload: Bytes = command(route, path, &parts, encoding, &body)?.into();
-    drop(body);
+    let taken = match route.entry.upload {
+        Some(upload) => crate::upload::take(door, route, upload, path, &parts, &caller, body).await?,
+        None => {
+            let encoding = encoding(&parts.headers)?;
+            let body = read_body(door, &parts.headers, body, door.settings.body_max_bytes).await?;
+            Taken::of(command(route, path, &parts, encoding, &body)?)
+        }
+    };
+    let Taken { payload, same } = taken;
 
     let tenant = caller.tenant.as_str();
     let (id, seen) = match key {
         Some(key) => {
             let id = idempotency::command_id(tenant, &route.label, key);
-            (id, door.bodies.remember(&door.bus, id, &payload).await?)
+            (id, door.bodies.remember(&door.bus, id, &same).await?)
         }
         None => (clock::new_id(), Seen::First),
     };
@@ -97,6 +102,21 @@ pub(crate) async fn answer(
     Ok(respond(route, id, wait.map(|wait| wait.as_secs()), told))
 }
 
+/// What a request brought.
+pub(crate) struct Taken {
+    /// The command as it goes on the bus.
+    pub(crate) payload: Bytes,
+    /// What a repetition of the request has in common with it.
+    pub(crate) same: Bytes,
+}
+
+impl Taken {
+    fn of(payload: Vec<u8>) -> Self {
+        let payload = Bytes::from(payload);
+        Taken { same: payload.clone(), payload }
+    }
+}
+
 /// The command's page, where an outcome stands that no event tells any more.
 struct Page<'a> {
     door: &'a Shared,
@@ -121,8 +141,8 @@ fn encoding(headers: &HeaderMap) -> Result<Encoding, Problem> {
         .ok_or_else(|| Problem::unsupported_media_type("Send the body as application/json or application/msgpack."))
 }
 
-async fn read_body(door: &Shared, headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
-    let most = door.settings.body_max_bytes;
+/// The whole body, if it has no more bytes than `most`.
+pub(crate) async fn read_body(door: &Shared, headers: &HeaderMap, body: Body, most: usize) -> Result<Bytes, Problem> {
     let too_large = || Problem::too_large(format!("The body has more than {most} bytes."));
     // Who says so beforehand is not read at all.
     let said = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());

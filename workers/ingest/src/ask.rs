@@ -61,6 +61,17 @@ pub(crate) async fn ask(
     map.insert(headers::SOURCE, crate::accept::SOURCE);
     map.insert(headers::TRACEPARENT, trace.to_string().as_str());
     map.insert(headers::CONTENT_TYPE, Encoding::Json.content_type());
+    send(bus, subject, map, body, deadline).await
+}
+
+/// One message to whoever serves `subject`, and the answer.
+pub(crate) async fn send(
+    bus: &Bus,
+    subject: &str,
+    map: HeaderMap,
+    body: Bytes,
+    deadline: Duration,
+) -> Result<Message, Problem> {
     if !*bus.connected().borrow() {
         return Err(Problem::bus_away("The bus does not answer; try again.").after(1));
     }

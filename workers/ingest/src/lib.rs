@@ -24,6 +24,8 @@ mod routes;
 mod settings;
 mod tls;
 pub mod token;
+mod upload;
+mod visit;
 
 pub use door::{Door, DoorError, DoorParts};
 pub use keyring::KeyRing;

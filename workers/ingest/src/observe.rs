@@ -49,7 +49,8 @@ impl Observed {
         if let Some(left) = self.left {
             left.tell(response.headers_mut());
         }
-        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        // A hook may say for itself how long its answer holds.
+        response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
         let status = response.status();
         let code = response.extensions().get::<Refused>().map(|refused| refused.0.as_str());
         let tenant = self.tenant.as_ref().map(Tenant::as_str);

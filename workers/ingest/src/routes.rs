@@ -16,6 +16,7 @@ use crate::door::Shared;
 use crate::fields::{self, Fields};
 use crate::observe::Observed;
 use crate::problem::Problem;
+use crate::visit::{self, HookRoute};
 use crate::{accept, ask};
 
 /// A command with all that can be worked out once.
@@ -79,6 +80,20 @@ pub(crate) fn of(catalogue: &Catalogue, door: &Arc<Shared>) -> Router {
         };
         add(route, on(filter(route.method), handler));
     }
+    for entry in catalogue.hooks() {
+        let hook = Arc::new(HookRoute {
+            label: label(&entry.http),
+            subject: entry.subject(),
+            params: entry.http.params().map(str::to_owned).collect(),
+            entry: entry.clone(),
+        });
+        let door = door.clone();
+        let handler = move |path: Path, request: Request| {
+            let (door, hook) = (door.clone(), hook.clone());
+            async move { receive(&door, &hook, path, request).await }
+        };
+        add(&entry.http, on(filter(entry.http.method), handler));
+    }
     paths.into_iter().fold(Router::new(), |router, (path, handlers)| router.route(&path, handlers))
 }
 
@@ -96,6 +111,15 @@ async fn tell(door: &Arc<Shared>, route: &QueryRoute, path: Path, request: Reque
     let (parts, _) = request.into_parts();
     let result = match path {
         Ok(path) => ask::answer(door, route, &path, &parts, &mut observed).await,
+        Err(_) => Err(bad_path()),
+    };
+    observed.finish(result)
+}
+
+async fn receive(door: &Arc<Shared>, route: &HookRoute, path: Path, request: Request) -> Response {
+    let observed = Observed::start(&route.label, request.headers());
+    let result = match path {
+        Ok(path) => visit::answer(door, route, &path, request, &observed).await,
         Err(_) => Err(bad_path()),
     };
     observed.finish(result)

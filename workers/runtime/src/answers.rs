@@ -1,4 +1,4 @@
-//! Queries, served as NATS services, so that `nats micro ls` shows them. Every answer is bound to the tenant that the
+//! Queries and hooks, served as NATS services, so that `nats micro ls` shows them. Every answer is bound to the tenant that the
 //! door put into the header; only doors and operators may publish on `qry.`.
 
 use std::sync::Arc;
@@ -8,12 +8,15 @@ use async_nats::service::error::Error as ServiceError;
 use async_nats::service::{Request, ServiceExt};
 use bytes::Bytes;
 use futures_util::StreamExt;
-use omnibus_schemas::{headers, subject};
+use omnibus_schemas::{Encoding, body, headers, subject};
 use tokio::sync::Semaphore;
 
 use crate::engine::Engine;
 use crate::handler::{Ask, AskError};
-use crate::registry::Reply;
+use crate::registry::{Exchange, Reply};
+use crate::trace::TraceParent;
+use crate::visit::{At, Visit};
+use crate::{clock, desk};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -30,7 +33,9 @@ impl Engine {
             .map_err(|error| anyhow::anyhow!("queries can't be served: {error}"))?;
         // Questions get half of the connections at most: commands go before them.
         let room = Arc::new(Semaphore::new((self.db.options().get_max_connections() as usize / 2).max(1)));
-        for (name, reply) in self.registry.answers.clone() {
+        let queries = self.registry.answers.clone().into_iter().map(|(name, reply)| (name, Asked::Query(reply)));
+        let hooks = self.registry.hooks.clone().into_iter().map(|(name, exchange)| (name, Asked::Hook(exchange)));
+        for (name, asked) in queries.chain(hooks) {
             let subject = subject::query(self.domain, name);
             let mut endpoint = service
                 .endpoint_builder()
@@ -49,9 +54,9 @@ impl Engine {
                         },
                     };
                     let permit = room.clone().acquire_owned().await.expect("this semaphore is never closed");
-                    let (engine, reply) = (engine.clone(), reply.clone());
+                    let (engine, asked) = (engine.clone(), asked.clone());
                     tokio::spawn(async move {
-                        engine.answer(request, reply).await;
+                        engine.answer(request, asked).await;
                         drop(permit);
                     });
                 }
@@ -63,29 +68,49 @@ impl Engine {
         Ok(())
     }
 
-    async fn answer(&self, request: Request, reply: Arc<dyn Reply>) {
-        let result = match tokio::time::timeout(DEADLINE, self.reply(&request, reply)).await {
+    async fn answer(&self, request: Request, asked: Asked) {
+        let answer = async {
+            match &asked {
+                Asked::Query(reply) => self.reply(&request, reply).await,
+                Asked::Hook(exchange) => self.exchange(&request, exchange).await,
+            }
+        };
+        let result = match tokio::time::timeout(DEADLINE, answer).await {
             Ok(result) => result,
-            Err(_) => Err(ServiceError { code: 503, status: "the database does not answer".to_owned() }),
+            Err(_) => Err(refuse(503, "the database does not answer")),
         };
         if let Err(error) = request.respond(result).await {
             tracing::debug!(%error, "an answer was not sent");
         }
     }
 
-    async fn reply(&self, request: &Request, reply: Arc<dyn Reply>) -> Result<Bytes, ServiceError> {
-        let refuse = |code, status: &str| ServiceError { code, status: crate::ending::one_line(status) };
-        let tenant = request
-            .message
-            .headers
-            .as_ref()
-            .and_then(|map| map.get(headers::TENANT))
-            .map(|tenant| tenant.as_str().to_owned())
-            .ok_or_else(|| refuse(400, "the header ce-tenant is missing"))?;
-        tenant.parse::<subject::Token>().map_err(|error| refuse(400, &format!("the header ce-tenant {error}")))?;
+    async fn exchange(&self, request: &Request, exchange: &Arc<dyn Exchange>) -> Result<Bytes, ServiceError> {
+        let visit: Visit = body::decode(Encoding::MessagePack, &request.message.payload)
+            .map_err(|fault| refuse(400, &format!("the visit can't be read: {fault}")))?;
         let mut db = self.db.acquire().await.map_err(|_| refuse(503, "the database does not answer"))?;
-        let mut ask = Ask { tenant: &tenant, db: &mut db };
-        reply.reply(&mut ask, &request.message.payload).await.map(Bytes::from).map_err(|error| match error {
+        let mut at = At { db: &mut db, now: clock::now() };
+        let mut reply = exchange.exchange(&mut at, visit).await.map_err(|error| self.refusal(error, request))?;
+        drop(db);
+        let trace = request.message.headers.as_ref().and_then(|map| map.get(headers::TRACEPARENT));
+        let trace = trace.and_then(|value| TraceParent::parse(value.as_str())).unwrap_or_else(TraceParent::start);
+        for command in std::mem::take(&mut reply.commands) {
+            if command.domain != self.domain {
+                tracing::error!(domain = self.domain, of = command.domain, "a hook caused another domain's command");
+                return Err(refuse(500, "the hook failed"));
+            }
+            desk::store(&self.bus, &command, &trace).await.map_err(|error| {
+                tracing::warn!(domain = self.domain, command_id = %command.id, %error, "a hook's command was not stored");
+                refuse(503, "the bus took no command")
+            })?;
+        }
+        reply.written().map(Bytes::from).map_err(|reason| {
+            tracing::error!(domain = self.domain, subject = %request.message.subject, reason, "a hook's reply was not sent");
+            refuse(500, "the hook failed")
+        })
+    }
+
+    fn refusal(&self, error: AskError, request: &Request) -> ServiceError {
+        match error {
             AskError::NotFound(words) => refuse(404, &words),
             AskError::Invalid(words) => refuse(422, &words),
             AskError::Failed(error) => {
@@ -96,6 +121,32 @@ impl Engine {
                 tracing::error!(domain = self.domain, subject = %request.message.subject, %code, "a query failed");
                 refuse(500, "the query failed")
             }
-        })
+        }
     }
+
+    async fn reply(&self, request: &Request, reply: &Arc<dyn Reply>) -> Result<Bytes, ServiceError> {
+        let tenant = request
+            .message
+            .headers
+            .as_ref()
+            .and_then(|map| map.get(headers::TENANT))
+            .map(|tenant| tenant.as_str().to_owned())
+            .ok_or_else(|| refuse(400, "the header ce-tenant is missing"))?;
+        tenant.parse::<subject::Token>().map_err(|error| refuse(400, &format!("the header ce-tenant {error}")))?;
+        let mut db = self.db.acquire().await.map_err(|_| refuse(503, "the database does not answer"))?;
+        let mut ask = Ask { tenant: &tenant, db: &mut db };
+        let answer = reply.reply(&mut ask, &request.message.payload).await;
+        answer.map(Bytes::from).map_err(|error| self.refusal(error, request))
+    }
+}
+
+/// What an endpoint answers.
+#[derive(Clone)]
+enum Asked {
+    Query(Arc<dyn Reply>),
+    Hook(Arc<dyn Exchange>),
+}
+
+fn refuse(code: usize, status: &str) -> ServiceError {
+    ServiceError { code, status: crate::ending::one_line(status) }
 }

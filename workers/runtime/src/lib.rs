@@ -8,6 +8,7 @@ mod calls;
 pub mod clock;
 mod cx;
 mod delivery;
+mod desk;
 mod ending;
 mod engine;
 pub mod envelope;
@@ -34,10 +35,12 @@ pub mod telemetry;
 pub mod testing;
 pub mod trace;
 mod trim;
+mod visit;
 pub mod worker;
 
 pub use bus::{Bus, BusSettings};
 pub use cx::Cx;
+pub use desk::Desk;
 pub use envelope::Meta;
 pub use events::Events;
 pub use handler::{
@@ -47,4 +50,5 @@ pub use health::Health;
 pub use lane::LaneError;
 pub use process::main;
 pub use settings::Settings;
+pub use visit::{At, Receive, Reply, Visit};
 pub use worker::{Parts, RunError, Worker};

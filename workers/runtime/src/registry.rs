@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use omnibus_schemas::body::{self, Fault};
 use omnibus_schemas::catalogue::read_command;
-use omnibus_schemas::{Command, Encoding, Event, Query};
+use omnibus_schemas::{Command, Encoding, Event, Hook, Query};
 use serde::de::DeserializeOwned;
 
 use crate::cx::Cx;
@@ -18,6 +18,7 @@ use crate::events::Events;
 use crate::handler::{
     Answer, Ask, AskError, CallError, Effect, Fail, Found, Handle, Policy, Prepared, React, Settled, WhenUncertain,
 };
+use crate::visit::{self, At, Receive, Visit};
 
 pub(crate) type Fut<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -69,6 +70,11 @@ pub(crate) trait Reply: Send + Sync {
     fn reply<'a>(&'a self, ask: &'a mut Ask<'_>, body: &'a [u8]) -> Fut<'a, Result<Vec<u8>, AskError>>;
 }
 
+/// A [`Receive`] whose type is forgotten.
+pub(crate) trait Exchange: Send + Sync {
+    fn exchange<'a>(&'a self, at: &'a mut At<'_>, visit: Visit) -> Fut<'a, Result<visit::Reply, AskError>>;
+}
+
 #[derive(Clone)]
 pub(crate) enum Entry {
     Decide(Arc<dyn Decide>),
@@ -105,6 +111,8 @@ pub(crate) struct Registry {
     pub(crate) reactions: BTreeMap<(&'static str, &'static str), Entry>,
     /// By query name.
     pub(crate) answers: BTreeMap<&'static str, Arc<dyn Reply>>,
+    /// By hook name.
+    pub(crate) hooks: BTreeMap<&'static str, Arc<dyn Exchange>>,
 }
 
 impl Registry {
@@ -128,6 +136,10 @@ impl Registry {
 
     pub(crate) fn answer<Q: Query>(&mut self, reply: Arc<dyn Reply>) {
         assert!(self.answers.insert(Q::NAME, reply).is_none(), "registered twice: the query {}", Q::NAME);
+    }
+
+    pub(crate) fn hook<H: Hook>(&mut self, exchange: Arc<dyn Exchange>) {
+        assert!(self.hooks.insert(H::NAME, exchange).is_none(), "registered twice: the hook {}", H::NAME);
     }
 
     /// The handler of a message, by the name in its subject.
@@ -259,6 +271,21 @@ impl<S: Effect<C>, C: Command> Call for Of<S, C> {
             let plan = bytes.and_then(|bytes| plan(bytes).ok());
             self.0.settle(cx, plan, how).await
         })
+    }
+}
+
+/// As [`Of`], for hooks.
+pub(crate) struct OfHook<S, H>(Arc<S>, PhantomData<fn() -> H>);
+
+impl<S, H> OfHook<S, H> {
+    pub(crate) fn new(state: Arc<S>) -> Arc<Self> {
+        Arc::new(OfHook(state, PhantomData))
+    }
+}
+
+impl<S: Receive<H>, H: Hook> Exchange for OfHook<S, H> {
+    fn exchange<'a>(&'a self, at: &'a mut At<'_>, visit: Visit) -> Fut<'a, Result<visit::Reply, AskError>> {
+        Box::pin(self.0.receive(at, visit))
     }
 }
 

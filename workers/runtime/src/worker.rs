@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use omnibus_bus::{BindError, Bound, BusError, Topology};
 use omnibus_schemas::platform::{Accounts, CommandPage, HeldCommands, ResolveHeld};
-use omnibus_schemas::{Catalogue, Command, Event, Query, subject};
+use omnibus_schemas::{Catalogue, Command, Event, Hook, Query, subject};
 use sqlx::PgPool;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::{Bus, Refusal};
+use crate::desk::{self, Desk, Start};
 use crate::engine::{Engine, database_away};
 use crate::handler::{Answer, Effect, Handle, React};
 use crate::health::Health;
@@ -19,15 +20,17 @@ use crate::lane::{Lane, LaneError};
 use crate::metrics::Metric;
 use crate::migrate::{self, MigrationError, Migrations};
 use crate::pages::Pages;
-use crate::registry::{Entry, Of, OfEvent, Registry};
+use crate::registry::{Entry, Of, OfEvent, OfHook, Registry};
 use crate::settings::WorkSettings;
 use crate::sweep;
+use crate::visit::Receive;
 
 /// One domain's worker, ready to run. Made by [`Worker::new`], whose [`Builder`] takes the handlers.
 pub struct Worker {
     domain: &'static str,
     registry: Registry,
     migrations: Option<Migrations>,
+    tasks: Vec<(&'static str, Start)>,
 }
 
 /// Takes a worker's handlers.
@@ -91,7 +94,7 @@ impl Worker {
     pub fn new<S>(domain: &'static str, state: S) -> Builder<S> {
         let mut registry = Registry::default();
         registry.command::<ResolveHeld>(Entry::Resolve);
-        Builder { state: Arc::new(state), worker: Worker { domain, registry, migrations: None } }
+        Builder { state: Arc::new(state), worker: Worker { domain, registry, migrations: None, tasks: Vec::new() } }
     }
 
     /// The domain.
@@ -115,9 +118,11 @@ impl Worker {
             !platform && !self.registry.answers.contains_key(q.name)
         });
         let reacts = domain.reacts.iter().filter(|reacts| !self.registry.reactions.contains_key(reacts));
+        let hooks = domain.hooks.iter().filter(|hook| !self.registry.hooks.contains_key(hook.name));
         commands
             .map(|command| format!("command {}.{}", self.domain, command.name))
             .chain(queries.map(|query| format!("query {}.{}", self.domain, query.name)))
+            .chain(hooks.map(|hook| format!("hook {}.{}", self.domain, hook.name)))
             .chain(reacts.map(|(domain, event)| format!("event {domain}.{event}")))
             .collect()
     }
@@ -207,6 +212,14 @@ impl Worker {
         side.spawn(engine.clone().trimmer(lanes.iter().map(|lane| lane.consumer.clone()).collect()));
         side.spawn(sweep::advisories(engine.clone(), sweeper, lanes.clone()));
         side.spawn(gauges(engine.clone(), lanes.clone()));
+        let desk = Desk {
+            bus: engine.bus.clone(),
+            db: engine.db.clone(),
+            stop: stop.clone(),
+            health: engine.health.clone(),
+            domain: self.domain,
+        };
+        let mut tasks = desk::run(&self.tasks, &desk);
         let answering = engine.clone();
         let answers = tokio::spawn(async move {
             if let Err(error) = answering.clone().serve_answers().await {
@@ -251,6 +264,7 @@ impl Worker {
         engine.tasks.close();
         let drained = async {
             engine.tasks.wait().await;
+            while tasks.join_next().await.is_some() {}
             recorded.cancel();
             while recorders.join_next().await.is_some() {}
             engine.tasks.wait().await;
@@ -258,6 +272,7 @@ impl Worker {
         if tokio::time::timeout(engine.settings.drain(), drained).await.is_err() {
             tracing::warn!(domain = self.domain, "left what did not finish in time; it will be taken over");
         }
+        tasks.shutdown().await;
         engine.abort.cancel();
         engine.flush_published().await;
         answers.abort();
@@ -413,6 +428,29 @@ impl<S: Send + Sync + 'static> Builder<S> {
         S: Answer<Q>,
     {
         self.worker.registry.answer::<Q>(Of::<S, Q>::new(self.state.clone()));
+        self
+    }
+
+    /// Registers a hook.
+    #[must_use]
+    pub fn receives<H: Hook>(mut self) -> Self
+    where
+        S: Receive<H>,
+    {
+        self.worker.registry.hook::<H>(OfHook::<S, H>::new(self.state.clone()));
+        self
+    }
+
+    /// Registers a task beside the lanes, see [`Desk`]. It runs in every replica; [`Desk::alone`] makes it one.
+    #[must_use]
+    pub fn runs<T, F>(mut self, name: &'static str, task: T) -> Self
+    where
+        T: Fn(Arc<S>, Desk) -> F + Send + Sync + 'static,
+        F: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        let state = self.state.clone();
+        let start: Start = Arc::new(move |desk| Box::pin(task(state.clone(), desk)));
+        self.worker.tasks.push((name, start));
         self
     }
 

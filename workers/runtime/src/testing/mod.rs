@@ -41,6 +41,7 @@ use crate::health::Health;
 use crate::local::{NatsConfig, NatsOptions, NatsServer, Postgres};
 use crate::settings::WorkSettings;
 use crate::trace::TraceParent;
+use crate::visit::{Reply, Visit};
 use crate::worker::{Parts, RunError, Worker};
 
 /// No test waits longer than this for anything.
@@ -292,8 +293,18 @@ impl Stage {
     ) -> Result<Q::Answer, (u16, String)> {
         let mut map = HeaderMap::new();
         map.insert(headers::TENANT, tenant);
-        let subject = subject::query(domain, Q::NAME);
-        let body = encode(Encoding::Json, query);
+        let answer = self.request(subject::query(domain, Q::NAME), map, encode(Encoding::Json, query)).await?;
+        Ok(serde_json::from_slice(&answer).expect("the answer is of the query's type"))
+    }
+
+    /// Visits a hook as the door does. `Err` has the code and the words.
+    pub async fn visit<H: omnibus_schemas::Hook>(&self, visit: &Visit) -> Result<Reply, (u16, String)> {
+        let body = encode(Encoding::MessagePack, visit);
+        let answer = self.request(subject::query(H::DOMAIN, H::NAME), HeaderMap::new(), body).await?;
+        Ok(Reply::read(&answer).expect("the reply can be read"))
+    }
+
+    async fn request(&self, subject: String, map: HeaderMap, body: Vec<u8>) -> Result<Bytes, (u16, String)> {
         let body = Bytes::from(body);
         // A worker that has just been started takes commands a moment before it answers questions.
         let mut tries = 0;
@@ -301,11 +312,11 @@ impl Stage {
             let answer = self.operator.ask(subject.clone(), map.clone(), body.clone(), Duration::from_secs(10)).await;
             match answer.expect("the bus answers") {
                 Some(answer) => break answer,
-                None if tries < 100 => {
+                None if tries < 600 => {
                     tries += 1;
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
-                None => panic!("nobody serves the query {}", Q::NAME),
+                None => panic!("nobody serves {subject}"),
             }
         };
         let header = |name: &str| answer.headers.as_ref().and_then(|map| map.get(name)).map(|value| value.to_string());
@@ -314,7 +325,7 @@ impl Stage {
                 code.parse().expect("the code is a number"),
                 header(async_nats::service::NATS_SERVICE_ERROR).unwrap_or_default(),
             )),
-            None => Ok(serde_json::from_slice(&answer.payload).expect("the answer is of the query's type")),
+            None => Ok(answer.payload),
         }
     }
 
