@@ -1,0 +1,5 @@
+//! The brander on a real bus and a real database.
+#![expect(clippy::unwrap_used, reason = "a test that can not go on has failed")]
+
+mod activation;
+mod scene;
