@@ -2,10 +2,13 @@
 
 mod activate_branding;
 mod activation;
+pub mod assets;
+mod assets_listed;
 mod branding;
 mod branding_versions;
 mod cancel_schedule;
 mod contrast_report;
+pub mod domains;
 pub mod look;
 mod rollback_branding;
 mod schedule_branding;
@@ -13,17 +16,27 @@ mod schedules;
 mod set_branding;
 pub mod settings;
 mod shown;
+mod stored_asset;
 mod turn_schedule;
+mod upload_asset;
 mod version;
 
 pub use settings::Settings;
 
 use omnibus_runtime::{Desk, Worker};
 use omnibus_schemas::brander::{
-    ActivateBranding, Branding, BrandingVersions, CancelSchedule, ContrastReport, RollbackBranding, ScheduleBranding,
-    Schedules, SetBranding, TurnSchedule,
+    ActivateBranding, AddDomain, Assets, Branding, BrandingVersions, CancelSchedule, ContrastReport, Domains,
+    RecheckDomain, RemoveDomain, RollbackBranding, ScheduleBranding, Schedules, SetBranding, StoredAsset, TurnSchedule, UploadAsset, VerifyDomain,
 };
 use tokio::sync::watch;
+
+use domains::dns::Dns;
+use domains::hosts::Hosts;
+
+const MIGRATIONS: &[(&str, &str)] = &[
+    ("0001_looks", include_str!("../migrations/0001_looks.sql")),
+    ("0002_domains", include_str!("../migrations/0002_domains.sql")),
+];
 
 /// The worker: its tables, and what it does with each command, query and visit.
 ///
@@ -31,19 +44,29 @@ use tokio::sync::watch;
 /// If the settings contradict themselves.
 pub fn worker(settings: Settings) -> anyhow::Result<Worker> {
     Ok(Worker::new("brander", Brander::new(settings)?)
-        .migrations("brander", &[("0001_looks", include_str!("../migrations/0001_looks.sql"))])
+        .migrations("brander", MIGRATIONS)
         .handles::<SetBranding>()
         .effects::<ActivateBranding>()
         .effects::<RollbackBranding>()
         .handles::<ScheduleBranding>()
         .handles::<CancelSchedule>()
         .effects::<TurnSchedule>()
+        .handles::<AddDomain>()
+        .effects::<VerifyDomain>()
+        .handles::<RemoveDomain>()
+        .effects::<RecheckDomain>()
+        .answers::<Domains>()
+        .effects::<UploadAsset>()
+        .answers::<Assets>()
+        .receives::<StoredAsset>()
         .answers::<Branding>()
         .answers::<BrandingVersions>()
         .answers::<ContrastReport>()
         .answers::<Schedules>()
         .runs("desk", |brander, desk| async move { brander.sit_down(desk) })
         .runs("shown", shown::keep)
+        .runs("hosts", domains::hosts::follow)
+        .runs("rechecks", domains::rechecks::watch)
         .build())
 }
 
@@ -51,6 +74,10 @@ pub fn worker(settings: Settings) -> anyhow::Result<Worker> {
 #[derive(Debug)]
 pub(crate) struct Brander {
     settings: Settings,
+    /// Hosts that no tenant may claim, nor anything below them.
+    ours: Vec<String>,
+    dns: Dns,
+    hosts: Hosts,
     /// The connections, once the worker runs: calls that leave wait for them.
     desk: watch::Sender<Option<Desk>>,
 }
@@ -62,7 +89,15 @@ impl Brander {
     /// If the settings contradict themselves.
     fn new(settings: Settings) -> anyhow::Result<Self> {
         settings.check()?;
-        Ok(Brander { settings, desk: watch::Sender::new(None) })
+        let own = settings.own_domains.iter().map(|own| own.trim().trim_matches('.').to_ascii_lowercase());
+        let ours = own.chain([settings.public_host()]).filter(|own| !own.is_empty()).collect();
+        let dns = Dns::new(&settings)?;
+        Ok(Brander { settings, ours, dns, hosts: Hosts::default(), desk: watch::Sender::new(None) })
+    }
+
+    /// A host as rows have it, from how somebody wrote it. One that can't be claimed is in no row.
+    fn host(&self, text: &str) -> String {
+        domains::host::claimable(text, &[]).unwrap_or_default()
     }
 
     fn sit_down(&self, desk: Desk) -> anyhow::Result<()> {

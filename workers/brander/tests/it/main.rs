@@ -2,4 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that can not go on has failed")]
 
 mod activation;
+mod assets;
+mod css_attacks;
 mod scene;
+mod svg_attacks;

@@ -11,7 +11,7 @@ use omnibus_schemas::{Catalogue, Command};
 /// A stage, and the brander at work.
 pub(crate) struct Scene {
     pub(crate) stage: Stage,
-    pub(crate) running: Running,
+    pub(crate) _running: Running,
 }
 
 impl Scene {
@@ -22,7 +22,7 @@ impl Scene {
     pub(crate) async fn with(settings: Settings) -> Self {
         let stage = Stage::new(Catalogue::new(vec![omnibus_schemas::brander::domain()])).await;
         let running = stage.run(worker(settings).unwrap()).await;
-        Scene { stage, running }
+        Scene { stage, _running: running }
     }
 
     /// Publishes a command and waits for how it ends.
