@@ -75,7 +75,7 @@ pub fn domain() -> Domain {
         .query::<Assets>()
         .query::<Domains>()
         .query::<Preview>()
-        .query::<EmailPreview>()
+        .query::<BrandOfVersion>()
         .hook::<StoredAsset>()
         .hook::<PreviewPage>()
         .hook::<LoginPage>()

@@ -6,11 +6,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{BRANDER, READ};
+use crate::brand::Brand;
 use crate::contract::{Http, Query};
 use crate::hook::Hook;
 
 /// Which page.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Page {
     /// The login page.
@@ -18,8 +19,6 @@ pub enum Page {
     Login,
     /// The dashboard.
     Dashboard,
-    /// A mail.
-    Email,
 }
 
 impl Page {
@@ -28,13 +27,12 @@ impl Page {
         match self {
             Page::Login => "login",
             Page::Dashboard => "dashboard",
-            Page::Email => "email",
         }
     }
 
     /// The reverse of [`Page::as_str`].
     pub fn parse(word: &str) -> Option<Self> {
-        [Page::Login, Page::Dashboard, Page::Email].into_iter().find(|page| page.as_str() == word)
+        [Page::Login, Page::Dashboard].into_iter().find(|page| page.as_str() == word)
     }
 }
 
@@ -93,9 +91,9 @@ impl Hook for PreviewPage {
     const SUMMARY: &'static str = "A version of a brand before it is active. Proved by the signature in the link.";
 }
 
-/// Renders a mail in a version's look.
+/// Shows a version as readers will get it once it is active: what a mail's preview takes as `brand`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
-pub struct EmailPreview {
+pub struct BrandOfVersion {
     /// The version's number; the newest if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(inner(range(min = 1)))]
@@ -103,27 +101,14 @@ pub struct EmailPreview {
     pub version: Option<u32>,
 }
 
-/// A mail as it would be sent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct RenderedEmail {
-    /// The version.
-    pub version: u32,
-    /// The subject.
-    pub subject: String,
-    /// The HTML part.
-    pub html: String,
-    /// The text part.
-    pub text: String,
-}
-
-impl Query for EmailPreview {
-    type Answer = RenderedEmail;
+impl Query for BrandOfVersion {
+    type Answer = Brand;
     const DOMAIN: &'static str = BRANDER;
-    const NAME: &'static str = "email_preview";
-    const HTTP: Option<Http> = Some(Http::get("/api/v1/whitelabel/preview/email"));
+    const NAME: &'static str = "brand_of_version";
+    const HTTP: Option<Http> = Some(Http::get("/api/v1/whitelabel/branding/brand"));
     const SCOPE: &'static str = READ;
 
     fn example() -> Self {
-        EmailPreview { version: None }
+        BrandOfVersion { version: None }
     }
 }

@@ -10,6 +10,7 @@ mod cancel_schedule;
 mod contrast_report;
 pub mod domains;
 pub mod look;
+pub mod pages;
 mod rollback_branding;
 mod schedule_branding;
 mod schedules;
@@ -24,14 +25,11 @@ mod version;
 pub use settings::Settings;
 
 use omnibus_runtime::{Desk, Worker};
-use omnibus_schemas::brander::{
-    ActivateBranding, AddDomain, Assets, Branding, BrandingVersions, CancelSchedule, ContrastReport, Domains,
-    RecheckDomain, RemoveDomain, RollbackBranding, ScheduleBranding, Schedules, SetBranding, StoredAsset, TurnSchedule, UploadAsset, VerifyDomain,
-};
+use omnibus_schemas::brander::{ActivateBranding, AddDomain, Assets, BrandOfVersion, Branding, BrandingVersions, CancelSchedule, ContrastReport, DashboardPage, Domains, LoginPage, Preview, PreviewPage, RecheckDomain, RemoveDomain, RollbackBranding, ScheduleBranding, Schedules, SetBranding, StoredAsset, TurnSchedule, UploadAsset, VerifyDomain};
 use tokio::sync::watch;
 
 use domains::dns::Dns;
-use domains::hosts::Hosts;
+use pages::Shelf;
 
 const MIGRATIONS: &[(&str, &str)] = &[
     ("0001_looks", include_str!("../migrations/0001_looks.sql")),
@@ -66,6 +64,12 @@ pub fn worker(settings: Settings) -> anyhow::Result<Worker> {
         .runs("desk", |brander, desk| async move { brander.sit_down(desk) })
         .runs("shown", shown::keep)
         .runs("hosts", domains::hosts::follow)
+        .answers::<Preview>()
+        .answers::<BrandOfVersion>()
+        .receives::<LoginPage>()
+        .receives::<DashboardPage>()
+        .receives::<PreviewPage>()
+        .runs("brands", pages::brands::follow)
         .runs("rechecks", domains::rechecks::watch)
         .build())
 }
@@ -77,7 +81,7 @@ pub(crate) struct Brander {
     /// Hosts that no tenant may claim, nor anything below them.
     ours: Vec<String>,
     dns: Dns,
-    hosts: Hosts,
+    shelf: Shelf,
     /// The connections, once the worker runs: calls that leave wait for them.
     desk: watch::Sender<Option<Desk>>,
 }
@@ -92,7 +96,7 @@ impl Brander {
         let own = settings.own_domains.iter().map(|own| own.trim().trim_matches('.').to_ascii_lowercase());
         let ours = own.chain([settings.public_host()]).filter(|own| !own.is_empty()).collect();
         let dns = Dns::new(&settings)?;
-        Ok(Brander { settings, ours, dns, hosts: Hosts::default(), desk: watch::Sender::new(None) })
+        Ok(Brander { settings, ours, dns, shelf: Shelf::default(), desk: watch::Sender::new(None) })
     }
 
     /// A host as rows have it, from how somebody wrote it. One that can't be claimed is in no row.

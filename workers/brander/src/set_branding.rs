@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::Brander;
 use crate::look::{contrast, stylesheet};
+use crate::pages::origin;
 
 /// Versions of one tenant, at most: a look is set by people, not by loops.
 const MOST: i32 = 10_000;
@@ -15,6 +16,10 @@ const MOST: i32 = 10_000;
 impl Handle<SetBranding> for Brander {
     async fn handle(&self, cx: &mut Cx<'_>, SetBranding(look): SetBranding) -> Result<Events, Fail> {
         let css = stylesheet::scoped(&look.css).map_err(|refused| Fail::reject("css_refused", format!("/css: {refused}")))?;
+        if look.sign_in_url.as_deref().is_some_and(|url| origin(url).is_none()) {
+            let words = "/sign_in_url: the host must be a plain name, without user and password";
+            return Err(Fail::reject("sign_in_url", words));
+        }
         let hints = assets(cx, &look).await?;
         let contrast_faults = u32::try_from(contrast::faults(&look).len())?;
         let newest: i32 = sqlx::query_scalar(

@@ -45,7 +45,7 @@ pub(crate) async fn follow(brander: Arc<Brander>, desk: Desk) -> anyhow::Result<
         let all = sqlx::query_as("select host, tenant from brander.domains where status in ('verified', 'failing')")
             .fetch_all(&desk.db)
             .await?;
-        brander.hosts.replace(all);
+        brander.shelf.hosts.replace(all);
         loop {
             let told = tokio::select! {
                 told = listener.try_recv() => told?,
@@ -59,7 +59,7 @@ pub(crate) async fn follow(brander: Arc<Brander>, desk: Desk) -> anyhow::Result<
             .bind(told.payload())
             .fetch_optional(&desk.db)
             .await?;
-            brander.hosts.set(told.payload(), tenant.as_deref());
+            brander.shelf.hosts.set(told.payload(), tenant.as_deref());
         }
     }
 }

@@ -4,7 +4,7 @@ mod add_domain;
 pub(crate) mod dns;
 mod domains_listed;
 pub mod host;
-pub(crate) mod hosts;
+pub mod hosts;
 mod recheck_domain;
 pub(crate) mod rechecks;
 mod remove_domain;

@@ -52,7 +52,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("style end in a name", ".\\3c\\2fstyle\\3e{color:red}"),
     ("style end in a font", ".a{font-family:\"\\3c/style>\"}"),
     ("html comment", "<!-- .a{color:red} -->"),
-    ("comment that does not end", ".a{color:red} /* </style>"),
     ("string that does not end", ".a{font-family:'x\n}"),
     // Reaching outside of the root.
     ("nesting", ".a{:not(&){display:none}}"),
@@ -146,6 +145,11 @@ fn deep_brackets_and_long_selectors_end_neither_the_stack_nor_the_patience() {
     let full = ".abcdefgh{color:rgb(1,2,3)}".repeat(900);
     assert!(scoped(&full).is_ok());
     assert!(started.elapsed() < std::time::Duration::from_secs(5), "{:?}", started.elapsed());
+}
+
+#[test]
+fn a_comment_that_does_not_end_is_left_behind_with_all_that_is_in_it() {
+    assert_eq!(scoped(".a{color:red} /* </style><script>").unwrap(), format!(".{ROOT} .a{{color:red}}\n"));
 }
 
 /// Taken, and still nothing but the brand's own part is reached.
