@@ -7,6 +7,7 @@ mod assets_listed;
 mod branding;
 mod branding_versions;
 mod cancel_schedule;
+mod certificates;
 mod contrast_report;
 pub mod domains;
 pub mod look;
@@ -25,15 +26,17 @@ mod version;
 pub use settings::Settings;
 
 use omnibus_runtime::{Desk, Worker};
-use omnibus_schemas::brander::{ActivateBranding, AddDomain, Assets, BrandOfVersion, Branding, BrandingVersions, CancelSchedule, ContrastReport, DashboardPage, Domains, LoginPage, Preview, PreviewPage, RecheckDomain, RemoveDomain, RollbackBranding, ScheduleBranding, Schedules, SetBranding, StoredAsset, TurnSchedule, UploadAsset, VerifyDomain};
+use omnibus_schemas::brander::{ActivateBranding, AddDomain, AnswerChallenge, Assets, BrandOfVersion, Branding, BrandingVersions, CancelSchedule, ChallengeFile, ContrastReport, DashboardPage, Domains, FinishCertificate, LoginPage, OrderCertificate, Preview, PreviewPage, RecheckDomain, RemoveDomain, RollbackBranding, ScheduleBranding, Schedules, SetBranding, StoredAsset, TurnSchedule, UploadAsset, VerifyDomain};
 use tokio::sync::watch;
 
+use certificates::authority::Authority;
 use domains::dns::Dns;
 use pages::Shelf;
 
 const MIGRATIONS: &[(&str, &str)] = &[
     ("0001_looks", include_str!("../migrations/0001_looks.sql")),
     ("0002_domains", include_str!("../migrations/0002_domains.sql")),
+    ("0003_certificates", include_str!("../migrations/0003_certificates.sql")),
 ];
 
 /// The worker: its tables, and what it does with each command, query and visit.
@@ -54,6 +57,11 @@ pub fn worker(settings: Settings) -> anyhow::Result<Worker> {
         .handles::<RemoveDomain>()
         .effects::<RecheckDomain>()
         .answers::<Domains>()
+        .effects::<OrderCertificate>()
+        .effects::<AnswerChallenge>()
+        .effects::<FinishCertificate>()
+        .receives::<ChallengeFile>()
+        .runs("renewals", certificates::renewals::watch)
         .effects::<UploadAsset>()
         .answers::<Assets>()
         .receives::<StoredAsset>()
@@ -82,6 +90,8 @@ pub(crate) struct Brander {
     ours: Vec<String>,
     dns: Dns,
     shelf: Shelf,
+    /// Where certificates are ordered, if anywhere.
+    authority: Option<Authority>,
     /// The connections, once the worker runs: calls that leave wait for them.
     desk: watch::Sender<Option<Desk>>,
 }
@@ -96,7 +106,8 @@ impl Brander {
         let own = settings.own_domains.iter().map(|own| own.trim().trim_matches('.').to_ascii_lowercase());
         let ours = own.chain([settings.public_host()]).filter(|own| !own.is_empty()).collect();
         let dns = Dns::new(&settings)?;
-        Ok(Brander { settings, ours, dns, shelf: Shelf::default(), desk: watch::Sender::new(None) })
+        let authority = Authority::new(&settings)?;
+        Ok(Brander { settings, ours, dns, shelf: Shelf::default(), authority, desk: watch::Sender::new(None) })
     }
 
     /// A host as rows have it, from how somebody wrote it. One that can't be claimed is in no row.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use omnibus_runtime::{CallError, Cx, Effect, Events, Fail, Found, Meta, Policy, Prepared, Settled, WhenUncertain};
-use omnibus_schemas::brander::{DomainChecked, DomainStatus, DomainVerified, Finding, VerifyDomain};
+use omnibus_schemas::brander::{DomainChecked, DomainStatus, DomainVerified, Finding, OrderCertificate, VerifyDomain};
 use serde::{Deserialize, Serialize};
 
 use crate::Brander;
@@ -95,7 +95,10 @@ impl Effect<VerifyDomain> for Brander {
         match verified.rows_affected() {
             // Removed while DNS was asked: there is no claim any more to be proved.
             0 => Ok(Events::none()),
-            _ => Ok(Events::none().about(host.clone(), DomainVerified { host })),
+            _ => {
+                let told = Events::none().about(host.clone(), DomainVerified { host: host.clone() });
+                Ok(if self.authority.is_some() { told.then(OrderCertificate { host }) } else { told })
+            }
         }
     }
 

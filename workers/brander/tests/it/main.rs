@@ -3,6 +3,10 @@
 
 mod activation;
 mod assets;
+mod certificates;
 mod css_attacks;
+mod domains;
+mod names;
+mod pages;
 mod scene;
 mod svg_attacks;
