@@ -5,6 +5,7 @@
 //! machine to machine and from hour to hour; the ratios are what to compare.
 
 mod bare;
+mod brander;
 mod door;
 mod figures;
 mod outcome;
@@ -18,7 +19,7 @@ use omnibus_runtime::local::{Postgres, PostgresOptions};
 #[derive(Debug, Parser)]
 #[command(about = "Measures Omnibus beside bare loops that do the same work")]
 struct Bench {
-    /// Cases to run: door, outcome, work. All of them if absent.
+    /// Cases to run: door, outcome, work, brander. All of them if absent.
     cases: Vec<Case>,
     /// Counted rounds of each contestant, after one that is not counted.
     #[arg(long, default_value_t = 3)]
@@ -39,6 +40,8 @@ enum Case {
     Outcome,
     /// Commands a second through a worker.
     Work,
+    /// An activation until every reader has it; a host's page in memory.
+    Brander,
 }
 
 #[tokio::main]
@@ -61,6 +64,10 @@ async fn main() -> anyhow::Result<()> {
     }
     if wanted(Case::Work) {
         tables.push(work::run(&postgres, bench.rounds, bench.commands).await?);
+        println!("{}", tables.last().expect("just pushed"));
+    }
+    if wanted(Case::Brander) {
+        tables.push(brander::run(&postgres, bench.rounds, 100).await?);
         println!("{}", tables.last().expect("just pushed"));
     }
     Ok(())

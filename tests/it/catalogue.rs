@@ -30,7 +30,8 @@ fn workers(mail: &Path) -> Vec<Worker> {
         from_domains: vec![],
         mail_dir: mail.to_owned(),
     };
-    vec![omnibus_mailer::worker(mailer).unwrap(), minimal_worker::worker(minimal_worker::Settings {}).unwrap()]
+    let brander = omnibus_brander::worker(omnibus_brander::Settings::defaults()).unwrap();
+    vec![omnibus_mailer::worker(mailer).unwrap(), brander, minimal_worker::worker(minimal_worker::Settings {}).unwrap()]
 }
 
 #[test]

@@ -20,9 +20,22 @@ pub(crate) fn mailer_settings() -> anyhow::Result<omnibus_mailer::Settings> {
     from_environment("mailer")
 }
 
+/// The brander's settings. Links lead to the door of this machine unless PUBLIC_URL says otherwise.
+fn brander_settings() -> anyhow::Result<omnibus_brander::Settings> {
+    let mut settings: omnibus_brander::Settings = from_environment("brander")?;
+    if let (None, Ok(listen)) = (std::env::var_os("PUBLIC_URL"), std::env::var("HTTP_LISTEN")) {
+        settings.public_url = format!("http://{listen}");
+    }
+    Ok(settings)
+}
+
 /// Every worker.
 pub(crate) fn workers(mailer: omnibus_mailer::Settings) -> anyhow::Result<Vec<Worker>> {
-    Ok(vec![omnibus_mailer::worker(mailer)?, minimal_worker::worker(from_environment("greeter")?)?])
+    Ok(vec![
+        omnibus_mailer::worker(mailer)?,
+        omnibus_brander::worker(brander_settings()?)?,
+        minimal_worker::worker(from_environment("greeter")?)?,
+    ])
 }
 
 /// The tables of the runtime and of every worker, in the order in which they are made.

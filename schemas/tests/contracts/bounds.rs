@@ -47,6 +47,7 @@ fn kind(schema: &Map<String, Value>) -> &str {
         Some(Value::String(kind)) => kind,
         Some(Value::Array(kinds)) => kinds.iter().filter_map(Value::as_str).find(|kind| *kind != "null").unwrap(),
         _ if schema.contains_key("oneOf") => "enum",
+        _ if schema.contains_key("anyOf") => "either",
         _ => "any",
     }
 }
@@ -56,6 +57,8 @@ fn sample(schema: &Value, root: &Value) -> Value {
     let schema = resolved(schema, root);
     let at_least = |key: &str| schema.get(key).and_then(Value::as_u64).unwrap_or(0).max(1) as usize;
     match (kind(&schema), schema.get("format").and_then(Value::as_str)) {
+        // What a pattern takes can't be guessed: the contract says it.
+        ("string", _) if schema.contains_key("pattern") && schema.contains_key("examples") => schema["examples"][0].clone(),
         ("string", Some("email")) => "ada@example.com".into(),
         ("string", Some("uuid")) => "01979f6e-5a00-7000-8000-000000000001".into(),
         ("string", Some("date-time")) => "2026-01-01T00:00:00Z".into(),
@@ -63,6 +66,7 @@ fn sample(schema: &Value, root: &Value) -> Value {
         ("integer" | "number", _) => schema.get("minimum").cloned().unwrap_or_else(|| 1.into()),
         ("boolean", _) => true.into(),
         ("array", _) => vec![sample(&schema["items"], root); at_least("minItems")].into(),
+        ("either", _) => sample(&schema["anyOf"][0], root),
         ("enum", _) => schema["oneOf"][0]["const"].clone(),
         ("object", _) if schema.contains_key("properties") => {
             let fields = schema["properties"].as_object().unwrap();
@@ -125,6 +129,8 @@ fn bounds(schema: &Value, root: &Value) -> Vec<Bound> {
                 let in_list = |item: Value| Value::from(vec![item; good.as_array().unwrap().len()]);
                 found.extend(bounds(bound, root).into_iter().map(|of| of.under("items", in_list)));
             }
+            // Something, or nothing at all.
+            "anyOf" => found.extend(bounds(&bound[0], root).into_iter().map(|of| of.under("anyOf", |value| value))),
             "oneOf" => add("none_of_these".into(), None),
             "maxProperties" => add(map(n + 1), Some(map(n))),
             "propertyNames" => {
@@ -157,7 +163,11 @@ fn bounds(schema: &Value, root: &Value) -> Vec<Bound> {
 
 /// Text of `n` characters; an address if the good one is.
 fn text_of(n: usize, good: &Value) -> Value {
-    if !good.as_str().unwrap().contains('@') {
+    let good = good.as_str().unwrap();
+    if let Some(most) = n.checked_sub(good.len()).filter(|_| good.starts_with("https://")) {
+        return Value::from(good.to_owned() + &"a".repeat(most));
+    }
+    if !good.contains('@') {
         return "a".repeat(n).into();
     }
     // Labels of a host name have at most 63 characters.
