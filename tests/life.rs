@@ -81,6 +81,22 @@ impl Life {
         }
     }
 
+    /// SIGSTOP: it stands still, with all that it holds.
+    pub fn freeze(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    /// SIGCONT: it goes on, and does not know that time has passed.
+    pub fn thaw(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = self.child.id().expect("it has not ended");
+        kill(Pid::from_raw(pid.try_into().expect("a pid fits the type the kernel gives it in")), signal)
+            .expect("it is our child");
+    }
+
     /// What it has logged.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()

@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::anyhow;
+use chrono::{DateTime, Utc};
+use omnibus_runtime::worker::Builder;
 use omnibus_runtime::{
-    Answer, Ask, AskError, CallError, Cx, Effect, Events, Fail, Found, Handle, Meta, Policy, Prepared, Settled,
-    WhenUncertain, Worker,
+    Answer, Ask, AskError, CallError, Cx, Effect, Events, Fail, Found, Handle, HandleMany, Meta, One, Policy, Prepared,
+    Settled, WhenUncertain, Worker,
 };
 use omnibus_schemas::{Catalogue, Command, Domain, Event, Http, Query};
 use serde::{Deserialize, Serialize};
-use sqlx::Row;
+use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
 /// A catalogue with the shop alone.
@@ -36,7 +38,8 @@ pub struct Put {
     /// How the handler ends: `ok`, `fail:<n>` (the first n tries of this process), `fail`, `panic`, `hang`, `reject`,
     /// `snooze:<ms>` (once), `snoozes:<n>`, `database` (a statement that fails), `deadlock:<n>`, `cut:<n>` (the
     /// connection ends), `broken`, `swallow` (an error not passed on), `then` (a follow-up), `later:<ms>` (a scheduled
-    /// one), `past`, `nowhere` (a follow-up in no lane), `large`, `nul` (an error with a zero byte), `telling` (an error that repeats the thing), `nothing`.
+    /// one), `past`, `nowhere` (a follow-up in no lane), `large`, `nul` (an error with a zero byte), `telling` (an error that
+    /// repeats the thing), `nothing`; where many are taken at once, `whole` (all of them fail) and `silent` (no answer).
     #[serde(default)]
     #[garde(length(max = 40))]
     pub how: String,
@@ -172,6 +175,15 @@ pub struct Shop {
 
 /// The shop's worker. `provider` is the folder in which calls leave their files.
 pub fn worker(provider: &Path) -> Worker {
+    build(provider).handles::<Put>().build()
+}
+
+/// The same, with puts taken many at a time. Whoever looks from outside sees no difference.
+pub fn worker_of_many(provider: &Path) -> Worker {
+    build(provider).handles_many::<Put>().build()
+}
+
+fn build(provider: &Path) -> Builder<Shop> {
     Worker::new("shop", Shop { provider: provider.to_owned() })
         .migrations(
             "shop",
@@ -183,10 +195,8 @@ pub fn worker(provider: &Path) -> Worker {
                                             status text not null, receipt text);",
             )],
         )
-        .handles::<Put>()
         .effects::<Charge>()
         .answers::<Count>()
-        .build()
 }
 
 /// `fail:2` → 2
@@ -205,28 +215,66 @@ impl Shop {
     }
 }
 
-async fn raise(cx: &mut Cx<'_>, code: &'static str) -> Result<Events, Fail> {
+async fn raise(db: &mut PgConnection, code: &'static str) -> Result<Events, Fail> {
     let statement = format!("do $$ begin raise exception using errcode = '{code}'; end $$");
-    sqlx::query(sqlx::AssertSqlSafe(statement)).execute(cx.db()).await?;
+    sqlx::query(sqlx::AssertSqlSafe(statement)).execute(db).await?;
     Ok(Events::none())
 }
 
+const PUT_POLICY: Policy = Policy {
+    attempts: 3,
+    backoff: Duration::from_millis(20),
+    backoff_cap: Duration::from_millis(100),
+    timeout: Duration::from_secs(2),
+};
+
 impl Handle<Put> for Shop {
-    const POLICY: Policy = Policy {
-        attempts: 3,
-        backoff: Duration::from_millis(20),
-        backoff_cap: Duration::from_millis(100),
-        timeout: Duration::from_secs(2),
-    };
+    const POLICY: Policy = PUT_POLICY;
 
     async fn handle(&self, cx: &mut Cx<'_>, cmd: Put) -> Result<Events, Fail> {
-        let (tenant, id) = (cx.tenant().to_owned(), cx.meta().id);
+        let (tenant, id, now) = (cx.tenant().to_owned(), cx.meta().id, cx.now());
         sqlx::query("insert into shop.things (tenant, thing, command_id) values ($1, $2, $3)")
             .bind(tenant)
             .bind(&cmd.thing)
             .bind(id)
             .execute(cx.db())
             .await?;
+        self.put(cx.db(), id, now, cmd).await
+    }
+}
+
+impl HandleMany<Put> for Shop {
+    const POLICY: Policy = PUT_POLICY;
+
+    async fn handle_many(
+        &self,
+        db: &mut PgConnection,
+        many: Vec<One<'_, Put>>,
+    ) -> Result<Vec<Result<Events, Fail>>, Fail> {
+        sqlx::query("insert into shop.things select * from unnest($1::text[], $2::text[], $3::uuid[])")
+            .bind(many.iter().map(One::tenant).collect::<Vec<_>>())
+            .bind(many.iter().map(|one| one.command.thing.as_str()).collect::<Vec<_>>())
+            .bind(many.iter().map(|one| one.meta().id).collect::<Vec<_>>())
+            .execute(&mut *db)
+            .await?;
+        // How many it gets at once is for the tests to see.
+        self.times(&format!("many-{}", many.len()), many[0].meta().id);
+        let mut answers = Vec::new();
+        for one in many {
+            let (id, now) = (one.meta().id, one.now());
+            match one.command.how.as_str() {
+                "whole" => return Err(Fail::Retry(anyhow!("told to fail as a whole"))),
+                "silent" => {}
+                _ => answers.push(self.put(db, id, now, one.command).await),
+            }
+        }
+        Ok(answers)
+    }
+}
+
+impl Shop {
+    /// Ends as the command says, after its row is written.
+    async fn put(&self, db: &mut PgConnection, id: Uuid, now: DateTime<Utc>, cmd: Put) -> Result<Events, Fail> {
         let done = Events::of(PutDone { thing: cmd.thing.clone() });
         let once_more = |how: &str| Put { thing: cmd.thing.clone(), how: how.into() };
         match cmd.how.split(':').next().unwrap_or_default() {
@@ -238,26 +286,26 @@ impl Handle<Put> for Shop {
             "reject" => Err(Fail::reject("no_room", "the shop is full")),
             "snooze" if self.times("snooze", id) == 1 => Err(Fail::Snooze(Duration::from_millis(number(&cmd.how)))),
             "database" => {
-                sqlx::query("select 1/0").execute(cx.db()).await?;
+                sqlx::query("select 1/0").execute(db).await?;
                 Ok(done)
             }
             "then" => Ok(Events::none().then(once_more("")).join(done)),
             "later" => {
-                let at = cx.now() + Duration::from_millis(number(&cmd.how));
+                let at = now + Duration::from_millis(number(&cmd.how));
                 Ok(done.then_at(at, once_more("")))
             }
             "nothing" => Ok(Events::none()),
-            "past" => Ok(done.then_at(cx.now() - Duration::from_secs(3600), once_more(""))),
+            "past" => Ok(done.then_at(now - Duration::from_secs(3600), once_more(""))),
             "snoozes" if self.times("snooze", id) <= number(&cmd.how) => Err(Fail::Snooze(Duration::from_millis(1))),
             // What PostgreSQL says when two transactions wait for each other, when it goes down, and when it is broken.
-            "deadlock" if self.times("put", id) <= number(&cmd.how) => raise(cx, "40P01").await,
+            "deadlock" if self.times("put", id) <= number(&cmd.how) => raise(db, "40P01").await,
             "cut" if self.times("put", id) <= number(&cmd.how) => {
-                sqlx::query("select pg_terminate_backend(pg_backend_pid())").execute(cx.db()).await?;
+                sqlx::query("select pg_terminate_backend(pg_backend_pid())").execute(db).await?;
                 Ok(done)
             }
-            "broken" => raise(cx, "XX000").await,
+            "broken" => raise(db, "XX000").await,
             "swallow" => {
-                let _ = sqlx::query("select 1/0").execute(cx.db()).await;
+                let _ = sqlx::query("select 1/0").execute(db).await;
                 Ok(done)
             }
             "nowhere" => Ok(done.then_in("nowhere", once_more(""))),

@@ -200,10 +200,12 @@ fn worker(catalogue: &Catalogue, domain: &Domain, consumers: &[ConsumerSpec]) ->
         may.consume(&consumer.stream, &consumer.durable_name);
     }
 
-    // The trimmer asks for sizes and ack floors and purges below; the sweeper reads what an advisory names.
+    // The trimmer asks for sizes and ack floors and purges below; the sweeper reads what an advisory names, and takes it
+    // out once it is accounted for.
     may.api(format!("STREAM.INFO.{stream}"));
     may.api(format!("CONSUMER.LIST.{stream}"));
     may.api(format!("STREAM.PURGE.{stream}"));
+    may.api(format!("STREAM.MSG.DELETE.{stream}"));
     may.read_messages(&stream);
     if !domain.reacts.is_empty() {
         may.read_messages("EVT");

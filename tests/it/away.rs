@@ -1,12 +1,14 @@
 //! A part that is away: the worker waits, says what it waits for, and goes on.
 
+use std::time::Duration;
+
 use omnibus_bus::Settings;
 use omnibus_runtime::local::{Postgres, PostgresOptions};
 use omnibus_runtime::testing::Stage;
 use omnibus_schemas::platform::Outcome;
 use omnibus_tests::shop;
 
-use crate::scene::{Scene, eventually, put};
+use crate::scene::{Scene, eventually, headers, put};
 
 async fn own_postgres() -> (Postgres, Scene) {
     let postgres = Postgres::start(PostgresOptions::default()).await.unwrap();
@@ -154,4 +156,49 @@ async fn a_pull_that_nats_never_answered_does_not_stop_the_lane() {
     assert_eq!(scene.stage.outcome(call).await.outcome, Some(Outcome::Succeeded));
     eventually("ready again", || async { running.health.missing().is_empty() }).await;
     assert_eq!(scene.page("acme", put).await.unwrap().outcome, Some(Outcome::Succeeded), "queries too");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgresql_gives_up_what_hangs_by_itself() {
+    use omnibus_runtime::settings::DatabaseSettings;
+    let scene = Scene::new().await;
+    let settings = DatabaseSettings { database_url: scene.stage.database_url.clone().into(), database_connections: 1 };
+    let db = omnibus_runtime::process::connect(&settings, &omnibus_runtime::Health::default()).await;
+    for (setting, limit) in [("statement_timeout", "2min"), ("lock_timeout", "30s")] {
+        let show = sqlx::query_scalar::<_, String>(sqlx::AssertSqlSafe(format!("show {setting}")));
+        assert_eq!(show.fetch_one(&db).await.unwrap(), limit, "{setting}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn questions_that_hang_leave_connections_for_commands() {
+    let scene = Scene::new().await;
+    let _running = scene.run().await;
+    let first = scene.put("").await;
+    scene.stage.outcome(first).await;
+    // Every question about held commands waits for this lock; putting things does not need the table.
+    let mut lock = scene.stage.db.begin().await.unwrap();
+    sqlx::query("lock table bus.attempts in access exclusive mode").execute(&mut *lock).await.unwrap();
+    let asking: Vec<_> = (0..20)
+        .map(|_| {
+            let operator = scene.stage.operator.clone();
+            tokio::spawn(async move {
+                let map = headers(&[("ce-tenant", "acme")]);
+                operator.ask("qry.shop.held".into(), map, r#"{"limit":1}"#.into(), Duration::from_secs(30)).await
+            })
+        })
+        .collect();
+    let hanging =
+        "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
+    // The worker has eight connections: half of them hang, and no more.
+    scene.until(hanging, 4).await;
+    for _ in 0..5 {
+        let id = scene.put("").await;
+        assert_eq!(scene.stage.outcome(id).await.outcome, Some(Outcome::Succeeded));
+    }
+    assert_eq!(scene.count(hanging).await, 4);
+    lock.rollback().await.unwrap();
+    for asked in asking {
+        assert!(asked.await.unwrap().is_ok(), "answered after all, or told that it could not be");
+    }
 }

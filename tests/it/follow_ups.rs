@@ -68,3 +68,20 @@ async fn a_full_stream_pushes_back_and_follow_ups_wait_for_room() {
     }
     assert_eq!(scene.count("select count(*) from shop.things").await, 8);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follow_up_whose_message_id_another_tenant_took_first_is_carried_out_all_the_same() {
+    let scene = Scene::new().await;
+    let id = Uuid::from_u128(0xf0);
+    let taken = format!("acme:{}", follow_up(id, 0));
+    // As globex itself: a bus user may write any message id on its own subjects.
+    let globex = scene.stage.connect("tenant_globex").await;
+    let body = serde_json::to_vec(&crate::scene::put("nothing")).unwrap();
+    let map = headers(&[("Nats-Msg-Id", &taken)]);
+    globex.publish("cmd.shop.default.put.globex", map, body.into()).await.unwrap();
+    let _running = scene.run().await;
+    scene.stage.publish_as(id, "acme", &crate::scene::put("then")).await;
+    let told = scene.stage.outcome(follow_up(id, 0)).await;
+    assert_eq!((told.outcome, told.tenant.as_str()), (Some(Outcome::Succeeded), "acme"));
+    assert_eq!(scene.things(follow_up(id, 0)).await, 1);
+}

@@ -4,7 +4,7 @@ use async_nats::jetstream::stream::Stream;
 use omnibus_schemas::platform::{HeldCommands, Outcome, Resolution, ResolveHeld};
 use uuid::Uuid;
 
-use crate::scene::{Scene, names};
+use crate::scene::{Scene, eventually, names};
 
 async fn held(scene: &Scene) -> Uuid {
     let id = scene.charge("unknown", "cannot_tell").await;
@@ -107,4 +107,31 @@ async fn a_command_that_was_trimmed_from_the_bus_can_still_be_decided_but_not_pe
     let by = resolve(&scene, "acme", id, Resolution::Happened).await;
     assert_eq!(scene.stage.outcome(by).await.outcome, Some(Outcome::Succeeded));
     assert_eq!(scene.page("acme", id).await.unwrap().outcome, Some(Outcome::Succeeded));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_ends_a_command_whose_call_may_be_out() {
+    let scene = Scene::new().await;
+    scene.migrate().await;
+    let id = scene.charge("", "cannot_tell").await;
+    // A worker is at it: its attempt is open and its lease has long to run.
+    scene
+        .sql(&format!(
+            "with claimed as (insert into bus.inbox (consumer, tenant, message_id, name, sequence, deliveries, received_at)
+             values ('shop_calls', 'acme', '{id}', 'charge', 1, 1, now()))
+             insert into bus.attempts (consumer, tenant, message_id, number, attempt_id, plan, started_at, lease_until)
+             values ('shop_calls', 'acme', '{id}', 1, gen_random_uuid(), '\\x80', now(), now() + interval '1 hour')"
+        ))
+        .await;
+    // A worker of another version, which has no handler for it, would call it unknown and dead.
+    let older = omnibus_runtime::Worker::new("shop", ()).build();
+    let running = scene.stage.run(older).await;
+    let lane = || async { scene.stage.lane("shop", "calls").await };
+    eventually("it was delivered", || async { lane().await.0 == 0 }).await;
+    let other = scene.put("").await;
+    scene.stage.outcome(other).await;
+    let open = format!("select count(*) from bus.inbox where message_id = '{id}' and outcome is null");
+    assert_eq!(scene.count(&open).await, 1);
+    assert!(scene.stage.caused_by(id).is_empty(), "{:?}", scene.stage.caused_by(id));
+    running.stop().await;
 }

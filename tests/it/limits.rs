@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use omnibus_schemas::platform::Outcome;
 
-use crate::scene::{Scene, charge, put};
+use crate::scene::{Scene, charge, eventually, put};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tenant_over_its_rate_waits_and_another_does_not() {
@@ -54,4 +54,20 @@ async fn what_is_put_off_many_times_waits_in_the_schedule_and_comes_back_as_itse
     let stream = scene.stage.operator.jetstream().get_stream("CMD_SHOP").await.unwrap();
     assert_eq!(stream.cached_info().state.messages, 3, "the command, and twice out of the schedule");
     assert_eq!(scene.page("acme", id).await.unwrap().retries, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_put_off_for_longer_than_a_month() {
+    let scene = Scene::new().await;
+    let _running = scene.run().await;
+    let began = omnibus_runtime::clock::now();
+    let century = 100_u64 * 365 * 24 * 60 * 60 * 1000;
+    scene.put(&format!("snooze:{century}")).await;
+    let js = scene.stage.operator.jetstream();
+    let schedule = js.get_stream("SCHEDULE").await.unwrap();
+    eventually("it waits in the schedule", || async { schedule.get_info().await.unwrap().state.messages == 1 }).await;
+    let waiting = schedule.get_last_raw_message_by_subject("sched.at.>").await.unwrap();
+    let at = waiting.headers.get("Nats-Schedule").unwrap().as_str().strip_prefix("@at ").unwrap().to_owned();
+    let wait = chrono::DateTime::parse_from_rfc3339(&at).unwrap().signed_duration_since(began);
+    assert!((29..=30).contains(&wait.num_days()), "{at}");
 }

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that can not go on has failed")]
 
 mod away;
+mod broken;
 mod calls;
 mod catalogue;
 mod dead_letters;
@@ -12,6 +13,7 @@ mod hooks;
 mod input;
 mod killed;
 mod limits;
+mod many;
 mod opened;
 mod permissions;
 mod quiet;

@@ -43,6 +43,13 @@ impl Scene {
         self.stage.run_with(self.worker(), settings).await
     }
 
+    /// With puts taken many at a time.
+    pub(crate) async fn run_many(&self, change: impl FnOnce(&mut WorkSettings)) -> Running {
+        let mut settings = WorkSettings::defaults();
+        change(&mut settings);
+        self.stage.run_with(shop::worker_of_many(self.provider.path()), settings).await
+    }
+
     /// Makes the shop's tables before a worker does.
     pub(crate) async fn migrate(&self) {
         self.worker().migrations().unwrap().apply(&self.stage.db).await.unwrap();

@@ -23,6 +23,14 @@ async fn floor(scene: &Scene, lane: &str) -> u64 {
     consumer(scene, lane).await.cached_info().ack_floor.stream_sequence
 }
 
+/// What the server's advisories leave to do.
+async fn advisories(scene: &Scene) -> u64 {
+    let js = scene.stage.operator.jetstream();
+    let sweeper: PullConsumer = js.get_consumer_from_stream("shop_sweeper", "ADVISORY").await.unwrap();
+    let info = sweeper.cached_info();
+    info.num_pending + info.num_ack_pending as u64
+}
+
 /// Has a message delivered until the server gives up on it.
 async fn wear_out(scene: &Scene, lane: &str, deliveries: usize) {
     let consumer = consumer(scene, lane).await;
@@ -94,6 +102,8 @@ async fn what_the_server_gave_up_on_is_a_dead_letter_once_and_pins_nothing() {
     let after = scene.put("").await;
     assert_eq!(scene.stage.outcome(after).await.outcome, Some(Outcome::Succeeded));
     eventually("the ack floor moves on", || async { floor(&scene, "default").await == 2 }).await;
+    eventually("the message is gone from its stream", || async { messages(&scene).await == 1 }).await;
+    eventually("the advisory is dealt with", || async { advisories(&scene).await == 0 }).await;
     running.stop().await;
     assert_eq!(scene.things(id).await, 0);
     let letters = scene.stage.told().into_iter().filter(|told| told.subject.starts_with("dlq.")).count();
@@ -198,4 +208,35 @@ async fn a_stream_that_runs_full_is_trimmed_before_it_refuses() {
     eventually("down to half", || async { messages(&scene).await <= 10 }).await;
     assert!(messages(&scene).await >= 9, "and not further");
     assert_eq!(scene.count("select count(*) from bus.inbox").await, 17);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_rows_that_the_bus_does_not_take_than_fit_into_one_sweep_hide_nothing_behind_them() {
+    let short = Settings { duplicate_window: Duration::from_millis(100), ..Settings::default() };
+    let scene = Scene::with(short).await;
+    let running = scene.run().await;
+    let (bad, good) = (scene.put("").await, scene.put("").await);
+    scene.stage.drain().await;
+    running.stop().await;
+    // 450 rows, received before the good one, whose events go where this worker may not publish.
+    scene
+        .sql(&format!(
+            "update bus.inbox set messages = overlay(messages placing 'evt.hops.'::bytea
+                 from position('evt.shop.'::bytea in messages)) where message_id = '{bad}'"
+        ))
+        .await;
+    scene
+        .sql(&format!(
+            "insert into bus.inbox (consumer, tenant, message_id, name, sequence, deliveries, received_at, outcome,
+                                    messages, finished_at)
+             select consumer, tenant, gen_random_uuid(), name, sequence, deliveries, received_at - interval '1 hour',
+                    outcome, messages, finished_at
+             from bus.inbox, generate_series(1, 450) where message_id = '{bad}'"
+        ))
+        .await;
+    scene.sql("update bus.inbox set published_at = null, finished_at = now() - interval '10 seconds'").await;
+    let _running = scene.run_with(|settings| settings.republish_after_seconds = 1).await;
+    let good = format!("select count(*) from bus.inbox where message_id = '{good}' and published_at is not null");
+    scene.until(&good, 1).await;
+    assert_eq!(scene.count("select count(*) from bus.inbox where published_at is null").await, 451);
 }

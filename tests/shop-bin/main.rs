@@ -10,8 +10,16 @@ struct Settings {
     /// The provider's folder.
     #[arg(long, env = "SHOP_PROVIDER")]
     provider: PathBuf,
+    /// Take puts many at a time.
+    #[arg(long, env = "SHOP_MANY")]
+    many: bool,
 }
 
 fn main() -> ExitCode {
-    omnibus_runtime::process::main_with(shop::catalogue(), |settings: Settings| Ok(shop::worker(&settings.provider)))
+    omnibus_runtime::process::main_with(shop::catalogue(), |settings: Settings| {
+        Ok(match settings.many {
+            true => shop::worker_of_many(&settings.provider),
+            false => shop::worker(&settings.provider),
+        })
+    })
 }

@@ -42,6 +42,7 @@ async fn a_worker_takes_its_commands_tells_events_and_tidies_up() {
     let stored = worker.client.request("$JS.API.DIRECT.GET.CMD_MAILER", r#"{"seq":2}"#.into()).await.unwrap();
     assert_eq!(stored.headers.unwrap().get("Nats-Sequence").unwrap().as_str(), "2");
     assert_eq!(worker.api("STREAM.PURGE.CMD_MAILER", json!({ "seq": 2 })).await["purged"], 1);
+    assert_eq!(worker.api("STREAM.MSG.DELETE.CMD_MAILER", json!({ "seq": 2 })).await["success"], true);
     worker.was_refused_nothing();
 }
 
@@ -87,7 +88,8 @@ async fn a_worker_may_do_nothing_to_others() {
         "$JS.API.STREAM.CREATE.MINE",
         "$JS.API.STREAM.LIST",
         "$JS.API.STREAM.SNAPSHOT.CMD_MAILER",
-        "$JS.API.STREAM.MSG.DELETE.CMD_MAILER",
+        "$JS.API.STREAM.MSG.DELETE.CMD_GREETER",
+        "$JS.API.STREAM.MSG.DELETE.EVT",
         "$JS.API.CONSUMER.CREATE.CMD_MAILER.mine",
         "$JS.API.CONSUMER.CREATE.EVT.mine",
         "$JS.API.CONSUMER.DELETE.CMD_MAILER.mailer_default",

@@ -3,7 +3,7 @@
 
 use futures_util::future::join_all;
 
-use super::case::{Case, Victim, charge};
+use super::case::{Case, Victim, charge, put};
 
 /// One charge alone, its worker killed at `point`: how it ended, and how often the provider was called.
 async fn cut_short(point: &'static str, reconcile: &str, resend: bool) -> (Vec<&'static str>, u64) {
@@ -35,4 +35,34 @@ async fn what_nobody_can_tell_is_held_and_not_called_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_may_repeat_is_sent_again() {
     assert_eq!(both("", true).await, [(vec!["succeeded"], 1), (vec!["succeeded"], 2)]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_was_frozen_before_its_call_finds_that_another_has_made_it() {
+    let mut case = Case::of(Victim::Worker).await;
+    let mut frozen = case.begin(Some("between_prepare_and_perform"));
+    let id = case.send("acme", charge("", "ask", false)).await;
+    frozen.reached().await;
+    frozen.freeze();
+    let other = case.begin(None);
+    // Its lease runs out, another takes the attempt over, finds that nothing happened, and makes the call.
+    case.stage.outcome(id).await;
+    frozen.thaw();
+    frozen.resume().await;
+    // It is at work again: it takes its share of what comes, and leaves the call alone.
+    let verdict = case.verdict(&other).await;
+    assert_eq!((verdict.calls, verdict.repeated), (1, 0));
+    assert!(frozen.terminate().await.success(), "{}", frozen.log());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_panic_says_is_not_logged() {
+    let mut case = Case::of(Victim::Worker).await;
+    let mut life = case.begin(None);
+    let id = case.send("acme", put("panic")).await;
+    case.stage.outcome(id).await;
+    assert!(life.terminate().await.success());
+    let log = life.log();
+    assert!(log.contains("panicked") && log.contains("shop.rs"), "{log}");
+    assert!(!log.contains("told to panic"), "{log}");
 }

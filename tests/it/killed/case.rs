@@ -25,6 +25,8 @@ pub(crate) struct Case {
     provider: tempfile::TempDir,
     sent: Vec<Sent>,
     kills: u64,
+    /// Does the worker take puts many at a time?
+    pub(crate) many: bool,
 }
 
 pub(crate) fn put(how: &str) -> Order {
@@ -57,12 +59,13 @@ impl Case {
         let provider = tempfile::tempdir().expect("a temporary folder can be made");
         let migrations = shop::worker(provider.path()).migrations().expect("the shop has tables");
         migrations.apply(&stage.db).await.expect("the migrations apply");
-        Case { stage, postgres, provider, sent: vec![], kills: 0 }
+        Case { stage, postgres, provider, sent: vec![], kills: 0, many: false }
     }
 
     /// A life of the worker, stopped at `point` if there is one.
     pub(crate) fn begin(&self, point: Option<&str>) -> Life {
         let mut variables = vec![("BATCH", "8"), ("LEASE_SECONDS", "2"), ("REPUBLISH_AFTER_SECONDS", "3")];
+        variables.extend(self.many.then_some(("SHOP_MANY", "true")));
         variables.extend(point.map(|point| ("OMNIBUS_FAILPOINT", point)));
         Life::begin(Path::new(env!("CARGO_BIN_EXE_shop")), &self.stage, self.provider.path(), &variables)
     }

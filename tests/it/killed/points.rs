@@ -1,11 +1,13 @@
 //! Every victim at every point. A point's three victims die at the same time, each on a stage of its own.
 
+use futures_util::future::join_all;
 use omnibus_tests::referee::Verdict;
 
 use super::case::{Case, Victim, put};
 
-async fn killed(victim: Victim, point: &'static str) -> Verdict {
+async fn killed(victim: Victim, point: &'static str, many: bool) -> Verdict {
     let mut case = Case::of(victim).await;
+    case.many = many;
     case.send_everything().await;
     let mut life = case.begin(Some(point));
     assert_eq!(life.reached().await, point);
@@ -23,7 +25,19 @@ async fn killed(victim: Victim, point: &'static str) -> Verdict {
 }
 
 async fn whoever_is_killed(point: &'static str) -> (Verdict, Verdict, Verdict) {
-    tokio::join!(killed(Victim::Worker, point), killed(Victim::Nats, point), killed(Victim::Postgres, point))
+    tokio::join!(
+        killed(Victim::Worker, point, false),
+        killed(Victim::Nats, point, false),
+        killed(Victim::Postgres, point, false)
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_command_ends_once_wherever_a_worker_that_takes_many_at_once_is_killed() {
+    for points in [["before_claim", "in_handler", "before_commit"], ["after_commit", "between_publishes", "before_ack"]]
+    {
+        join_all(points.map(|point| killed(Victim::Worker, point, true))).await;
+    }
 }
 
 macro_rules! points {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use omnibus_runtime::clock;
 use secrecy::ExposeSecret;
 
 use crate::settings::Settings;
@@ -17,6 +18,8 @@ const LEEWAY: u64 = 5;
 #[derive(Default)]
 pub struct Verifier {
     keys: Vec<Key>,
+    /// Longest time from now to a token's end, in seconds.
+    longest: i64,
 }
 
 struct Key {
@@ -64,7 +67,7 @@ pub struct BadToken(&'static str);
 impl Verifier {
     /// With the keys that the settings name.
     pub fn of(settings: &Settings) -> Result<Self, JwtKeysError> {
-        let mut verifier = Verifier::default();
+        let mut verifier = Verifier { keys: vec![], longest: i64::from(settings.jwt_max_seconds) };
         if let Some(secret) = &settings.websocket_secret {
             token::check_secret(secret)?;
             let key = DecodingKey::from_secret(secret.expose_secret().as_bytes());
@@ -96,11 +99,24 @@ impl Verifier {
         let mut why = BadToken("no key for its algorithm and key id");
         for key in self.keys.iter().filter(fits) {
             match jsonwebtoken::decode::<Claims>(token, &key.key, &key.validation) {
-                Ok(read) => return believable(read.claims),
+                Ok(read) => return self.believable(read.claims),
                 Err(error) => why = BadToken(words(error.kind())),
             }
         }
         Err(why)
+    }
+
+    fn believable(&self, claims: Claims) -> Result<Claims, BadToken> {
+        // A token can't be revoked, only outlived: one that never ends would be a key for ever.
+        if claims.exp > clock::now().timestamp() + self.longest + LEEWAY as i64 {
+            return Err(BadToken("it is good for longer than JWT_MAX_SECONDS"));
+        }
+        // The subject becomes a header on the bus.
+        let visible = claims.sub.bytes().all(|b| (0x21..=0x7e).contains(&b));
+        match visible && (1..=200).contains(&claims.sub.len()) {
+            true => Ok(claims),
+            false => Err(BadToken("its subject must be 1 to 200 visible ASCII characters")),
+        }
     }
 }
 
@@ -138,15 +154,6 @@ fn algorithm(jwk: &Jwk) -> Option<Algorithm> {
     said.is_none_or(|said| said == format!("{algorithm:?}")).then_some(algorithm)
 }
 
-/// The subject becomes a header on the bus.
-fn believable(claims: Claims) -> Result<Claims, BadToken> {
-    let visible = claims.sub.bytes().all(|b| (0x21..=0x7e).contains(&b));
-    match visible && (1..=200).contains(&claims.sub.len()) {
-        true => Ok(claims),
-        false => Err(BadToken("its subject must be 1 to 200 visible ASCII characters")),
-    }
-}
-
 fn words(kind: &jsonwebtoken::errors::ErrorKind) -> &'static str {
     use jsonwebtoken::errors::ErrorKind;
     match kind {
@@ -163,7 +170,6 @@ fn words(kind: &jsonwebtoken::errors::ErrorKind) -> &'static str {
 #[cfg(test)]
 mod tests {
     use chrono::{TimeDelta, Utc};
-    use omnibus_runtime::clock;
     use secrecy::SecretString;
 
     use super::*;
@@ -220,6 +226,62 @@ mod tests {
         let key = jsonwebtoken::EncodingKey::from_secret(SECRET.as_bytes());
         let endless = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &endless, &key).unwrap();
         assert!(read(&settings(), &endless).is_err());
+    }
+
+    #[test]
+    fn a_token_that_is_good_for_too_long_is_refused() {
+        let now = clock::now();
+        let day = |days: i64| Claims { exp: (now + TimeDelta::days(days)).timestamp(), ..claims(now) };
+        assert!(read(&settings(), &signed(&day(1))).is_ok());
+        assert!(read(&settings(), &signed(&day(2))).is_err());
+        let longer = Settings { jwt_max_seconds: 3 * 86_400, ..settings() };
+        assert!(read(&longer, &signed(&day(2))).is_ok());
+    }
+
+    /// An identity provider's key pair, and its public half as a key set in a file.
+    fn provider(kid: &str) -> (jsonwebtoken::EncodingKey, serde_json::Value) {
+        let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+        let (x, y) = pair.public_key_raw()[1..].split_at(32);
+        let coordinate =
+            |bytes: &[u8]| base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, bytes);
+        let jwk = serde_json::json!({
+            "kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": kid,
+            "x": coordinate(x), "y": coordinate(y),
+        });
+        (jsonwebtoken::EncodingKey::from_ec_der(&pair.serialize_der()), jwk)
+    }
+
+    #[test]
+    fn an_identity_providers_token_is_read_by_its_key_set_and_by_nothing_else() {
+        let ((ours, jwk), (theirs, _)) = (provider("a"), provider("a"));
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), serde_json::json!({ "keys": [jwk] }).to_string()).unwrap();
+        let with = Settings { jwt_jwks_file: Some(file.path().to_owned()), ..Settings::on_a_free_port() };
+        let claims = claims(clock::now());
+        let sign = |key, kid: &str| {
+            let header = jsonwebtoken::Header { kid: Some(kid.into()), ..jsonwebtoken::Header::new(Algorithm::ES256) };
+            jsonwebtoken::encode(&header, &claims, key).unwrap()
+        };
+        assert_eq!(read(&with, &sign(&ours, "a")).unwrap(), claims);
+        assert!(read(&with, &sign(&ours, "b")).is_err(), "another key id");
+        assert!(read(&with, &sign(&theirs, "a")).is_err(), "another key under the same id");
+        // The public half is no shared secret.
+        let public = jsonwebtoken::EncodingKey::from_secret(std::fs::read_to_string(file.path()).unwrap().as_bytes());
+        let forged = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &public).unwrap();
+        assert!(read(&with, &forged).is_err());
+    }
+
+    #[test]
+    fn a_key_set_without_a_key_that_fits_is_refused_at_start() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for (text, empty) in
+            [("not json", false), (r#"{"keys": []}"#, true), (r#"{"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}"#, true)]
+        {
+            std::fs::write(file.path(), text).unwrap();
+            let with = Settings { jwt_jwks_file: Some(file.path().to_owned()), ..Settings::on_a_free_port() };
+            let error = Verifier::of(&with).map(drop).unwrap_err();
+            assert_eq!(matches!(error, JwtKeysError::NoKey { .. }), empty, "{text}: {error}");
+        }
     }
 
     #[test]

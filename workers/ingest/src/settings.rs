@@ -32,6 +32,9 @@ pub struct Settings {
     /// Issuer that a token must name.
     #[arg(long, env = "JWT_ISSUER")]
     pub jwt_issuer: Option<String>,
+    /// Seconds from now within which a token must end: a token can't be revoked.
+    #[arg(long, env = "JWT_MAX_SECONDS", default_value_t = 86_400, value_parser = clap::value_parser!(u32).range(60..))]
+    pub jwt_max_seconds: u32,
     /// Requests a second from one address (IPv6: one /64), before authentication. 0 for no limit.
     #[arg(long, env = "RATE_LIMIT_IP", default_value_t = 200)]
     pub rate_limit_ip: u32,
@@ -81,6 +84,7 @@ impl Settings {
             jwt_jwks_file: None,
             jwt_audience: None,
             jwt_issuer: None,
+            jwt_max_seconds: 86_400,
             rate_limit_ip: 200,
             rate_limit_tenant: 1000,
             trusted_proxies: vec![],

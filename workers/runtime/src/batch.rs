@@ -5,42 +5,28 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::anyhow;
 use futures_util::FutureExt;
 use omnibus_schemas::platform::{CommandDone, Outcome};
 use omnibus_schemas::subject::{CommandSubject, EventSubject};
 
-use crate::attempts::{self, Attempt};
+use crate::attempts::Attempt;
 use crate::bus::PublishError;
 use crate::clock;
-use crate::cx::Cx;
+use crate::decide::{Decided, NotDecided};
 use crate::delivery::Delivery;
 use crate::ending::{End, Why};
 use crate::engine::{self, PATIENCE};
 use crate::events::{Events, Outgoing};
 use crate::failpoint;
-use crate::handler::{Fail, Prepared};
-use crate::inbox::{self, Finish, Key, Outbox};
+use crate::handler::Fail;
+use crate::inbox::{self, Key, Outbox};
 use crate::lane::Lane;
 use crate::metrics::Metric;
 use crate::publish::{publish_all, ready};
 use crate::registry::{Entry, Trouble};
-use crate::resolve;
-
-/// What a committed transaction left to do.
-#[derive(Default)]
-struct Decided {
-    /// Finished now: publish and acknowledge.
-    finished: Vec<(usize, Option<Outbox>)>,
-    /// Calls that are about to go out, with what is to be published before.
-    calls: Vec<(usize, Attempt, Option<Outbox>)>,
-    /// Claimed before by somebody.
-    again: Vec<usize>,
-    /// Other rows that got new messages.
-    touched: Vec<resolve::Touched>,
-}
 
 /// What became of a committed row's messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,17 +38,6 @@ pub(crate) enum Published {
     /// A stream is full. They stand in the row, for the sweeper. The command itself is let go: as long as it is not
     /// acknowledged it can't be trimmed, and room might never come.
     Left,
-}
-
-enum NotDecided {
-    Database(sqlx::Error),
-    Trouble(usize, Trouble),
-}
-
-impl From<sqlx::Error> for NotDecided {
-    fn from(error: sqlx::Error) -> Self {
-        NotDecided::Database(error)
-    }
 }
 
 impl Lane {
@@ -145,94 +120,6 @@ impl Lane {
                 return Err(Some((0, Trouble::Fail(Fail::Retry(error.into())))));
             }
         }
-    }
-
-    async fn decide(self: &Arc<Self>, batch: &[Arc<Delivery>]) -> Result<Decided, NotDecided> {
-        let engine = &self.engine;
-        let now = clock::now();
-        let mut tx = engine.db.begin().await?;
-        let deliveries: Vec<_> = batch.iter().map(Arc::as_ref).collect();
-        let mut fresh = inbox::claim(&mut tx, &self.consumer, &deliveries, now).await?;
-        let (mut decided, mut rows, mut opened) = (Decided::default(), Vec::new(), Vec::new());
-        for (index, delivery) in batch.iter().enumerate() {
-            let key = delivery.key();
-            if !fresh.remove(&key) {
-                decided.again.push(index);
-                continue;
-            }
-            let entry = engine.registry.find(&delivery.meta, self.reaction).expect("only handled messages get here");
-            let started = std::time::Instant::now();
-            let mut cx = Cx::new(&delivery.meta, &mut tx);
-            let timeout = entry.policy().timeout;
-            let fails = |trouble| NotDecided::Trouble(index, trouble);
-            let (call, events) = match entry {
-                Entry::Decide(handler) => {
-                    (None, guarded(timeout, handler.decide(&mut cx, delivery.body())).await.map_err(fails)?)
-                }
-                Entry::Call(call) => {
-                    match guarded(timeout, call.prepare(&mut cx, delivery.body())).await.map_err(fails)? {
-                        Prepared::Go(plan, events) => (Some(plan), events),
-                        Prepared::Skip(events) => (None, events),
-                    }
-                }
-                Entry::Resolve => {
-                    let resolved = resolve::resolve(self, &mut cx, delivery.body());
-                    let (events, touched) = guarded(timeout, resolved).await.map_err(fails)?;
-                    decided.touched.push(touched);
-                    (None, events)
-                }
-            };
-            failpoint::reached("in_handler").await;
-            Metric::HandleSeconds.observe(
-                started.elapsed().as_secs_f64(),
-                &[("domain", engine.domain), ("command", &delivery.meta.name)],
-            );
-            match call {
-                Some(plan) => {
-                    let attempt = Attempt {
-                        key: key.clone(),
-                        number: 1,
-                        id: clock::new_id(),
-                        plan,
-                        told: 0,
-                        opened: Instant::now(),
-                    };
-                    opened.push(attempt.clone());
-                    let early = match events.is_empty() {
-                        true => None,
-                        false => Some(self.checked(delivery, tenant_bound(delivery, events)).map_err(fails)?),
-                    };
-                    if let Some(outbox) = &early {
-                        rows.push(Finish { key, outcome: None, outbox: Some(outbox.clone()), detail: None });
-                    }
-                    decided.calls.push((index, attempt, early));
-                }
-                None => {
-                    let outbox = self.checked(delivery, self.succeeded(delivery, events)).map_err(fails)?;
-                    rows.push(Finish {
-                        key,
-                        outcome: Some(Outcome::Succeeded),
-                        outbox: Some(outbox.clone()),
-                        detail: None,
-                    });
-                    decided.finished.push((index, Some(outbox)));
-                }
-            }
-        }
-        inbox::finish(&mut tx, &self.consumer, &rows, now).await?;
-        attempts::open(&mut tx, &self.consumer, &opened, engine.settings.lease(), now).await?;
-        let noted = engine.take_published();
-        let written = async {
-            inbox::published(&mut tx, &noted, now).await?;
-            failpoint::reached("before_commit").await;
-            tx.commit().await
-        };
-        if let Err(error) = written.await {
-            engine.put_back_published(noted);
-            return Err(error.into());
-        }
-        failpoint::reached("after_commit").await;
-        Ok(decided)
     }
 
     async fn carry_on(self: &Arc<Self>, batch: &[Arc<Delivery>], decided: Decided) {

@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_nats::jetstream::context::PublishErrorKind;
@@ -38,6 +39,8 @@ pub struct Bus {
     user: Arc<str>,
     connected: watch::Receiver<bool>,
     refusals: broadcast::Sender<Refusal>,
+    settings: Arc<BusSettings>,
+    losses: Arc<AtomicU64>,
 }
 
 /// The server refused this user a subject.
@@ -137,6 +140,8 @@ impl Bus {
         let connected_tx = Arc::new(connected_tx);
         let (refusals, _) = broadcast::channel(64);
         let refusals_tx = refusals.clone();
+        let losses = Arc::new(AtomicU64::new(0));
+        let counted = losses.clone();
         let name: Arc<str> = user.into();
         let user_name = name.clone();
         let mut options = match seed {
@@ -154,6 +159,9 @@ impl Bus {
             .reconnect_delay_callback(|tries| Duration::from_millis((50 * (1 << tries.min(6))) as u64))
             .event_callback(move |event| {
                 let (connected, refusals, user) = (connected_tx.clone(), refusals_tx.clone(), user_name.clone());
+                if matches!(event, Event::Disconnected) {
+                    counted.fetch_add(1, Ordering::Relaxed);
+                }
                 async move { notice(event, &user, &connected, &refusals) }
             })
             .connect(settings.nats_url.expose_secret().split(',').map(str::trim).collect::<Vec<_>>())
@@ -169,7 +177,23 @@ impl Bus {
             .timeout(Duration::from_secs(5))
             .ack_timeout(Duration::from_secs(10))
             .build(client.clone());
-        Ok(Bus { client, js, user: name, connected, refusals })
+        Ok(Bus { client, js, user: name, connected, refusals, settings: Arc::new(settings.clone()), losses })
+    }
+
+    /// Another connection of the same user.
+    pub(crate) async fn twin(&self) -> Result<Self, ConnectError> {
+        Self::connect(&self.settings, &self.user).await
+    }
+
+    /// How often the connection was lost so far.
+    pub(crate) fn losses(&self) -> u64 {
+        self.losses.load(Ordering::Relaxed)
+    }
+
+    /// Has the client ended by itself? Then nothing brings it back.
+    pub(crate) async fn dead(&self) -> bool {
+        // A client that looks for a server does not answer either; it is not dead.
+        matches!(tokio::time::timeout(Duration::from_secs(1), self.client.flush()).await, Ok(Err(_)))
     }
 
     /// The client beneath.

@@ -60,6 +60,31 @@ impl Delivery {
         Some(Delivery { meta, malformed: checked.err(), delivered, message, _permit: None })
     }
 
+    /// A message whose headers can't be read, taken from its stream. Its place on the bus is all that it says of itself.
+    pub(crate) fn unreadable(
+        subject: &str,
+        sequence: u64,
+        stored: DateTime<Utc>,
+        body: Vec<u8>,
+        stream: &str,
+        context: Context,
+        detail: String,
+    ) -> Self {
+        let (meta, checked) = Meta::read(subject, None, Position { stream, sequence, stored });
+        let message = async_nats::Message {
+            length: body.len(),
+            subject: subject.into(),
+            reply: None,
+            payload: body.into(),
+            headers: None,
+            status: None,
+            description: None,
+        };
+        let malformed = checked.err().unwrap_or(Malformed { code: "undecodable", detail });
+        let message = Message { message, context };
+        Delivery { meta, malformed: Some(malformed), delivered: 0, message, _permit: None }
+    }
+
     pub(crate) fn key(&self) -> Key {
         Key::of(&self.meta)
     }

@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use crate::calls::Finished;
 use crate::clock;
 use crate::delivery::Delivery;
+use crate::ear::{Ear, Hearing};
 use crate::engine::Engine;
 
 /// How long a pull waits for a first message. Short, because a worker that is told to stop waits it out: what the
@@ -33,6 +34,8 @@ pub(crate) struct Lane {
     pub(crate) reaction: bool,
     /// Never more messages here than there is room to work on them: prefetched messages age towards redelivery.
     pub(crate) permits: Arc<Semaphore>,
+    /// Where its messages are pulled over.
+    pub(crate) ear: Arc<Ear>,
     /// To the lane's recorder.
     pub(crate) finished: mpsc::Sender<Finished>,
 }
@@ -54,16 +57,37 @@ pub enum LaneError {
 }
 
 impl Lane {
-    /// Runs until the engine stops. Several run at once for one lane.
+    /// Runs until the engine stops. Several run at once for one lane. `consumer` is of the engine's own connection.
     pub(crate) async fn pump(self: Arc<Self>, consumer: PullConsumer) -> Result<(), LaneError> {
         let part = format!("lane {}", self.consumer);
         let pull_subject = format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", self.stream, self.consumer);
         let mut pause = Duration::from_millis(100);
+        let mut hearing: Option<(Hearing, PullConsumer)> = None;
+        let mut losses = 0;
         while !self.engine.stop.is_cancelled() {
             let Some(permits) = self.permits().await else { break };
-            let pulled = self.engine.bus.guard(&pull_subject, self.pull(&consumer, permits)).await?;
+            let (ear, heard) = match hearing.take() {
+                Some((ear, heard)) => (ear, Ok(heard)),
+                None => {
+                    let ear = self.ear.now().await;
+                    let heard = self.heard_by(&ear).await;
+                    (ear, heard)
+                }
+            };
+            let lost = std::mem::replace(&mut losses, ear.bus.losses()) != ear.bus.losses();
+            if lost {
+                // Perhaps over what was just delivered.
+                self.look_through(&consumer).await;
+            }
+            let pull = async {
+                let heard = heard?;
+                let batch = self.pull(&heard, permits).await?;
+                Ok::<_, async_nats::Error>((heard, batch))
+            };
+            let pulled = ear.bus.guard(&pull_subject, pull).await?;
             match pulled {
-                Ok(batch) => {
+                Ok((heard, batch)) => {
+                    hearing = Some((ear, heard));
                     pause = Duration::from_millis(100);
                     self.engine.health.well(&part);
                     if !batch.is_empty() {
@@ -78,6 +102,8 @@ impl Lane {
                             consumer: self.consumer.clone(),
                         });
                     }
+                    self.ear.renewed(&ear).await;
+                    self.look_through(&consumer).await;
                     tokio::select! {
                         () = self.engine.stop.cancelled() => break,
                         () = tokio::time::sleep(pause.mul_f64(0.5 + clock::chance() / 2.0)) => {}
@@ -87,6 +113,17 @@ impl Lane {
             }
         }
         Ok(())
+    }
+
+    async fn look_through(self: &Arc<Self>, consumer: &PullConsumer) {
+        if let Err(error) = self.weed(consumer).await {
+            tracing::debug!(domain = self.engine.domain, %error, "what is out could not be looked through");
+        }
+    }
+
+    async fn heard_by(&self, ear: &Hearing) -> Result<PullConsumer, async_nats::Error> {
+        let consumer = ear.bus.jetstream().get_consumer_from_stream(self.consumer.as_str(), self.stream.as_str());
+        Ok(consumer.await?)
     }
 
     /// Room for at least one message, and for as many as a batch may have.

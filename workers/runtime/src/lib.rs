@@ -3,12 +3,15 @@
 mod answers;
 mod attempts;
 mod batch;
+mod broken;
 pub mod bus;
 mod calls;
 pub mod clock;
 mod cx;
+mod decide;
 mod delivery;
 mod desk;
+mod ear;
 mod ending;
 mod engine;
 pub mod envelope;
@@ -21,6 +24,7 @@ mod lane;
 mod limits;
 #[cfg(feature = "local")]
 pub mod local;
+mod many;
 pub mod metrics;
 pub mod migrate;
 mod pages;
@@ -48,6 +52,7 @@ pub use handler::{
 };
 pub use health::Health;
 pub use lane::LaneError;
+pub use many::{HandleMany, One};
 pub use process::main;
 pub use settings::Settings;
 pub use visit::{At, Receive, Reply, Visit};

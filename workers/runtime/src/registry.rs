@@ -11,6 +11,7 @@ use omnibus_schemas::body::{self, Fault};
 use omnibus_schemas::catalogue::read_command;
 use omnibus_schemas::{Command, Encoding, Event, Hook, Query};
 use serde::de::DeserializeOwned;
+use sqlx::PgConnection;
 
 use crate::cx::Cx;
 use crate::envelope::Meta;
@@ -18,6 +19,7 @@ use crate::events::Events;
 use crate::handler::{
     Answer, Ask, AskError, CallError, Effect, Fail, Found, Handle, Policy, Prepared, React, Settled, WhenUncertain,
 };
+use crate::many::{HandleMany, One};
 use crate::visit::{self, At, Receive, Visit};
 
 pub(crate) type Fut<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -46,6 +48,31 @@ impl From<Fail> for Trouble {
 pub(crate) trait Decide: Send + Sync {
     fn policy(&self) -> Policy;
     fn decide<'a>(&'a self, cx: &'a mut Cx<'_>, body: &'a [u8]) -> Fut<'a, Result<Events, Trouble>>;
+}
+
+/// A [`HandleMany`] whose type is forgotten.
+pub(crate) trait DecideMany: Send + Sync {
+    fn policy(&self) -> Policy;
+    /// One list of events for each item, in their order.
+    fn decide_many<'a>(
+        &'a self,
+        db: &'a mut PgConnection,
+        items: &'a [(&'a Meta, &'a [u8])],
+    ) -> Fut<'a, Result<Vec<Events>, NotAll>>;
+}
+
+/// Why many were not decided.
+#[derive(Debug)]
+pub(crate) struct NotAll {
+    /// Whose trouble it is; of the first if that is not known.
+    pub(crate) at: usize,
+    pub(crate) trouble: Trouble,
+}
+
+impl From<Fail> for NotAll {
+    fn from(fail: Fail) -> Self {
+        NotAll { at: 0, trouble: fail.into() }
+    }
 }
 
 /// An [`Effect`] whose type is forgotten. Plans travel encoded, as they are stored.
@@ -78,6 +105,7 @@ pub(crate) trait Exchange: Send + Sync {
 #[derive(Clone)]
 pub(crate) enum Entry {
     Decide(Arc<dyn Decide>),
+    Many(Arc<dyn DecideMany>),
     Call(Arc<dyn Call>),
     /// The platform's own `resolve_held`, which works on other commands' rows.
     Resolve,
@@ -87,6 +115,7 @@ impl Entry {
     pub(crate) fn policy(&self) -> Policy {
         match self {
             Entry::Decide(decide) => decide.policy(),
+            Entry::Many(many) => many.policy(),
             Entry::Call(call) => call.policy(),
             Entry::Resolve => Policy::DEFAULT,
         }
@@ -184,6 +213,33 @@ impl<S: Handle<C>, C: Command> Decide for Of<S, C> {
         Box::pin(async move {
             let command = read::<C>(cx.meta(), body)?;
             Ok(self.0.handle(cx, command).await?)
+        })
+    }
+}
+
+impl<S: HandleMany<C>, C: Command> DecideMany for Of<S, C> {
+    fn policy(&self) -> Policy {
+        S::POLICY
+    }
+
+    fn decide_many<'a>(
+        &'a self,
+        db: &'a mut PgConnection,
+        items: &'a [(&'a Meta, &'a [u8])],
+    ) -> Fut<'a, Result<Vec<Events>, NotAll>> {
+        Box::pin(async move {
+            let mut many = Vec::with_capacity(items.len());
+            for (at, (meta, body)) in items.iter().enumerate() {
+                let command = read::<C>(meta, body).map_err(|trouble| NotAll { at, trouble })?;
+                many.push(One::new(meta, command));
+            }
+            let answers = self.0.handle_many(db, many).await?;
+            if answers.len() != items.len() {
+                let words = anyhow::anyhow!("the handler gave {} answers to {} commands", answers.len(), items.len());
+                return Err(Fail::Retry(words).into());
+            }
+            let numbered = answers.into_iter().enumerate();
+            numbered.map(|(at, answer)| answer.map_err(|fail| NotAll { at, trouble: fail.into() })).collect()
         })
     }
 }

@@ -13,10 +13,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bus::{Bus, Refusal};
 use crate::desk::{self, Desk, Start};
+use crate::ear::Ear;
 use crate::engine::{Engine, database_away};
 use crate::handler::{Answer, Effect, Handle, React};
 use crate::health::Health;
 use crate::lane::{Lane, LaneError};
+use crate::many::HandleMany;
 use crate::metrics::Metric;
 use crate::migrate::{self, MigrationError, Migrations};
 use crate::pages::Pages;
@@ -83,6 +85,9 @@ pub enum RunError {
     /// A lane could not go on.
     #[error(transparent)]
     Lane(#[from] LaneError),
+    /// No second connection.
+    #[error(transparent)]
+    Connect(#[from] crate::bus::ConnectError),
     /// The bus's words.
     #[error("{0}")]
     Bus(String),
@@ -165,12 +170,18 @@ impl Worker {
             specs.push(("reacts", true, spec));
         }
 
+        let ear = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            ear = Ear::beside(&engine.bus) => Arc::new(ear?),
+        };
         let (mut loops, mut recorders, mut lanes) = (JoinSet::new(), JoinSet::new(), Vec::new());
         let recorded = CancellationToken::new();
         let attempts = engine.registry.most_attempts(engine.settings.attempts);
         let mut shortest = Duration::MAX;
         for (name, reaction, spec) in specs {
-            let (consumer, bound) = bind(&engine.bus, spec).await?;
+            let Some((consumer, bound)) = stop.run_until_cancelled(bind(&engine.bus, spec)).await.transpose()? else {
+                return Ok(());
+            };
             if let Some(max) = bound.max_deliver.filter(|max| *max < 2 * attempts) {
                 return Err(RunError::Settings(format!(
                     "the consumer {} gives up after {max} deliveries, too few for {attempts} attempts and the snoozes \
@@ -196,8 +207,13 @@ impl Worker {
                 name: name.to_owned(),
                 reaction,
                 permits: Arc::new(Semaphore::new(room as usize)),
+                ear: ear.clone(),
                 finished,
             });
+            // What a life before this one could not read is still out.
+            if let Err(error) = lane.weed(&consumer).await {
+                tracing::warn!(domain = self.domain, lane = name, %error, "what is out could not be looked through");
+            }
             recorders.spawn(lane.clone().recorder(results, recorded.clone()));
             for _ in 0..engine.settings.loops {
                 loops.spawn(lane.clone().pump(consumer.clone()));
@@ -205,7 +221,9 @@ impl Worker {
             lanes.push(lane);
         }
         let sweeper = topology.sweeper(self.domain).expect("the topology has a sweeper for every domain");
-        let (sweeper, _) = bind(&engine.bus, sweeper).await?;
+        let Some((sweeper, _)) = stop.run_until_cancelled(bind(&engine.bus, sweeper)).await.transpose()? else {
+            return Ok(());
+        };
         let mut side = JoinSet::new();
         side.spawn(engine.clone().heartbeat(shortest));
         side.spawn(engine.clone().sweep(lanes.iter().map(|lane| lane.consumer.clone()).collect()));
@@ -398,6 +416,16 @@ impl<S: Send + Sync + 'static> Builder<S> {
         S: Handle<C>,
     {
         self.worker.registry.command::<C>(Entry::Decide(Of::<S, C>::new(self.state.clone())));
+        self
+    }
+
+    /// Registers a state change that takes many commands at once.
+    #[must_use]
+    pub fn handles_many<C: Command>(mut self) -> Self
+    where
+        S: HandleMany<C>,
+    {
+        self.worker.registry.command::<C>(Entry::Many(Of::<S, C>::new(self.state.clone())));
         self
     }
 

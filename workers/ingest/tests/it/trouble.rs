@@ -138,3 +138,18 @@ async fn readiness_asserts_the_durability_that_it_was_told_to_expect() {
     assert!(why.contains("sync_interval"), "{why}");
     assert!(why.contains("CMD_GREETER has 1 copies, expected 3"), "{why}");
 }
+
+#[tokio::test]
+async fn who_wants_to_wait_while_the_server_is_away_is_told_so_at_once() {
+    let mut stage = Stage::new().await;
+    let (key, _) = stage.key("acme", &["*"]).await;
+    stage.nats.kill9().await;
+    stage.missing("ingest.bus", "no connection").await;
+    let waiting = stage.greet(&key).header("prefer", "wait=30").send();
+    let response =
+        tokio::time::timeout(Duration::from_secs(15), waiting).await.expect("no wait for an outcome").unwrap();
+    assert!(response.headers().contains_key("retry-after"));
+    let (status, code, _) = problem(response).await;
+    assert_eq!((status, code.as_str()), (503, "bus_away"));
+    stage.nats.restart().await.unwrap();
+}
