@@ -49,12 +49,12 @@ pub struct Brand {
     /// Where people find help: an `https`, `http` or `mailto` address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(inner(length(max = 2048), pattern(r"^(https?://|mailto:)[!#-&(-;=?-\[\]-~]+$")))]
-    #[schemars(length(max = 2048), regex(pattern = LINK))]
+    #[schemars(length(max = 2048), regex(pattern = LINK), example = "https://northwind.example")]
     pub support_url: Option<String>,
     /// The brand's own site.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(inner(length(max = 2048), pattern(r"^https?://[!#-&(-;=?-\[\]-~]+$")))]
-    #[schemars(length(max = 2048), regex(pattern = WEB))]
+    #[schemars(length(max = 2048), regex(pattern = WEB), example = "https://northwind.example")]
     pub site_url: Option<String>,
     /// What pages show beyond this. Mails need none of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -67,11 +67,12 @@ pub struct Brand {
 pub struct Logo {
     /// The picture for a light ground.
     #[garde(length(max = 2048), pattern(r"^https?://[!#-&(-;=?-\[\]-~]+$"))]
+    #[schemars(example = "https://northwind.example")]
     pub url: String,
     /// The picture for a dark ground, where it is another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(inner(length(max = 2048), pattern(r"^https?://[!#-&(-;=?-\[\]-~]+$")))]
-    #[schemars(length(max = 2048), regex(pattern = WEB))]
+    #[schemars(length(max = 2048), regex(pattern = WEB), example = "https://northwind.example")]
     pub dark_url: Option<String>,
     /// The width it is shown at, in CSS pixels, 16 to 600.
     #[garde(range(min = 16, max = 600))]
@@ -104,27 +105,35 @@ pub struct Sender {
 pub struct Colours {
     /// The ground of the whole page.
     #[garde(pattern(r"^#[0-9a-fA-F]{6}$"))]
+    #[schemars(example = "#1d4ed8")]
     pub background: String,
     /// The ground of the content.
     #[garde(pattern(r"^#[0-9a-fA-F]{6}$"))]
+    #[schemars(example = "#1d4ed8")]
     pub surface: String,
     /// Text, on `surface`.
     #[garde(pattern(r"^#[0-9a-fA-F]{6}$"))]
+    #[schemars(example = "#1d4ed8")]
     pub text: String,
     /// Text of less weight, on `surface` and on `background`.
     #[garde(pattern(r"^#[0-9a-fA-F]{6}$"))]
+    #[schemars(example = "#1d4ed8")]
     pub muted: String,
     /// Lines between things.
     #[garde(pattern(r"^#[0-9a-fA-F]{6}$"))]
+    #[schemars(example = "#1d4ed8")]
     pub border: String,
     /// The ground of buttons.
     #[garde(pattern(r"^#[0-9a-fA-F]{6}$"))]
+    #[schemars(example = "#1d4ed8")]
     pub primary: String,
     /// Text on `primary`.
     #[garde(pattern(r"^#[0-9a-fA-F]{6}$"))]
+    #[schemars(example = "#1d4ed8")]
     pub on_primary: String,
     /// Links, on `surface` and on `background`.
     #[garde(pattern(r"^#[0-9a-fA-F]{6}$"))]
+    #[schemars(example = "#1d4ed8")]
     pub link: String,
 }
 
