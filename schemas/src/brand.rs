@@ -58,7 +58,7 @@ pub struct Brand {
     pub site_url: Option<String>,
     /// What pages show beyond this. Mails need none of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[garde(skip)]
+    #[garde(dive)]
     pub face: Option<crate::brander::Face>,
 }
 
