@@ -32,6 +32,13 @@ async fn a_scheduled_command_comes_at_its_time_and_at_once_if_that_is_past() {
     let at_once = scene.stage.outcome(follow_up(past, 1)).await;
     let in_time = scene.stage.outcome(follow_up(later, 1)).await;
     assert_eq!((at_once.outcome, in_time.outcome), (Some(Outcome::Succeeded), Some(Outcome::Succeeded)));
+    let time = |told: &omnibus_runtime::testing::Told| {
+        chrono::DateTime::parse_from_rfc3339(told.header("ce-time").unwrap()).unwrap()
+    };
+    let planned = scene.stage.outcome(later).await;
+    let wait = time(&in_time) - time(&planned);
+    // The schedule counts whole milliseconds.
+    assert!((1499..=1500).contains(&wait.num_milliseconds()), "what comes at a time has that time for its now: {wait}");
     let apart = "select count(*) from bus.inbox a, bus.inbox b where a.message_id = '{a}' and b.message_id = '{b}'
                  and b.received_at - a.received_at > interval '1.3 seconds'";
     let apart = apart.replace("{a}", &later.to_string()).replace("{b}", &follow_up(later, 1).to_string());

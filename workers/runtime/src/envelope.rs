@@ -1,7 +1,7 @@
 //! The envelope: CloudEvents in NATS headers, read and written. A message without any header is understood too.
 
 use async_nats::HeaderMap;
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use omnibus_schemas::Encoding;
 use omnibus_schemas::headers;
 use omnibus_schemas::subject::{CommandSubject, EventSubject, Token, ce_type};
@@ -28,7 +28,7 @@ pub struct Meta {
     pub actor: Option<String>,
     /// The id of the first message of the chain.
     pub correlation: String,
-    /// `ce-time`; when the server stored it, if absent.
+    /// `ce-time`, at most five minutes after the server stored it; when the server stored it, if absent.
     pub time: DateTime<Utc>,
     /// This hop of the trace.
     pub trace: TraceParent,
@@ -47,6 +47,9 @@ pub struct Malformed {
     /// In words.
     pub detail: String,
 }
+
+/// How far a publisher's clock may be ahead of the server's.
+const AHEAD: TimeDelta = TimeDelta::minutes(5);
 
 /// Where a message stood when it was delivered.
 #[derive(Debug, Clone, Copy)]
@@ -137,7 +140,9 @@ impl Meta {
         if let Some(time) = get(headers::TIME) {
             self.time = DateTime::parse_from_rfc3339(time)
                 .map_err(|_| undecodable(format!("the header {} is not an RFC 3339 time", headers::TIME)))?
-                .with_timezone(&Utc);
+                .with_timezone(&Utc)
+                // Handlers take it for now: nobody may be ahead of the server by more than clocks differ.
+                .min(self.time + AHEAD);
         }
         if let Some(kind) = get(headers::TYPE) {
             let prefix = ce_type(&self.domain, &self.name, 0);
@@ -257,13 +262,21 @@ mod tests {
             encoding: Encoding::MessagePack,
         }
         .headers();
-        let position = Position { stream: "CMD_MAILER", sequence: 7, stored: DateTime::UNIX_EPOCH };
+        let position = Position { stream: "CMD_MAILER", sequence: 7, stored: time };
         let (meta, checked) = Meta::read(SUBJECT, Some(&written), position);
         assert_eq!(checked, Ok(()));
         assert_eq!(meta.id.to_string(), meta.ce_id);
         assert_eq!((meta.version, meta.time, meta.encoding), (3, time, Encoding::MessagePack));
         assert_eq!((meta.actor.as_deref(), meta.correlation.as_str()), (Some("key:1"), "c"));
         assert_eq!(meta.trace.trace_id(), trace.trace_id());
+    }
+
+    #[test]
+    fn a_time_in_the_future_is_brought_back_to_when_it_was_stored() {
+        let at = |time: &str| read(SUBJECT, &[("ce-time", time)]).0.time;
+        assert_eq!(at("1969-12-31T23:00:00Z"), DateTime::UNIX_EPOCH - TimeDelta::hours(1));
+        assert_eq!(at("1970-01-01T00:04:00Z"), DateTime::UNIX_EPOCH + TimeDelta::minutes(4));
+        assert_eq!(at("2099-01-01T00:00:00Z"), DateTime::UNIX_EPOCH + AHEAD);
     }
 
     #[test]

@@ -61,12 +61,14 @@ pub(crate) fn caused_id(command: Uuid, n: usize, subject: &str) -> String {
 
 fn one(domain: &str, key: &Key, outbox: &Outbox, n: usize, message: &Outgoing) -> Ready {
     let id = caused_id(key.id, n, &message.subject);
+    // What is to come at a time is of that time: its handler's clock must not stand where it was planned.
+    let time = message.at.map_or(outbox.time, |at| outbox.time.max(at.saturating_mul(1000)));
     let trace = TraceParent::parse(&outbox.trace).unwrap_or_else(TraceParent::start).child();
     let mut map = Envelope {
         id: &id,
         kind: &message.kind,
         source: &format!("omnibus/{domain}"),
-        time: DateTime::from_timestamp_micros(outbox.time).unwrap_or(DateTime::UNIX_EPOCH),
+        time: DateTime::from_timestamp_micros(time).unwrap_or(DateTime::UNIX_EPOCH),
         tenant: &key.tenant,
         actor: outbox.actor.as_deref(),
         correlation: &outbox.correlation,
