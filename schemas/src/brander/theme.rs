@@ -304,7 +304,9 @@ mod tests {
         for (text, back) in [("8px", "8px"), ("0.5rem", "0.50rem"), ("12.25px", "12.25px"), ("0px", "0px")] {
             assert_eq!(text.parse::<Length>().unwrap().to_string(), back);
         }
-        for bad in ["", "8", "px", "8 px", "-1px", "1e3px", "8px;color:red", "calc(1px)", "1.234px", "1000px", "8em", ".5rem"] {
+        for bad in
+            ["", "8", "px", "8 px", "-1px", "1e3px", "8px;color:red", "calc(1px)", "1.234px", "1000px", "8em", ".5rem"]
+        {
             assert_eq!(bad.parse::<Length>(), Err(LengthError), "{bad}");
         }
     }

@@ -62,10 +62,12 @@ pub(crate) struct Activation {
 
 /// Keeps other activations of the tenant waiting until this transaction has ended.
 pub(crate) async fn lock(cx: &mut Cx<'_>) -> Result<(), Fail> {
-    sqlx::query("insert into brander.tenants (tenant) values ($1) on conflict (tenant) do update set tenant = excluded.tenant")
-        .bind(cx.tenant())
-        .execute(cx.db())
-        .await?;
+    sqlx::query(
+        "insert into brander.tenants (tenant) values ($1) on conflict (tenant) do update set tenant = excluded.tenant",
+    )
+    .bind(cx.tenant())
+    .execute(cx.db())
+    .await?;
     Ok(())
 }
 
@@ -82,13 +84,32 @@ pub(crate) async fn current(cx: &mut Cx<'_>) -> Result<Option<Activation>, Fail>
     row.map(|row| Ok(Activation { revision: row.try_get("revision")?, back: row.try_get("back")? })).transpose()
 }
 
+/// The nearest activation, from this one back, that people have seen: what was given up or overtaken is none to go to.
+pub(crate) async fn seen(cx: &mut Cx<'_>, from: Option<i64>) -> Result<Option<i64>, Fail> {
+    let mut next = from;
+    while let Some(revision) = next {
+        let (status, back): (String, Option<i64>) =
+            sqlx::query_as("select status, back from brander.activations where tenant = $1 and revision = $2")
+                .bind(cx.tenant())
+                .bind(revision)
+                .fetch_one(cx.db())
+                .await?;
+        if status == "done" {
+            return Ok(next);
+        }
+        next = back;
+    }
+    Ok(None)
+}
+
 /// Was this command's activation opened by an earlier attempt?
 pub(crate) async fn opened(cx: &mut Cx<'_>) -> Result<bool, Fail> {
-    let found = sqlx::query_scalar("select exists (select from brander.activations where tenant = $1 and command_id = $2)")
-        .bind(cx.tenant())
-        .bind(cx.meta().id)
-        .fetch_one(cx.db())
-        .await?;
+    let found =
+        sqlx::query_scalar("select exists (select from brander.activations where tenant = $1 and command_id = $2)")
+            .bind(cx.tenant())
+            .bind(cx.meta().id)
+            .fetch_one(cx.db())
+            .await?;
     Ok(found)
 }
 
@@ -99,11 +120,12 @@ impl Brander {
         if !opened(cx).await? {
             self.decide(cx, target).await?;
         }
-        let row = sqlx::query("select revision, version, why from brander.activations where tenant = $1 and command_id = $2")
-            .bind(cx.tenant())
-            .bind(cx.meta().id)
-            .fetch_one(cx.db())
-            .await?;
+        let row =
+            sqlx::query("select revision, version, why from brander.activations where tenant = $1 and command_id = $2")
+                .bind(cx.tenant())
+                .bind(cx.meta().id)
+                .fetch_one(cx.db())
+                .await?;
         let (revision, version): (i64, i32) = (row.try_get("revision")?, row.try_get("version")?);
         let why = Why::parse(row.try_get("why")?).unwrap_or(Why::Activated);
         let tenant = cx.tenant().to_owned();
@@ -131,11 +153,12 @@ impl Brander {
                 (i32::try_from(found.version)?, why, back)
             }
             Target::Back(revision, why) => {
-                let row = sqlx::query("select version, back from brander.activations where tenant = $1 and revision = $2")
-                    .bind(cx.tenant())
-                    .bind(revision)
-                    .fetch_one(cx.db())
-                    .await?;
+                let row =
+                    sqlx::query("select version, back from brander.activations where tenant = $1 and revision = $2")
+                        .bind(cx.tenant())
+                        .bind(revision)
+                        .fetch_one(cx.db())
+                        .await?;
                 (row.try_get("version")?, why, row.try_get("back")?)
             }
         };
@@ -165,7 +188,11 @@ impl Brander {
     /// The bucket `brands`.
     pub(crate) async fn brands(&self) -> Result<kv::Store, anyhow::Error> {
         let desk = self.desk().await;
-        desk.bus.jetstream().get_key_value(BUCKET).await.map_err(|error| anyhow::anyhow!("the bucket {BUCKET}: {error}"))
+        desk.bus
+            .jetstream()
+            .get_key_value(BUCKET)
+            .await
+            .map_err(|error| anyhow::anyhow!("the bucket {BUCKET}: {error}"))
     }
 
     /// Writes the brand, unless a higher revision stands there.

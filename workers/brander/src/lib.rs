@@ -25,9 +25,16 @@ mod version;
 
 pub use settings::Settings;
 
+use std::sync::Arc;
+
 use omnibus_runtime::{Desk, Worker};
-use omnibus_schemas::brander::{ActivateBranding, AddDomain, AnswerChallenge, Assets, BrandOfVersion, Branding, BrandingVersions, CancelSchedule, ChallengeFile, ContrastReport, DashboardPage, Domains, FinishCertificate, LoginPage, OrderCertificate, Preview, PreviewPage, RecheckDomain, RemoveDomain, RollbackBranding, ScheduleBranding, Schedules, SetBranding, StoredAsset, TurnSchedule, UploadAsset, VerifyDomain};
-use tokio::sync::watch;
+use omnibus_schemas::brander::{
+    ActivateBranding, AddDomain, AnswerChallenge, Assets, BrandOfVersion, Branding, BrandingVersions, CancelSchedule,
+    ChallengeFile, ContrastReport, DashboardPage, Domains, FinishCertificate, LoginPage, OrderCertificate, Preview,
+    PreviewPage, RecheckDomain, RemoveDomain, RollbackBranding, ScheduleBranding, Schedules, SetBranding, StoredAsset,
+    TurnSchedule, UploadAsset, VerifyDomain,
+};
+use tokio::sync::{Semaphore, watch};
 
 use certificates::authority::Authority;
 use domains::dns::Dns;
@@ -90,6 +97,8 @@ pub(crate) struct Brander {
     ours: Vec<String>,
     dns: Dns,
     shelf: Shelf,
+    /// Places for those who make pictures anew.
+    makers: Arc<Semaphore>,
     /// Where certificates are ordered, if anywhere.
     authority: Option<Authority>,
     /// The connections, once the worker runs: calls that leave wait for them.
@@ -103,11 +112,18 @@ impl Brander {
     /// If the settings contradict themselves.
     fn new(settings: Settings) -> anyhow::Result<Self> {
         settings.check()?;
-        let own = settings.own_domains.iter().map(|own| own.trim().trim_matches('.').to_ascii_lowercase());
-        let ours = own.chain([settings.public_host()]).filter(|own| !own.is_empty()).collect();
+        let ours = settings.ours()?;
         let dns = Dns::new(&settings)?;
         let authority = Authority::new(&settings)?;
-        Ok(Brander { settings, ours, dns, shelf: Shelf::default(), authority, desk: watch::Sender::new(None) })
+        Ok(Brander {
+            settings,
+            ours,
+            dns,
+            shelf: Shelf::default(),
+            makers: Arc::new(Semaphore::new(2)),
+            authority,
+            desk: watch::Sender::new(None),
+        })
     }
 
     /// A host as rows have it, from how somebody wrote it. One that can't be claimed is in no row.

@@ -4,7 +4,7 @@ use omnibus_runtime::{CallError, Cx, Effect, Events, Fail, Found, Meta, Policy, 
 use omnibus_schemas::brander::{RollbackBranding, Why};
 
 use crate::Brander;
-use crate::activation::{POLICY, Put, Switch, Target, current, lock, opened};
+use crate::activation::{POLICY, Put, Switch, Target, current, lock, opened, seen};
 
 impl Effect<RollbackBranding> for Brander {
     const POLICY: Policy = POLICY;
@@ -18,7 +18,9 @@ impl Effect<RollbackBranding> for Brander {
             return self.open(cx, Target::Version(None, Why::RolledBack)).await;
         }
         let back = current(cx).await?.and_then(|current| current.back);
-        let back = back.ok_or_else(|| Fail::reject("nothing_before", "nothing was active before what is active now"))?;
+        let back = seen(cx, back).await?;
+        let back =
+            back.ok_or_else(|| Fail::reject("nothing_before", "nothing was active before what is active now"))?;
         self.open(cx, Target::Back(back, Why::RolledBack)).await
     }
 

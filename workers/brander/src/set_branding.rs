@@ -8,17 +8,23 @@ use uuid::Uuid;
 
 use crate::Brander;
 use crate::look::{contrast, stylesheet};
-use crate::pages::origin;
+use crate::pages::{GENERIC, origin};
 
 /// Versions of one tenant, at most: a look is set by people, not by loops.
 const MOST: i32 = 10_000;
 
 impl Handle<SetBranding> for Brander {
     async fn handle(&self, cx: &mut Cx<'_>, SetBranding(look): SetBranding) -> Result<Events, Fail> {
-        let css = stylesheet::scoped(&look.css).map_err(|refused| Fail::reject("css_refused", format!("/css: {refused}")))?;
+        let css =
+            stylesheet::scoped(&look.css).map_err(|refused| Fail::reject("css_refused", format!("/css: {refused}")))?;
         if look.sign_in_url.as_deref().is_some_and(|url| origin(url).is_none()) {
             let words = "/sign_in_url: the host must be a plain name, without user and password";
             return Err(Fail::reject("sign_in_url", words));
+        }
+        let first = look.font_family.split(',').next().unwrap_or_default().trim().to_ascii_lowercase();
+        if look.font.is_some() && GENERIC.contains(&first.as_str()) {
+            let words = "/font: the file's own name must stand first in /font_family, before a generic one";
+            return Err(Fail::reject("font_name", words));
         }
         let hints = assets(cx, &look).await?;
         let contrast_faults = u32::try_from(contrast::faults(&look).len())?;
@@ -76,7 +82,10 @@ async fn assets(cx: &mut Cx<'_>, look: &Look) -> Result<Vec<String>, Fail> {
                 "/icon" => "a PNG picture",
                 _ => "a picture",
             };
-            return Err(Fail::reject("asset_kind", format!("{pointer}: the asset is {}, and must be {wanted}", kind.as_str())));
+            return Err(Fail::reject(
+                "asset_kind",
+                format!("{pointer}: the asset is {}, and must be {wanted}", kind.as_str()),
+            ));
         }
         if pointer.starts_with("/logo") && !mail {
             hints.push(format!("{pointer}: mail programs can't show this picture, so mails carry the name; upload PNG, JPEG, WebP or SVG"));

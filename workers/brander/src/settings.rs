@@ -69,6 +69,7 @@ impl Settings {
             self.acme_directory_url.is_none() || self.certificate_key.is_some(),
             "CERTIFICATE_KEY must be set when ACME_DIRECTORY_URL is: private keys are sealed with it"
         );
+        self.ours()?;
         self.sealing_key().map(drop)
     }
 
@@ -86,6 +87,19 @@ impl Settings {
     /// [`Settings::public_url`] without a slash at its end.
     pub fn base(&self) -> &str {
         self.public_url.trim_end_matches('/')
+    }
+
+    /// The platform's own domains, as they stand in DNS.
+    ///
+    /// # Errors
+    /// If one is no host name: it would keep nobody from anything.
+    pub fn ours(&self) -> anyhow::Result<Vec<String>> {
+        let mut ours = vec![self.public_host()];
+        for own in self.own_domains.iter().map(|own| own.trim().trim_matches('.')).filter(|own| !own.is_empty()) {
+            let host = idna::domain_to_ascii_strict(own).ok().filter(|host| !host.contains([':', '/', '*', ' ']));
+            ours.push(host.with_context(|| format!("OWN_DOMAINS: '{own}' is no host name such as example.com"))?);
+        }
+        Ok(ours)
     }
 
     /// The host of [`Settings::public_url`], lower case.
@@ -110,6 +124,15 @@ mod tests {
         assert_eq!(host("https://App.Example.com:8443/x/"), "app.example.com");
         assert_eq!(host("http://127.0.0.1:8080"), "127.0.0.1");
         assert_eq!(host("http://[::1]:80"), "[::1]");
+    }
+
+    #[test]
+    fn own_domains_are_read_as_they_stand_in_dns_or_not_at_all() {
+        let ours = |own: &str| Settings { own_domains: vec![own.into()], ..Settings::defaults() }.ours();
+        assert_eq!(ours(" B\u{fc}cher.de. ").unwrap()[1], "xn--bcher-kva.de");
+        for bad in ["*.ours.com", "https://ours.com", "ours.com:443"] {
+            assert!(ours(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -33,7 +33,9 @@ pub(crate) async fn keep(brander: Arc<Brander>, desk: Desk) -> anyhow::Result<()
                 let (tenant, version): (String, i32) = (row.try_get("tenant")?, row.try_get("active_version")?);
                 let revision = row.try_get::<i64, _>("active_revision")?.unsigned_abs();
                 let mut db = desk.db.acquire().await?;
-                let Some(found) = Version::find(&mut db, &tenant, Some(version.unsigned_abs())).await? else { continue };
+                let Some(found) = Version::find(&mut db, &tenant, Some(version.unsigned_abs())).await? else {
+                    continue;
+                };
                 let brand = found.brand(&mut db, &tenant, revision, brander.settings.base()).await?;
                 activation::put(&store, &tenant, &brand).await?;
             }

@@ -7,7 +7,7 @@ use omnibus_schemas::brander::{ScheduleSkipped, Turn, TurnSchedule, Why};
 use sqlx::Row;
 
 use crate::Brander;
-use crate::activation::{POLICY, Put, Switch, Target, current, lock, opened};
+use crate::activation::{POLICY, Put, Switch, Target, current, lock, opened, seen};
 
 impl Effect<TurnSchedule> for Brander {
     const POLICY: Policy = POLICY;
@@ -54,10 +54,20 @@ impl Effect<TurnSchedule> for Brander {
                 };
                 if Some(standing.revision) != ours {
                     set(cx, &cmd, "over", ours).await?;
+                    // Whoever came after it must not go back to a look whose time is over.
+                    sqlx::query(
+                        "update brander.activations set back =
+                             (select back from brander.activations where tenant = $1 and revision = $2)
+                         where tenant = $1 and back = $2",
+                    )
+                    .bind(cx.tenant())
+                    .bind(ours)
+                    .execute(cx.db())
+                    .await?;
                     return skip("another_is_active");
                 }
                 set(cx, &cmd, "over", ours).await?;
-                match standing.back {
+                match seen(cx, standing.back).await? {
                     Some(back) => self.open(cx, Target::Back(back, Why::Reverted)).await,
                     None => skip("nothing_before"),
                 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use async_nats::jetstream::object_store::InfoErrorKind;
 use omnibus_runtime::{CallError, Cx, Effect, Events, Fail, Found, Meta, Policy, Prepared, WhenUncertain};
 use omnibus_schemas::Object;
 use omnibus_schemas::brander::{ASSETS, AssetHash, AssetKind, AssetStored, UploadAsset};
@@ -15,8 +16,13 @@ use crate::version::path;
 
 /// The largest file, in bytes; the door holds to it too.
 const LARGEST: u64 = 2 * 1024 * 1024;
-/// Assets of one tenant, at most.
+/// What is made of a file, in bytes, at most.
+const LARGEST_MADE: usize = 4 * 1024 * 1024;
+/// Assets of one tenant, at most, and their bytes.
 const MOST: i64 = 2000;
+const MOST_BYTES: i64 = 512 * 1024 * 1024;
+/// How long a file may take to be made anew.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Which file is to be read.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -36,7 +42,7 @@ pub(crate) struct Stored {
 }
 
 impl Effect<UploadAsset> for Brander {
-    const POLICY: Policy = Policy { attempts: 6, timeout: Duration::from_secs(60), ..Policy::DEFAULT };
+    const POLICY: Policy = Policy { attempts: 6, timeout: Duration::from_secs(240), ..Policy::DEFAULT };
 
     type Plan = Source;
     type Done = Stored;
@@ -49,12 +55,16 @@ impl Effect<UploadAsset> for Brander {
         if object.size > LARGEST {
             return Err(Fail::reject("file_too_large", "/object: a file has at most 2 MB"));
         }
-        let count: i64 = sqlx::query_scalar("select count(*) from brander.assets where tenant = $1")
-            .bind(cx.tenant())
-            .fetch_one(cx.db())
-            .await?;
-        if count >= MOST {
-            return Err(Fail::reject("too_many_assets", format!("a tenant has at most {MOST} assets")));
+        let (count, bytes): (i64, i64) =
+            sqlx::query_as("select count(*), coalesce(sum(bytes), 0)::bigint from brander.assets where tenant = $1")
+                .bind(cx.tenant())
+                .fetch_one(cx.db())
+                .await?;
+        if count >= MOST || bytes >= MOST_BYTES {
+            return Err(Fail::reject(
+                "too_many_assets",
+                format!("a tenant has at most {MOST} assets of 512 MB together"),
+            ));
         }
         Ok(Prepared::go(Source { object }))
     }
@@ -62,10 +72,11 @@ impl Effect<UploadAsset> for Brander {
     /// Reads, makes, stores. Everything is called by its content, so doing it twice is doing it once.
     async fn perform(&self, _: &Meta, source: &Source) -> Result<Stored, CallError> {
         let bytes = self.read(&source.object).await?;
-        let made = tokio::task::spawn_blocking(move || assets::make(&bytes)).await;
-        let made = made.map_err(|error| CallError::Refused { code: "picture_broken", detail: error.to_string() })?;
-        let made = made.map_err(|refused| CallError::Refused { code: refused.code, detail: refused.words })?;
-        let Made { kind, bytes, size, mail, mailable, hints } = made;
+        let Made { kind, bytes, size, mail, mailable, hints } = self.made(bytes).await?;
+        if bytes.len().max(mail.as_ref().map_or(0, Vec::len)) > LARGEST_MADE {
+            let detail = "made anew, the picture has more than 4 MB; make it smaller".to_owned();
+            return Err(CallError::Refused { code: "picture_too_large", detail });
+        }
         let hash = self.keep(&bytes).await?;
         let mail = match mail {
             Some(mail) => Some(self.keep(&mail).await?),
@@ -119,12 +130,37 @@ impl Brander {
         Ok(bytes)
     }
 
+    /// Makes a file anew, few at a time: each may take much memory. What takes too long is refused and not tried again,
+    /// and counts among the few until it ends, since nothing can stop it.
+    async fn made(&self, bytes: Vec<u8>) -> Result<Made, CallError> {
+        let refused = |code, detail: String| CallError::Refused { code, detail };
+        let place = self.makers.clone().acquire_owned().await;
+        let place = place.map_err(|error| CallError::NotDone(error.into()))?;
+        let making = tokio::task::spawn_blocking(move || {
+            let made = assets::make(&bytes);
+            drop(place);
+            made
+        });
+        match tokio::time::timeout(PATIENCE, making).await {
+            Ok(Ok(Ok(made))) => Ok(made),
+            Ok(Ok(Err(no))) => Err(refused(no.code, no.words)),
+            Ok(Err(_)) => Err(refused("picture_broken", "the file can't be made anew".into())),
+            Err(_) => {
+                Err(refused("picture_too_slow", "the file takes too long to be made anew; make it simpler".into()))
+            }
+        }
+    }
+
     /// Stores a content under its hash, once.
     async fn keep(&self, bytes: &[u8]) -> Result<AssetHash, CallError> {
         let hash = assets::hash(bytes);
         let store = self.desk().await.objects(ASSETS).await.map_err(CallError::NotDone)?;
-        if store.info(&hash.0).await.is_ok_and(|info| !info.deleted && info.size == bytes.len()) {
-            return Ok(hash);
+        // Put again, a content that is being served would be cut off; only what is certainly not there is put.
+        match store.info(&hash.0).await {
+            Ok(info) if !info.deleted && info.size == bytes.len() => return Ok(hash),
+            Ok(_) => {}
+            Err(error) if error.kind() == InfoErrorKind::NotFound => {}
+            Err(error) => return Err(CallError::NotDone(error.into())),
         }
         let mut from = bytes;
         store.put(hash.0.as_str(), &mut from).await.map_err(|error| CallError::Unknown(error.into()))?;

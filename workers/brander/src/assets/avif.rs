@@ -49,7 +49,10 @@ mod tests {
 
     #[test]
     fn what_only_begins_like_avif_is_refused() {
-        for bytes in [&b"\x00\x00\x00\x18ftypavif\x00\x00\x00\x00avifmif1"[..], b"\x00\x00\x00\x18ftypavif<script>alert(1)</script>"] {
+        for bytes in [
+            &b"\x00\x00\x00\x18ftypavif\x00\x00\x00\x00avifmif1"[..],
+            b"\x00\x00\x00\x18ftypavif<script>alert(1)</script>",
+        ] {
             assert_eq!(make(bytes).unwrap_err().code, "picture_broken");
         }
     }

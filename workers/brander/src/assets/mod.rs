@@ -52,10 +52,9 @@ pub fn make(bytes: &[u8]) -> Result<Made, NotTaken> {
         Some(AssetKind::Avif) => avif::make(bytes),
         Some(AssetKind::Woff2) => woff2::make(bytes),
         Some(AssetKind::Svg) => svg::make(bytes),
-        None => Err(NotTaken::of(
-            "kind_unknown",
-            "the content is none of PNG, JPEG, WebP, AVIF, SVG (in UTF-8) and WOFF2",
-        )),
+        None => {
+            Err(NotTaken::of("kind_unknown", "the content is none of PNG, JPEG, WebP, AVIF, SVG (in UTF-8) and WOFF2"))
+        }
     }
 }
 
@@ -87,7 +86,9 @@ mod tests {
 
     #[test]
     fn what_is_not_recognised_is_refused_whatever_it_is_called() {
-        for bytes in [&b""[..], b"GIF89a", b"%PDF-1.7", b"PK\x03\x04", b"\x00\x00\x01\x00", b"MZ", b"javascript:alert(1)"] {
+        for bytes in
+            [&b""[..], b"GIF89a", b"%PDF-1.7", b"PK\x03\x04", b"\x00\x00\x01\x00", b"MZ", b"javascript:alert(1)"]
+        {
             assert_eq!(make(bytes).unwrap_err().code, "kind_unknown", "{bytes:?}");
         }
     }

@@ -18,7 +18,8 @@ const MEMORY: u64 = 160 * 1024 * 1024;
 pub(super) fn make(kind: AssetKind, bytes: &[u8]) -> Result<Made, NotTaken> {
     let image = decoded(kind, bytes)?;
     let size = (image.width(), image.height());
-    let broken = |error: image::ImageError| NotTaken::of("picture_broken", format!("the picture can't be made anew: {error}"));
+    let broken =
+        |error: image::ImageError| NotTaken::of("picture_broken", format!("the picture can't be made anew: {error}"));
     let (bytes, mail) = match kind {
         AssetKind::Jpeg => {
             let mut out = Vec::new();
@@ -104,9 +105,11 @@ mod tests {
 
     #[test]
     fn a_picture_comes_out_as_the_same_picture_and_is_called_the_same_each_time() {
-        for (format, kind) in
-            [(ImageFormat::Png, AssetKind::Png), (ImageFormat::Jpeg, AssetKind::Jpeg), (ImageFormat::WebP, AssetKind::Webp)]
-        {
+        for (format, kind) in [
+            (ImageFormat::Png, AssetKind::Png),
+            (ImageFormat::Jpeg, AssetKind::Jpeg),
+            (ImageFormat::WebP, AssetKind::Webp),
+        ] {
             let made = make(&written(format)).unwrap();
             assert_eq!((made.kind, made.size), (kind, Some((40, 20))));
             assert_eq!(made.mail.is_some(), kind == AssetKind::Webp);

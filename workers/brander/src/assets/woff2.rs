@@ -13,7 +13,10 @@ const HEADER: usize = 48;
 pub(super) fn make(bytes: &[u8]) -> Result<Made, NotTaken> {
     let refuse = |words: &str| Err(NotTaken::of("font_broken", format!("the WOFF2 font {words}")));
     if bytes.len() > LARGEST {
-        return Err(NotTaken::of("font_too_large", "a font has at most 512 KB; leave out the letters that you don't need"));
+        return Err(NotTaken::of(
+            "font_too_large",
+            "a font has at most 512 KB; leave out the letters that you don't need",
+        ));
     }
     if bytes.len() < HEADER {
         return refuse("ends within its header");
@@ -25,7 +28,9 @@ pub(super) fn make(bytes: &[u8]) -> Result<Made, NotTaken> {
     let (meta_at, meta_length, private_at, private_length) = (four(28), four(32), four(40), four(44));
     match () {
         // TrueType and CFF outlines; a collection is no web font.
-        () if ![0x0001_0000, 0x4f54_544f, 0x7472_7565].contains(&flavor) => refuse("has no outlines that browsers show"),
+        () if ![0x0001_0000, 0x4f54_544f, 0x7472_7565].contains(&flavor) => {
+            refuse("has no outlines that browsers show")
+        }
         () if four(8) != length => refuse("says another length than it has"),
         () if tables == 0 || tables > 128 => refuse("has no tables, or more than there are kinds of"),
         () if two(14) != 0 => refuse("has a reserved field that is not zero"),

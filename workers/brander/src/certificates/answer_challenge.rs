@@ -8,7 +8,7 @@ use omnibus_schemas::brander::{AnswerChallenge, CertificateStatus, FinishCertifi
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{failed, order, show, step, trouble};
+use super::{failed, order, show, step, still_proved, trouble};
 use crate::Brander;
 
 /// Which order.
@@ -27,9 +27,10 @@ impl Effect<AnswerChallenge> for Brander {
 
     async fn prepare(&self, cx: &mut Cx<'_>, cmd: AnswerChallenge) -> Result<Prepared<Asked>, Fail> {
         let found = order(cx, cmd.order_id).await?;
-        let (Some(order_url), "ordered" | "checking") = (found.order_url, found.status.as_str()) else {
+        let (Some(order_url), "ordered" | "checking") = (found.order_url.clone(), found.status.as_str()) else {
             return Ok(Prepared::Skip(Events::none()));
         };
+        still_proved(cx, &found.host).await?;
         step(cx, cmd.order_id, "checking", None).await?;
         show(cx, &found.host, CertificateStatus::Checking, None).await?;
         Ok(Prepared::go(Asked { order_id: cmd.order_id, order_url }))

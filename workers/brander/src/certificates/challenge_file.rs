@@ -9,8 +9,8 @@ impl Receive<ChallengeFile> for Brander {
     async fn receive(&self, at: &mut At<'_>, visit: Visit) -> Result<Reply, AskError> {
         let token = visit.params.get("token").map(String::as_str).unwrap_or_default();
         let answer: Option<String> = sqlx::query_scalar(
-            "select answer from brander.certificate_orders
-             where token = $1 and host = $2 and status in ('ordered', 'checking')",
+            "select o.answer from brander.certificate_orders o join brander.domains d using (tenant, host)
+             where o.token = $1 and o.host = $2 and o.status in ('ordered', 'checking') and d.status = 'verified'",
         )
         .bind(token)
         .bind(visit.host.trim_end_matches('.'))

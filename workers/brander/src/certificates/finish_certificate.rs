@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use x509_parser::pem::Pem;
 
-use super::{failed, order, show, step, trouble};
+use super::{failed, order, show, step, still_proved, trouble};
 use crate::Brander;
 
 /// Which order, and with which key.
@@ -41,9 +41,12 @@ impl Effect<FinishCertificate> for Brander {
     async fn prepare(&self, cx: &mut Cx<'_>, cmd: FinishCertificate) -> Result<Prepared<Ready>, Fail> {
         let order_id = cmd.order_id;
         let found = order(cx, order_id).await?;
-        let (Some(order_url), Some(sealed_key), "ready") = (found.order_url, found.sealed_key, found.status.as_str()) else {
+        let (Some(order_url), Some(sealed_key), "ready") =
+            (found.order_url.clone(), found.sealed_key.clone(), found.status.as_str())
+        else {
             return Ok(Prepared::Skip(Events::none()));
         };
+        still_proved(cx, &found.host).await?;
         Ok(Prepared::go(Ready { tenant: cx.tenant().to_owned(), order_id, host: found.host, order_url, sealed_key }))
     }
 

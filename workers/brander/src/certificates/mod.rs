@@ -13,7 +13,7 @@ mod seal;
 
 use chrono::{DateTime, Utc};
 use omnibus_runtime::{CallError, Cx, Events, Fail, Settled};
-use omnibus_schemas::brander::{CertificateFailed, CertificateStatus};
+use omnibus_schemas::brander::{CertificateFailed, CertificateStatus, DomainStatus};
 use sqlx::Row;
 use uuid::Uuid;
 
@@ -42,6 +42,40 @@ async fn order(cx: &mut Cx<'_>, order_id: Uuid) -> Result<Order, Fail> {
         order_url: row.try_get("order_url")?,
         sealed_key: row.try_get("sealed_key")?,
     })
+}
+
+/// A host that is a tenant's no more: its certificate goes, and what was ordered for it comes to nothing.
+pub(crate) async fn forget(db: &mut sqlx::PgConnection, tenant: &str, host: &str) -> Result<(), sqlx::Error> {
+    sqlx::query("delete from brander.certificates where tenant = $1 and host = $2")
+        .bind(tenant)
+        .bind(host)
+        .execute(&mut *db)
+        .await?;
+    sqlx::query(
+        "update brander.certificate_orders set status = 'failed', sealed_key = null
+         where tenant = $1 and host = $2 and status not in ('issued', 'failed')",
+    )
+    .bind(tenant)
+    .bind(host)
+    .execute(&mut *db)
+    .await?;
+    sqlx::query(
+        "update brander.domains set certificate = 'none', certificate_until = null, certificate_detail = null
+         where tenant = $1 and host = $2",
+    )
+    .bind(tenant)
+    .bind(host)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Is the host the tenant's still? Asked before each step: minutes lie between them.
+async fn still_proved(cx: &mut Cx<'_>, host: &str) -> Result<(), Fail> {
+    match crate::domains::claim(cx, host).await? {
+        Some(claim) if claim.status == DomainStatus::Verified => Ok(()),
+        _ => Err(Fail::reject("domain_not_verified", "/host: a certificate is ordered for a proved domain only")),
+    }
 }
 
 async fn step(cx: &mut Cx<'_>, order_id: Uuid, status: &str, finished: Option<DateTime<Utc>>) -> Result<(), Fail> {
@@ -95,7 +129,8 @@ async fn failed(cx: &mut Cx<'_>, order_id: Uuid, how: &Settled) -> Result<Events
 fn trouble(error: instant_acme::Error) -> CallError {
     match error {
         instant_acme::Error::Api(problem) => {
-            let kind = problem.r#type.as_deref().and_then(|kind| kind.rsplit(':').next()).unwrap_or_default().to_owned();
+            let kind =
+                problem.r#type.as_deref().and_then(|kind| kind.rsplit(':').next()).unwrap_or_default().to_owned();
             // What tells us to wait, and what is the authority's own trouble, is tried again.
             match ["rateLimited", "badNonce", "serverInternal"].contains(&kind.as_str()) {
                 true => CallError::NotDone(anyhow::anyhow!("the authority: {problem}")),

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use instant_acme::{AuthorizationStatus, ChallengeType, Identifier, NewOrder};
-use omnibus_runtime::{CallError, Cx, Effect, Events, Fail, Found, Meta, Policy, Prepared, Settled, WhenUncertain};
+use omnibus_runtime::{
+    CallError, Cx, Effect, Events, Fail, Found, Meta, Policy, Prepared, Settled, WhenUncertain, clock,
+};
 use omnibus_schemas::brander::{
     AnswerChallenge, CertificateOrdered, CertificateStatus, DomainStatus, OrderCertificate,
 };
@@ -31,6 +34,11 @@ pub(crate) struct Opened {
     sealed_key: Vec<u8>,
 }
 
+/// The same for every attempt of a command, and another for every tenant.
+fn order_id(cx: &Cx<'_>) -> Uuid {
+    Uuid::new_v5(&cx.id("order"), cx.tenant().as_bytes())
+}
+
 impl Effect<OrderCertificate> for Brander {
     const POLICY: Policy = Policy { timeout: Duration::from_secs(60), ..Policy::DEFAULT };
     const PROVIDER: Option<&'static str> = Some("acme");
@@ -44,9 +52,23 @@ impl Effect<OrderCertificate> for Brander {
         }
         let host = self.host(&cmd.host);
         if own(cx, &host).await?.status != DomainStatus::Verified {
-            return Err(Fail::reject("domain_not_verified", "/host: a certificate is ordered for a proved domain only"));
+            return Err(Fail::reject(
+                "domain_not_verified",
+                "/host: a certificate is ordered for a proved domain only",
+            ));
         }
-        let order_id = Uuid::new_v5(&cx.id("order"), cx.tenant().as_bytes());
+        let good: Option<DateTime<Utc>> =
+            sqlx::query_scalar("select until from brander.certificates where tenant = $1 and host = $2 and until > $3")
+                .bind(cx.tenant())
+                .bind(&host)
+                .bind(clock::now() + TimeDelta::days(30))
+                .fetch_optional(cx.db())
+                .await?;
+        if let Some(until) = good {
+            let words = format!("/host: its certificate is good until {until}, and is renewed 30 days before");
+            return Err(Fail::reject("certificate_good", words));
+        }
+        let order_id = order_id(cx);
         let under_way: Option<Uuid> = sqlx::query_scalar(
             "select order_id from brander.certificate_orders
              where tenant = $1 and host = $2 and order_id <> $3 and opened_at > $4
@@ -55,7 +77,7 @@ impl Effect<OrderCertificate> for Brander {
         .bind(cx.tenant())
         .bind(&host)
         .bind(order_id)
-        .bind(cx.now() - chrono::TimeDelta::hours(1))
+        .bind(clock::now() - TimeDelta::hours(1))
         .fetch_optional(cx.db())
         .await?;
         if let Some(order_id) = under_way {
@@ -70,7 +92,7 @@ impl Effect<OrderCertificate> for Brander {
         .await?;
         if !known {
             let registered = host::registered(&host).unwrap_or_else(|| host.clone());
-            budget::room(cx, &registered).await?;
+            budget::room(cx, &registered, &host).await?;
             sqlx::query(
                 "insert into brander.certificate_orders (tenant, order_id, host, registered, status, opened_at)
                  values ($1, $2, $3, $4, 'opening', $5)",
@@ -79,7 +101,8 @@ impl Effect<OrderCertificate> for Brander {
             .bind(order_id)
             .bind(&host)
             .bind(registered)
-            .bind(cx.now())
+            // The budget is counted in real time; a command's own time is its sender's to say.
+            .bind(clock::now())
             .execute(cx.db())
             .await?;
         }
@@ -144,9 +167,7 @@ impl Effect<OrderCertificate> for Brander {
     }
 
     async fn settle(&self, cx: &mut Cx<'_>, wanted: Option<Wanted>, how: &Settled) -> Result<Events, Fail> {
-        match wanted {
-            Some(wanted) => failed(cx, wanted.order_id, how).await,
-            None => Ok(Events::none()),
-        }
+        let order_id = wanted.map_or_else(|| order_id(cx), |wanted| wanted.order_id);
+        failed(cx, order_id, how).await
     }
 }

@@ -32,7 +32,9 @@ impl Seal {
     }
 
     pub(crate) fn open(&self, sealed: &[u8], belongs_to: &str) -> anyhow::Result<Vec<u8>> {
-        let wrong = || anyhow::anyhow!("a private key can't be opened: it was sealed with another CERTIFICATE_KEY, or for another");
+        let wrong = || {
+            anyhow::anyhow!("a private key can't be opened: it was sealed with another CERTIFICATE_KEY, or for another")
+        };
         let (nonce, text) = sealed.split_at_checked(NONCE_LEN).ok_or_else(wrong)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| wrong())?;
         let mut text = text.to_vec();

@@ -26,17 +26,17 @@ impl Handle<AddDomain> for Brander {
                     return Err(Fail::reject("too_many_domains", format!("a tenant has at most {MOST} domains")));
                 }
                 let record_value = proof(cx, &host);
-                sqlx::query(
+                sqlx::query_scalar(
                     "insert into brander.domains (tenant, host, status, record_value, added_at)
-                     values ($1, $2, 'pending', $3, $4) on conflict do nothing",
+                     values ($1, $2, 'pending', $3, $4)
+                     on conflict (tenant, host) do update set host = excluded.host returning record_value",
                 )
                 .bind(cx.tenant())
                 .bind(&host)
                 .bind(&record_value)
                 .bind(cx.now())
-                .execute(cx.db())
-                .await?;
-                record_value
+                .fetch_one(cx.db())
+                .await?
             }
         };
         let record_name = record_name(&host);

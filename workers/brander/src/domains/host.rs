@@ -39,10 +39,13 @@ pub fn claimable(text: &str, ours: &[String]) -> Result<String, NotClaimable> {
     if !labels || host.len() > 244 || !host.contains('.') {
         return Err(NotClaimable::NoHost);
     }
-    if host.parse::<IpAddr>().is_ok() || host.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit())) {
+    if host.parse::<IpAddr>().is_ok()
+        || host.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()))
+    {
         return Err(NotClaimable::Address);
     }
-    if ours.iter().any(|own| host == *own || host.strip_suffix(own.as_str()).is_some_and(|below| below.ends_with('.'))) {
+    if ours.iter().any(|own| host == *own || host.strip_suffix(own.as_str()).is_some_and(|below| below.ends_with('.')))
+    {
         return Err(NotClaimable::Ours);
     }
     registered(&host).map(|_| host.clone()).ok_or(NotClaimable::Suffix)

@@ -3,11 +3,15 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
 use omnibus_runtime::Desk;
 use sqlx::postgres::PgListener;
 
 use crate::Brander;
+
+/// The longest that memory may differ from the table, should the database's word not come through.
+const AFRESH: Duration = Duration::from_secs(30);
 
 /// The hosts that serve.
 #[derive(Debug, Default)]
@@ -48,9 +52,12 @@ pub(crate) async fn follow(brander: Arc<Brander>, desk: Desk) -> anyhow::Result<
         brander.shelf.hosts.replace(all);
         loop {
             let told = tokio::select! {
-                told = listener.try_recv() => told?,
+                told = tokio::time::timeout(AFRESH, listener.try_recv()) => told,
                 () = desk.stop.cancelled() => return Ok(()),
             };
+            // A connection that died without a word tells nothing: after a while the table is read again.
+            let Ok(told) = told else { continue 'afresh };
+            let told = told?;
             // The connection was lost and made again: what was told in between is not known.
             let Some(told) = told else { continue 'afresh };
             let tenant: Option<String> = sqlx::query_scalar(

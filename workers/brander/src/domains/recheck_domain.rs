@@ -10,6 +10,7 @@ use omnibus_schemas::brander::{
 use serde::{Deserialize, Serialize};
 
 use crate::Brander;
+use crate::certificates;
 use crate::domains::{Claim, claim};
 
 /// After so many days without a proof, the tenant is warned.
@@ -43,7 +44,9 @@ impl Effect<RecheckDomain> for Brander {
             return Ok(Prepared::Skip(Events::none().about(host.clone(), DomainTakenDown { host, why })));
         }
         match claim.status {
-            DomainStatus::Verified | DomainStatus::Failing => Ok(Prepared::go(Proof { host, ours: claim.record_value })),
+            DomainStatus::Verified | DomainStatus::Failing => {
+                Ok(Prepared::go(Proof { host, ours: claim.record_value }))
+            }
             DomainStatus::Pending | DomainStatus::TakenDown => Ok(Prepared::Skip(Events::none())),
         }
     }
@@ -82,6 +85,10 @@ impl Effect<RecheckDomain> for Brander {
         .bind((next.status == DomainStatus::TakenDown).then_some("proof_missing"))
         .execute(cx.db())
         .await?;
+        if next.status == DomainStatus::TakenDown {
+            let tenant = cx.tenant();
+            certificates::forget(cx.db(), tenant, &host).await?;
+        }
         let about = host.clone();
         let events = match (claim.status, next.status) {
             (_, DomainStatus::TakenDown) => {

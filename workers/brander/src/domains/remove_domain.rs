@@ -4,6 +4,7 @@ use omnibus_runtime::{Cx, Events, Fail, Handle};
 use omnibus_schemas::brander::{DomainRemoved, RemoveDomain};
 
 use crate::Brander;
+use crate::certificates;
 
 impl Handle<RemoveDomain> for Brander {
     async fn handle(&self, cx: &mut Cx<'_>, cmd: RemoveDomain) -> Result<Events, Fail> {
@@ -16,6 +17,8 @@ impl Handle<RemoveDomain> for Brander {
         if removed.rows_affected() == 0 {
             return Err(Fail::reject("domain_unknown", "/host: this domain was not added"));
         }
+        let tenant = cx.tenant();
+        certificates::forget(cx.db(), tenant, &host).await?;
         Ok(Events::none().about(host.clone(), DomainRemoved { host }))
     }
 }

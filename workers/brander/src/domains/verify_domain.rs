@@ -7,6 +7,7 @@ use omnibus_schemas::brander::{DomainChecked, DomainStatus, DomainVerified, Find
 use serde::{Deserialize, Serialize};
 
 use crate::Brander;
+use crate::certificates;
 use crate::domains::own;
 
 /// What is to be looked for.
@@ -46,7 +47,8 @@ impl Effect<VerifyDomain> for Brander {
                 0 => "there is none".to_owned(),
                 n => format!("{n} of other content are there"),
             };
-            let words = format!("the TXT record {} must say {}; {found}", super::record_name(&proofs.host), proofs.ours);
+            let words =
+                format!("the TXT record {} must say {}; {found}", super::record_name(&proofs.host), proofs.ours);
             return refused("proof_missing", words);
         }
         match &proofs.theirs {
@@ -68,7 +70,8 @@ impl Effect<VerifyDomain> for Brander {
         if let Some((tenant, proof)) = rival(cx, &host).await? {
             if proofs.theirs.as_ref() != Some(&proof) {
                 // Somebody else was proved in between; whose proof holds is for the next look to find out.
-                let told = DomainChecked { host: host.clone(), finding: Finding::Proved, status: DomainStatus::Pending };
+                let told =
+                    DomainChecked { host: host.clone(), finding: Finding::Proved, status: DomainStatus::Pending };
                 return Ok(Events::none().about(host, told));
             }
             // The one row that another tenant's command may touch: a host serves one tenant, and DNS has said whom.
@@ -76,10 +79,11 @@ impl Effect<VerifyDomain> for Brander {
                 "update brander.domains set status = 'taken_down', down_why = 'proved_by_another', untold = true
                  where tenant = $1 and host = $2",
             )
-            .bind(tenant)
+            .bind(&tenant)
             .bind(&host)
             .execute(cx.db())
             .await?;
+            certificates::forget(cx.db(), &tenant, &host).await?;
         }
         let verified = sqlx::query(
             "update brander.domains set status = 'verified', verified_at = coalesce(verified_at, $3), checked_at = $3,
@@ -117,13 +121,18 @@ impl Effect<VerifyDomain> for Brander {
             "held_by_another" => "proved",
             _ => "unanswered",
         };
-        sqlx::query("update brander.domains set checked_at = $3, finding = $4 where tenant = $1 and host = $2")
-            .bind(cx.tenant())
-            .bind(&proofs.host)
-            .bind(cx.now())
-            .bind(finding)
-            .execute(cx.db())
-            .await?;
+        // A host that serves keeps its place in the round of checks: asking often must not put the next one off.
+        sqlx::query(
+            "update brander.domains set finding = $4,
+                    checked_at = case when status in ('verified', 'failing') then checked_at else $3 end
+             where tenant = $1 and host = $2",
+        )
+        .bind(cx.tenant())
+        .bind(&proofs.host)
+        .bind(cx.now())
+        .bind(finding)
+        .execute(cx.db())
+        .await?;
         Ok(Events::none())
     }
 }

@@ -27,9 +27,7 @@ const PAIRS: [(&str, &str, f64); 9] = [
 /// Every pair of both sets.
 pub fn pairs(look: &Look) -> Vec<ContrastPair> {
     let sets = [("light", &look.light), ("dark", &look.dark)];
-    sets.into_iter()
-        .flat_map(|(set, colours)| PAIRS.iter().map(move |pair| judge(set, colours, *pair)))
-        .collect()
+    sets.into_iter().flat_map(|(set, colours)| PAIRS.iter().map(move |pair| judge(set, colours, *pair))).collect()
 }
 
 /// The pairs that will not do.
@@ -50,11 +48,13 @@ fn judge(set: &str, colours: &Colours, (front, ground, least): (&str, &str, f64)
     let passes = ratio >= least;
     // The colour in front may stand on other grounds too, and what would do has to do on each.
     let would_do = (!passes).then(|| {
-        let grounds: Vec<_> = PAIRS.iter().filter(|pair| pair.0 == front).map(|pair| (colour(colours, pair.1), pair.2)).collect();
+        let grounds: Vec<_> =
+            PAIRS.iter().filter(|pair| pair.0 == front).map(|pair| (colour(colours, pair.1), pair.2)).collect();
         let first = a.readable_on(b, least);
-        let best = grounds.iter().map(|(ground, least)| a.readable_on(*ground, *least)).find(|found| {
-            grounds.iter().all(|(ground, least)| found.contrast(*ground) >= *least)
-        });
+        let best = grounds
+            .iter()
+            .map(|(ground, least)| a.readable_on(*ground, *least))
+            .find(|found| grounds.iter().all(|(ground, least)| found.contrast(*ground) >= *least));
         best.unwrap_or(first).to_string()
     });
     ContrastPair {

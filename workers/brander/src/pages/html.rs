@@ -166,7 +166,8 @@ fn consent(html: &mut String, face: Option<&Face>) {
         })
         .collect();
     if !links.is_empty() {
-        let _ = write!(html, "<div class=\"omnibus-consent\" role=\"contentinfo\">By going on you agree to:{links}</div>");
+        let _ =
+            write!(html, "<div class=\"omnibus-consent\" role=\"contentinfo\">By going on you agree to:{links}</div>");
     }
 }
 
@@ -255,7 +256,10 @@ mod tests {
     #[test]
     fn a_page_may_load_and_run_nothing_but_its_own() {
         let login = page(&brand(), Page::Login, "a.com", None).policy;
-        assert!(login.contains("script-src 'none'") && login.contains("form-action https://id.example.com;"), "{login}");
+        assert!(
+            login.contains("script-src 'none'") && login.contains("form-action https://id.example.com;"),
+            "{login}"
+        );
         let dashboard = page(&brand(), Page::Dashboard, "a.com", None).policy;
         assert!(dashboard.contains("script-src 'sha256-") && dashboard.contains("connect-src 'self'"));
         let draft = page(&brand(), Page::Dashboard, "a.com", Some(3)).policy;

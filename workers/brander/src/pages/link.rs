@@ -102,7 +102,9 @@ mod tests {
         let (body, sign) = token.split_once('.').unwrap();
         let other = signer.token(&Shown { v: 4, ..shown });
         let (other, _) = other.split_once('.').unwrap();
-        for forged in ["", ".", body, &format!("{other}.{sign}"), &format!("{body}."), &format!("{body}.{}", &sign[1..])] {
+        for forged in
+            ["", ".", body, &format!("{other}.{sign}"), &format!("{body}."), &format!("{body}.{}", &sign[1..])]
+        {
             assert_eq!(signer.read(forged, now), Err(NotShown::Forged), "{forged}");
         }
     }

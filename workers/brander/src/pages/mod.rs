@@ -13,3 +13,4 @@ mod theme;
 pub(crate) use html::origin;
 pub use html::{Dressed, page};
 pub use shelf::Shelf;
+pub(crate) use theme::GENERIC;

@@ -18,7 +18,9 @@ impl Receive<PreviewPage> for Brander {
             Ok(shown) => shown,
             Err(NotShown::Forged) => return Err(unknown()),
             Err(NotShown::Over) => {
-                return Ok(Reply::status(410).text("This link has ended. Ask for a new one.").header("cache-control", "no-store"));
+                return Ok(Reply::status(410)
+                    .text("This link has ended. Ask for a new one.")
+                    .header("cache-control", "no-store"));
             }
         };
         // One tenant's draft at another tenant's host would be a page that lies about where one is.

@@ -1,7 +1,7 @@
 //! Hosts, brands and finished pages, in memory. A page is kept under its host, its kind and its brand's revision, so no
 //! page of one host or one revision can be given out for another.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, RwLock};
 
 use omnibus_schemas::brand::Brand;
@@ -31,6 +31,11 @@ impl Shelf {
                 }
             }
         }
+    }
+
+    /// Only these tenants have brands.
+    pub fn undress_all_but(&self, tenants: &BTreeSet<String>) {
+        self.brands.write().expect("no panic happens under this lock").retain(|tenant, _| tenants.contains(tenant));
     }
 
     /// The brand of a host's tenant, plain if it has none of its own; `None` where no tenant serves.

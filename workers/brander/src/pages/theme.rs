@@ -12,7 +12,18 @@ use crate::version::path;
 const BASE: &str = include_str!("base.css");
 
 /// Family names that stand without quotes.
-const GENERIC: &[&str] = &["serif", "sans-serif", "monospace", "cursive", "fantasy", "system-ui", "ui-serif", "ui-sans-serif", "ui-rounded", "ui-monospace"];
+pub(crate) const GENERIC: &[&str] = &[
+    "serif",
+    "sans-serif",
+    "monospace",
+    "cursive",
+    "fantasy",
+    "system-ui",
+    "ui-serif",
+    "ui-sans-serif",
+    "ui-rounded",
+    "ui-monospace",
+];
 
 /// The whole stylesheet of a page.
 pub(super) fn stylesheet(brand: &Brand) -> String {
@@ -28,7 +39,8 @@ pub(super) fn stylesheet(brand: &Brand) -> String {
     }
     let family = families(&brand.font_family).collect::<Vec<_>>().join(",");
     let (text_size, radius) = sizes(face);
-    let _ = writeln!(css, ":root{{{}--font:{family};--text-size:{text_size};--radius:{radius}}}", variables(&brand.light));
+    let _ =
+        writeln!(css, ":root{{{}--font:{family};--text-size:{text_size};--radius:{radius}}}", variables(&brand.light));
     let _ = writeln!(css, "@media (prefers-color-scheme:dark){{:root{{{}}}}}", variables(&brand.dark));
     css.push_str(BASE);
     if let Some(face) = face {

@@ -1,8 +1,10 @@
 //! From a draft to what people see, and back.
 
 use omnibus_schemas::brander::{
-    ActivateBranding, Branding, BrandingVersions, ContrastReport, RollbackBranding, ScheduleBranding, SetBranding,
+    ActivateBranding, Branding, BrandingVersions, CancelSchedule, ContrastReport, RollbackBranding, ScheduleBranding,
+    SetBranding, Turn, TurnSchedule,
 };
+use uuid::Uuid;
 
 use crate::scene::{Scene, look, refusal};
 
@@ -71,6 +73,7 @@ async fn activations_at_once_end_on_the_highest_revision_everywhere() {
     for name in ["One", "Two"] {
         scene.draft("acme", look(name)).await;
     }
+    let seen = scene.follow("acme").await;
     let mut ids = Vec::new();
     for n in 0..20 {
         ids.push(scene.stage.publish("acme", &ActivateBranding { version: Some(1 + n % 2) }).await);
@@ -85,7 +88,7 @@ async fn activations_at_once_end_on_the_highest_revision_everywhere() {
     assert_eq!(shown.revision, highest);
     let report = scene.stage.ask("brander", "acme", &Branding { version: None }).await.unwrap();
     assert_eq!((report.active_revision, report.version), (highest, shown.face.unwrap().version));
-    let history: Vec<_> = scene.history("acme").await.into_iter().map(|brand| brand.revision).collect();
+    let history = scene.until(&seen, highest).await;
     assert!(history.is_sorted(), "no reader ever saw an older look after a newer one: {history:?}");
     second.stop().await;
 }
@@ -94,15 +97,17 @@ async fn activations_at_once_end_on_the_highest_revision_everywhere() {
 async fn a_repeated_activation_is_one_activation() {
     let scene = Scene::new().await;
     let version = scene.draft("acme", look("Acme")).await;
+    let seen = scene.follow("acme").await;
     let id = scene.stage.publish("acme", &ActivateBranding { version: Some(version) }).await;
     scene.stage.outcome(id).await;
     scene.stage.publish_as(id, "acme", &ActivateBranding { version: Some(version) }).await;
     scene.draft("acme", look("Other")).await;
-    let rows: i64 = sqlx::query_scalar("select count(*) from brander.activations")
-        .fetch_one(&scene.stage.db)
-        .await
-        .unwrap();
-    assert_eq!((rows, scene.history("acme").await.len()), (1, 1));
+    scene.activate("acme", 2).await;
+    let last = scene.shown("acme").await.unwrap().revision;
+    assert_eq!(scene.until(&seen, last).await.len(), 2);
+    let rows: i64 =
+        sqlx::query_scalar("select count(*) from brander.activations").fetch_one(&scene.stage.db).await.unwrap();
+    assert_eq!(rows, 2, "one of each command");
 }
 
 #[tokio::test]
@@ -122,6 +127,72 @@ async fn a_schedule_switches_at_its_time_and_back_at_its_end() {
 
     let past = ScheduleBranding { version: 2, from: now, until: None };
     assert_eq!(refusal(&scene.tell("acme", &past).await).0, "time");
+}
+
+async fn scheduled(scene: &Scene, version: u32, hours: i64) -> Uuid {
+    let from = omnibus_runtime::clock::now() + chrono::TimeDelta::hours(hours);
+    let until = Some(from + chrono::TimeDelta::hours(2));
+    let told = scene.tell("acme", &ScheduleBranding { version, from, until }).await;
+    told.data["schedule_id"].as_str().unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn schedules_that_overlap_end_on_what_was_there_before_them() {
+    let scene = Scene::new().await;
+    for name in ["Base", "First", "Second"] {
+        scene.draft("acme", look(name)).await;
+    }
+    scene.activate("acme", 1).await;
+    let first = scheduled(&scene, 2, 1).await;
+    let second = scheduled(&scene, 3, 2).await;
+    for (schedule_id, turn, name, shown) in [
+        (first, Turn::Begin, "branding_activated", "First"),
+        (second, Turn::Begin, "branding_activated", "Second"),
+        (first, Turn::End, "schedule_skipped", "Second"),
+        (second, Turn::End, "branding_activated", "Base"),
+        (second, Turn::End, "schedule_skipped", "Base"),
+    ] {
+        let told = scene.tell("acme", &TurnSchedule { schedule_id, turn }).await;
+        assert_eq!((told.name.as_str(), scene.shown("acme").await.unwrap().name.as_str()), (name, shown));
+    }
+    assert_eq!(refusal(&scene.tell("acme", &RollbackBranding {}).await).0, "nothing_before");
+}
+
+#[tokio::test]
+async fn a_schedules_end_leaves_alone_what_somebody_activated_in_between() {
+    let scene = Scene::new().await;
+    for name in ["Base", "Spring", "By hand"] {
+        scene.draft("acme", look(name)).await;
+    }
+    scene.activate("acme", 1).await;
+    let schedule_id = scheduled(&scene, 2, 1).await;
+    scene.tell("acme", &TurnSchedule { schedule_id, turn: Turn::Begin }).await;
+    scene.activate("acme", 3).await;
+    let told = scene.tell("acme", &TurnSchedule { schedule_id, turn: Turn::End }).await;
+    assert_eq!((told.name.as_str(), &told.data["why"]), ("schedule_skipped", &"another_is_active".into()));
+    assert_eq!(scene.shown("acme").await.unwrap().name, "By hand");
+    scene.tell("acme", &RollbackBranding {}).await;
+    assert_eq!(scene.shown("acme").await.unwrap().name, "Base", "not to a look whose time is over");
+
+    let cancelled = scheduled(&scene, 2, 1).await;
+    scene.tell("acme", &CancelSchedule { schedule_id: cancelled }).await;
+    let told = scene.tell("acme", &TurnSchedule { schedule_id: cancelled, turn: Turn::Begin }).await;
+    assert_eq!(told.data["why"], "cancelled");
+}
+
+#[tokio::test]
+async fn a_rollback_passes_over_what_was_given_up() {
+    let scene = Scene::new().await;
+    for name in ["One", "Two", "Three"] {
+        let version = scene.draft("acme", look(name)).await;
+        scene.activate("acme", version).await;
+    }
+    sqlx::query("update brander.activations set status = 'failed' where version = 2")
+        .execute(&scene.stage.db)
+        .await
+        .unwrap();
+    scene.tell("acme", &RollbackBranding {}).await;
+    assert_eq!(scene.shown("acme").await.unwrap().name, "One");
 }
 
 #[tokio::test]

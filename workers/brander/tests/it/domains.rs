@@ -4,7 +4,8 @@ use omnibus_brander::Settings;
 use omnibus_runtime::Visit;
 use omnibus_runtime::testing::Told;
 use omnibus_schemas::brander::{
-    AddDomain, DomainRow, DomainStatus, Domains, Finding, LoginPage, RecheckDomain, RemoveDomain, VerifyDomain,
+    AddDomain, ChallengeFile, DomainRow, DomainStatus, Domains, Finding, LoginPage, RecheckDomain, RemoveDomain,
+    VerifyDomain,
 };
 
 use crate::names::Names;
@@ -118,7 +119,10 @@ async fn a_claim_without_proof_keeps_nobody_from_what_is_theirs() {
     // The owner's proof in DNS proves nothing for the squatter.
     assert_eq!(refusal(&verify(&scene, "globex").await).0, "proof_missing");
     assert_eq!(row(&scene, "globex").await.unwrap().status, DomainStatus::Pending);
-    assert_eq!(refusal(&scene.tell("globex", &RemoveDomain { host: "portal.other-coffee.com".into() }).await).0, "domain_unknown");
+    assert_eq!(
+        refusal(&scene.tell("globex", &RemoveDomain { host: "portal.other-coffee.com".into() }).await).0,
+        "domain_unknown"
+    );
     at_home(&scene, Some("acme")).await;
 }
 
@@ -217,10 +221,51 @@ async fn what_can_not_be_claimed_is_refused_with_a_reason() {
     ] {
         let told = scene.tell("acme", &AddDomain { host: host.into() }).await;
         let (code, detail) = refusal(&told);
-        assert!(code == "domain_not_claimable" && detail.starts_with("/host: ") && detail.contains(why), "{host}: {detail}");
+        assert!(
+            code == "domain_not_claimable" && detail.starts_with("/host: ") && detail.contains(why),
+            "{host}: {detail}"
+        );
     }
     let told = scene.tell("acme", &AddDomain { host: "B\u{fc}cher.Northwind-Coffee.com".into() }).await;
     assert_eq!(told.data["host"], "xn--bcher-kva.northwind-coffee.com");
+}
+
+#[tokio::test]
+async fn asking_often_does_not_put_off_the_next_look() {
+    let (scene, names) = scene().await;
+    proved(&scene, &names, "acme").await;
+    names.wipe(RECORD).await;
+    recheck(&scene, "acme").await;
+    let before = row(&scene, "acme").await.unwrap().checked_at;
+    assert_eq!(refusal(&verify(&scene, "acme").await).0, "proof_missing");
+    let after = row(&scene, "acme").await.unwrap();
+    assert_eq!((after.checked_at, after.status), (before, DomainStatus::Failing));
+}
+
+#[tokio::test]
+async fn a_host_that_is_given_up_leaves_no_certificate_behind() {
+    let (scene, names) = scene().await;
+    proved(&scene, &names, "acme").await;
+    for sql in [
+        "insert into brander.certificates values ('acme', $1, 'chain', '', now() + interval '60 days', now())",
+        "insert into brander.certificate_orders (tenant, order_id, host, registered, status, token, answer, opened_at)
+         values ('acme', gen_random_uuid(), $1, 'x', 'checking', 'token', 'answer', now())",
+    ] {
+        sqlx::query(sql).bind(HOST).execute(&scene.stage.db).await.unwrap();
+    }
+    let mut visit = Visit { method: "GET".into(), host: host(), ..Visit::default() };
+    visit.params.insert("token".into(), "token".into());
+    assert_eq!(scene.stage.visit::<ChallengeFile>(&visit).await.unwrap().into_body().0, b"answer");
+    scene.tell("acme", &RemoveDomain { host: host() }).await;
+    assert_eq!(scene.stage.visit::<ChallengeFile>(&visit).await.unwrap_err().0, 404);
+    let left: i64 = sqlx::query_scalar(
+        "select (select count(*) from brander.certificates)
+              + (select count(*) from brander.certificate_orders where status <> 'failed')",
+    )
+    .fetch_one(&scene.stage.db)
+    .await
+    .unwrap();
+    assert_eq!(left, 0);
 }
 
 #[tokio::test]
@@ -228,7 +273,10 @@ async fn the_next_look_at_a_domain_comes_by_itself() {
     let (scene, names) = scene().await;
     proved(&scene, &names, "acme").await;
     names.wipe(RECORD).await;
-    sqlx::query("update brander.domains set checked_at = now() - interval '7 hours'").execute(&scene.stage.db).await.unwrap();
+    sqlx::query("update brander.domains set checked_at = now() - interval '7 hours'")
+        .execute(&scene.stage.db)
+        .await
+        .unwrap();
     // The task looks when it starts; a second replica's waits for the first one's lock, so the first is stopped.
     let Scene { stage, _running } = scene;
     _running.stop().await;

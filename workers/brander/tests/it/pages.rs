@@ -33,7 +33,9 @@ async fn branded(name: &str) -> (Scene, crate::names::Names) {
 #[tokio::test]
 async fn a_host_is_the_one_that_was_asked_whatever_other_headers_say() {
     let (scene, _names) = branded("Acme Look").await;
-    for host in ["evil.example", "", "127.0.0.1", "portal.northwind-coffee.com.evil.example", "x.portal.northwind-coffee.com"] {
+    for host in
+        ["evil.example", "", "127.0.0.1", "portal.northwind-coffee.com.evil.example", "x.portal.northwind-coffee.com"]
+    {
         let mut forged = visit(host);
         for name in ["x-forwarded-host", "x-host", "forwarded", "x-original-host", "host"] {
             forged.headers.insert(name.into(), HOST.into());
@@ -99,7 +101,11 @@ async fn a_preview_shows_a_draft_to_its_holder_and_to_nobody_else() {
 async fn a_preview_of_one_tenant_is_not_shown_at_the_host_of_another() {
     let (scene, _names) = branded("Acme Look").await;
     let draft = scene.draft("globex", look("Acme Look, please sign in")).await;
-    let link = scene.stage.ask("brander", "globex", &Preview { version: Some(draft), page: Page::Login, minutes: 5 }).await.unwrap();
+    let link = scene
+        .stage
+        .ask("brander", "globex", &Preview { version: Some(draft), page: Page::Login, minutes: 5 })
+        .await
+        .unwrap();
     let mut visit = visit(HOST);
     visit.params.insert("token".into(), link.url.rsplit('/').next().unwrap().into());
     assert_eq!(scene.stage.visit::<PreviewPage>(&visit).await.unwrap_err().0, 404);

@@ -1,5 +1,7 @@
 //! A stage with a brander on it.
 
+use std::sync::{Arc, Mutex};
+
 use futures_util::StreamExt;
 use omnibus_brander::{Settings, worker};
 use omnibus_runtime::testing::{Running, Stage, Told};
@@ -50,11 +52,30 @@ impl Scene {
         store.get(tenant).await.unwrap().map(|bytes| serde_json::from_slice(&bytes).unwrap())
     }
 
-    /// Every value that the key had.
-    pub(crate) async fn history(&self, tenant: &str) -> Vec<Brand> {
+    /// Follows the key from now on, as readers do. Every revision that is written, in the order in which it is.
+    pub(crate) async fn follow(&self, tenant: &str) -> Arc<Mutex<Vec<u64>>> {
         let store = self.stage.operator.jetstream().get_key_value(BUCKET).await.unwrap();
-        let entries: Vec<_> = store.history(tenant).await.unwrap().collect().await;
-        entries.into_iter().map(|entry| serde_json::from_slice(&entry.unwrap().value).unwrap()).collect()
+        let mut told = store.watch(tenant).await.unwrap();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let list = seen.clone();
+        tokio::spawn(async move {
+            while let Some(Ok(entry)) = told.next().await {
+                let brand: Brand = serde_json::from_slice(&entry.value).unwrap();
+                list.lock().unwrap().push(brand.revision);
+            }
+        });
+        seen
+    }
+
+    /// Waits until a follower has seen a revision.
+    pub(crate) async fn until(&self, seen: &Mutex<Vec<u64>>, revision: u64) -> Vec<u64> {
+        let waiting = async {
+            while !seen.lock().unwrap().contains(&revision) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(20), waiting).await.unwrap();
+        seen.lock().unwrap().clone()
     }
 }
 

@@ -22,7 +22,10 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("ONLOAD", "<g ONLOAD=\"alert(1)\"/>"),
     ("handler with entities", "<g onload=\"&#97;lert(1)\"/>"),
     ("foreignObject", "<foreignObject><iframe src=\"https://evil.example\"/></foreignObject>"),
-    ("foreignObject with a body", "<foreignObject><body xmlns=\"http://www.w3.org/1999/xhtml\" onload=\"alert(1)\"/></foreignObject>"),
+    (
+        "foreignObject with a body",
+        "<foreignObject><body xmlns=\"http://www.w3.org/1999/xhtml\" onload=\"alert(1)\"/></foreignObject>",
+    ),
     ("link", "<a href=\"javascript:alert(1)\"><text>x</text></a>"),
     ("link by xlink", "<a xlink:href=\"javascript:alert(1)\"><rect width=\"9\" height=\"9\"/></a>"),
     ("use of data", "<use href=\"data:image/svg+xml;base64,PHN2Zz4=#x\"/>"),
@@ -71,7 +74,10 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("view", "<view id=\"v\" viewTarget=\"javascript:alert(1)\"/>"),
     ("switch", "<switch><foreignObject/></switch>"),
     ("tref", "<tref xlink:href=\"file:///etc/passwd\"/>"),
-    ("font-face", "<font-face><font-face-src><font-face-uri xlink:href=\"https://evil.example\"/></font-face-src></font-face>"),
+    (
+        "font-face",
+        "<font-face><font-face-src><font-face-uri xlink:href=\"https://evil.example\"/></font-face-src></font-face>",
+    ),
     ("color-profile", "<color-profile xlink:href=\"https://evil.example/x.icc\"/>"),
     ("text path elsewhere", "<textPath href=\"https://evil.example/#p\">x</textPath>"),
     ("attribute that leaves its quotes", "<text font-family=\"a&quot; onload=&quot;alert(1)\">x</text>"),
@@ -80,29 +86,59 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("text that is a tag", "<text>&lt;script&gt;alert(1)&lt;/script&gt;</text>"),
     ("CDATA that is a tag", "<title><![CDATA[</title><script>alert(1)</script>]]></title>"),
     ("title that ends a page", "<title>&lt;/title&gt;&lt;script&gt;alert(1)&lt;/script&gt;</title>"),
+    (
+        "pattern with a huge tile",
+        "<pattern id=\"p\" patternUnits=\"userSpaceOnUse\" width=\"60000\" height=\"60000\"><rect width=\"60000\" height=\"60000\"/></pattern><rect width=\"800\" height=\"800\" fill=\"url(#p)\"/>",
+    ),
+    (
+        "patterns that are inherited",
+        "<pattern id=\"p\"><g fill=\"url(#q)\"><rect/><rect/></g></pattern><pattern id=\"q\"><rect/></pattern><g fill=\"url(#p)\"><rect/><rect/></g>",
+    ),
+    (
+        "marker at every point",
+        "<marker id=\"m\"><path marker-mid=\"url(#m)\" d=\"M0 0 1 1 2 2\"/></marker><path marker-mid=\"url(#m)\" d=\"M0 0 1 1 2 2 3 3\"/>",
+    ),
+    ("dashes without number", "<path d=\"M0 0 H60000\" stroke=\"red\" stroke-dasharray=\"0.0001\"/>"),
     ("other prefix of handlers", "<g ev:event=\"load\" xmlns:ev=\"http://www.w3.org/2001/xml-events\"/>"),
 ];
 
 /// Not taken at all: malformed, a document type, or boundless.
 fn refused() -> Vec<(&'static str, String)> {
     let wrapped = |inside: &str| format!("<svg {NS}>{inside}</svg>");
-    let laughs: String = (1..20)
-        .map(|n| format!("<g id=\"g{n}\">{}</g>", format!("<use href=\"#g{}\"/>", n - 1).repeat(10)))
-        .collect();
-    let patterns: String = (1..16)
-        .map(|n| format!("<pattern id=\"p{n}\"><rect fill=\"url(#p{m})\"/><rect stroke=\"url(#p{m})\"/><rect fill=\"url(#p{m})\"/></pattern>", m = n - 1))
+    let laughs: String =
+        (1..20).map(|n| format!("<g id=\"g{n}\">{}</g>", format!("<use href=\"#g{}\"/>", n - 1).repeat(10))).collect();
+    let masks: String = (1..16)
+        .map(|n| format!("<mask id=\"p{n}\">{}</mask>", format!("<rect mask=\"url(#p{})\"/>", n - 1).repeat(3)))
         .collect();
     vec![
         ("document type", format!("<!DOCTYPE svg><svg {NS}/>")),
         ("entity", format!("<!DOCTYPE svg [<!ENTITY a \"b\">]><svg {NS}><text>&a;</text></svg>")),
-        ("external entity", format!("<!DOCTYPE svg [<!ENTITY a SYSTEM \"file:///etc/passwd\">]><svg {NS}><text>&a;</text></svg>")),
-        ("parameter entity", format!("<!DOCTYPE svg [<!ENTITY % a SYSTEM \"http://evil.example/a.dtd\">%a;]><svg {NS}/>")),
-        ("billion laughs", format!("<!DOCTYPE l [<!ENTITY a \"ha\"><!ENTITY b \"&a;&a;\">]><svg {NS}><text>&b;</text></svg>")),
-        ("document type of elsewhere", format!("<!DOCTYPE svg PUBLIC \"-//W3C//DTD SVG 1.1//EN\" \"http://evil.example/svg.dtd\"><svg {NS}/>")),
-        ("default attribute by document type", format!("<!DOCTYPE svg [<!ATTLIST svg onload CDATA \"alert(1)\">]><svg {NS}/>")),
+        (
+            "external entity",
+            format!("<!DOCTYPE svg [<!ENTITY a SYSTEM \"file:///etc/passwd\">]><svg {NS}><text>&a;</text></svg>"),
+        ),
+        (
+            "parameter entity",
+            format!("<!DOCTYPE svg [<!ENTITY % a SYSTEM \"http://evil.example/a.dtd\">%a;]><svg {NS}/>"),
+        ),
+        (
+            "billion laughs",
+            format!("<!DOCTYPE l [<!ENTITY a \"ha\"><!ENTITY b \"&a;&a;\">]><svg {NS}><text>&b;</text></svg>"),
+        ),
+        (
+            "document type of elsewhere",
+            format!("<!DOCTYPE svg PUBLIC \"-//W3C//DTD SVG 1.1//EN\" \"http://evil.example/svg.dtd\"><svg {NS}/>"),
+        ),
+        (
+            "default attribute by document type",
+            format!("<!DOCTYPE svg [<!ATTLIST svg onload CDATA \"alert(1)\">]><svg {NS}/>"),
+        ),
         ("unknown entity", wrapped("<text>&nbsp;</text>")),
         ("unknown entity in an attribute", wrapped("<text x=\"&evil;\">a</text>")),
-        ("stylesheet instruction", format!("<?xml-stylesheet href=\"https://evil.example/a.xsl\" type=\"text/xsl\"?><svg {NS}/>")),
+        (
+            "stylesheet instruction",
+            format!("<?xml-stylesheet href=\"https://evil.example/a.xsl\" type=\"text/xsl\"?><svg {NS}/>"),
+        ),
         ("php", format!("<?php system('id'); ?><svg {NS}/>")),
         ("other encoding", format!("<?xml version=\"1.0\" encoding=\"UTF-7\"?><svg {NS}/>")),
         ("not closed", format!("<svg {NS}><g>")),
@@ -129,7 +165,8 @@ fn refused() -> Vec<(&'static str, String)> {
         ("circle of uses", wrapped("<g id=\"a\"><use href=\"#a\"/></g>")),
         ("circle by two", wrapped("<g id=\"a\"><use href=\"#b\"/></g><g id=\"b\"><use href=\"#a\"/></g>")),
         ("uses that multiply", wrapped(&format!("<g id=\"g0\"><rect/></g>{laughs}"))),
-        ("patterns that multiply", wrapped(&format!("<pattern id=\"p0\"/>{patterns}<rect fill=\"url(#p15)\"/>"))),
+        ("masks that multiply", wrapped(&format!("<mask id=\"p0\"/>{masks}<rect mask=\"url(#p15)\"/>"))),
+        ("layers without number", wrapped(&"<g opacity=\"0.5\"><rect/></g>".repeat(1000))),
         ("ids that are there twice", wrapped("<g id=\"a\"/><g id=\"a\"/>")),
         ("too many elements", wrapped(&"<g/>".repeat(6000))),
         ("too deep", wrapped(&format!("{}{}", "<g>".repeat(100), "</g>".repeat(100)))),
@@ -140,8 +177,31 @@ fn refused() -> Vec<(&'static str, String)> {
 
 /// What must not be in a drawing that is served, whatever it means there.
 const NEVER: &[&str] = &[
-    "script", "javascript", "alert", "evil", "foreignobject", " on", "data:", "http-equiv", "import", "iframe", "file:",
-    "169.254", "<a", "image", "animate", "<set", "style", "<!", "<?", "passwd", "secret", "base",
+    "script",
+    "javascript",
+    "alert",
+    "evil",
+    "foreignobject",
+    " on",
+    "data:",
+    "http-equiv",
+    "import",
+    "iframe",
+    "file:",
+    "169.254",
+    "<a",
+    "image",
+    "animate",
+    "<set",
+    "style",
+    "<!",
+    "<?",
+    "passwd",
+    "secret",
+    "base",
+    "pattern",
+    "marker",
+    "dash",
 ];
 
 #[test]

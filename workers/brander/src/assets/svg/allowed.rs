@@ -5,10 +5,31 @@ pub(super) const SVG: &str = "http://www.w3.org/2000/svg";
 /// The namespace of the older way to write `href`.
 pub(super) const XLINK: &str = "http://www.w3.org/1999/xlink";
 
-/// Elements that draw, group, name or are referred to. None loads, runs, moves or embeds another language.
+/// Elements that draw, group, name or are referred to. None loads, runs, moves or embeds another language. Patterns and
+/// markers are not among them: one is drawn at every tile, path or point of whoever inherits it, so a file of a hundred
+/// bytes can ask for more memory than there is.
 const ELEMENTS: &[&str] = &[
-    "circle", "clipPath", "defs", "desc", "ellipse", "g", "line", "linearGradient", "marker", "mask", "path", "pattern",
-    "polygon", "polyline", "radialGradient", "rect", "stop", "svg", "symbol", "text", "title", "tspan", "use",
+    "circle",
+    "clipPath",
+    "defs",
+    "desc",
+    "ellipse",
+    "g",
+    "line",
+    "linearGradient",
+    "mask",
+    "path",
+    "polygon",
+    "polyline",
+    "radialGradient",
+    "rect",
+    "stop",
+    "svg",
+    "symbol",
+    "text",
+    "title",
+    "tspan",
+    "use",
 ];
 
 /// Elements in which text means something.
@@ -16,25 +37,73 @@ const WITH_TEXT: &[&str] = &["desc", "text", "title", "tspan"];
 
 /// Numbers, lists of numbers, path data and transformations.
 const NUMBERS: &[&str] = &[
-    "cx", "cy", "d", "dx", "dy", "fill-opacity", "font-size", "fx", "fy", "gradientTransform", "height", "letter-spacing",
-    "markerHeight", "markerWidth", "offset", "opacity", "pathLength", "patternTransform", "points", "r", "refX", "refY",
-    "rotate", "rx", "ry", "stop-opacity", "stroke-dasharray", "stroke-dashoffset", "stroke-miterlimit", "stroke-opacity",
-    "stroke-width", "textLength", "transform", "viewBox", "width", "word-spacing", "x", "x1", "x2", "y", "y1", "y2",
+    "cx",
+    "cy",
+    "d",
+    "dx",
+    "dy",
+    "fill-opacity",
+    "font-size",
+    "fx",
+    "fy",
+    "gradientTransform",
+    "height",
+    "letter-spacing",
+    "offset",
+    "opacity",
+    "pathLength",
+    "points",
+    "r",
+    "rotate",
+    "rx",
+    "ry",
+    "stop-opacity",
+    "stroke-miterlimit",
+    "stroke-opacity",
+    "stroke-width",
+    "textLength",
+    "transform",
+    "viewBox",
+    "width",
+    "word-spacing",
+    "x",
+    "x1",
+    "x2",
+    "y",
+    "y1",
+    "y2",
 ];
 
 /// Single words of a fixed list in the standard; any word is harmless.
 const WORDS: &[&str] = &[
-    "clip-rule", "clipPathUnits", "dominant-baseline", "fill-rule", "font-stretch", "font-style", "font-weight",
-    "gradientUnits", "lengthAdjust", "markerUnits", "maskContentUnits", "maskUnits", "orient", "paint-order",
-    "patternContentUnits", "patternUnits", "preserveAspectRatio", "shape-rendering", "spreadMethod", "stroke-linecap",
-    "stroke-linejoin", "text-anchor", "text-rendering", "vector-effect", "visibility",
+    "clip-rule",
+    "clipPathUnits",
+    "dominant-baseline",
+    "fill-rule",
+    "font-stretch",
+    "font-style",
+    "font-weight",
+    "gradientUnits",
+    "lengthAdjust",
+    "maskContentUnits",
+    "maskUnits",
+    "paint-order",
+    "preserveAspectRatio",
+    "shape-rendering",
+    "spreadMethod",
+    "stroke-linecap",
+    "stroke-linejoin",
+    "text-anchor",
+    "text-rendering",
+    "vector-effect",
+    "visibility",
 ];
 
 /// Colours, or a reference to something in the same drawing.
 const PAINTS: &[&str] = &["color", "fill", "stop-color", "stroke"];
 
 /// References to something in the same drawing, or `none`.
-const REFERENCES: &[&str] = &["clip-path", "marker-end", "marker-mid", "marker-start", "mask"];
+const REFERENCES: &[&str] = &["clip-path", "mask"];
 
 pub(super) fn element(name: &str) -> bool {
     ELEMENTS.contains(&name)
@@ -88,7 +157,9 @@ fn paint(value: &str) -> bool {
         .is_some_and(|digits| [3, 4, 6, 8].contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_hexdigit()));
     let function = ["rgb(", "rgba(", "hsl(", "hsla("].iter().any(|start| {
         let inside = value.strip_prefix(start).and_then(|rest| rest.strip_suffix(')'));
-        inside.is_some_and(|inside| inside.len() <= 40 && inside.chars().all(|c| c.is_ascii_digit() || " .,%/-".contains(c)))
+        inside.is_some_and(|inside| {
+            inside.len() <= 40 && inside.chars().all(|c| c.is_ascii_digit() || " .,%/-".contains(c))
+        })
     });
     word || hex || function
 }

@@ -6,7 +6,9 @@ use super::allowed::reference;
 use super::{Element, Node};
 
 /// Elements to be drawn, at most.
-const MOST: u64 = 50_000;
+const MOST: u64 = 10_000;
+/// What a layer of its own counts for: a mask, a clip and a group that is seen through are each painted on one.
+const LAYER: u64 = 25;
 
 /// `Err` has words for what makes it boundless.
 pub(super) fn bounded(root: &Element) -> Result<(), String> {
@@ -47,7 +49,8 @@ struct Follow<'a> {
 
 impl<'a> Follow<'a> {
     fn cost(&mut self, element: &'a Element) -> Result<u64, String> {
-        let mut cost = 1_u64;
+        let layers = ["mask", "clip-path", "opacity"].iter().filter(|name| element.attribute(name).is_some()).count();
+        let mut cost = 1 + LAYER * layers as u64;
         for (key, value) in &element.attributes {
             let to = match key.as_str() {
                 "href" => value.strip_prefix('#'),

@@ -118,7 +118,8 @@ mod tests {
 
     #[test]
     fn what_comes_out_comes_out_the_same_when_it_goes_in_again() {
-        let (once, _) = sanitised(b"<svg xmlns='http://www.w3.org/2000/svg'><g><text x='1'>a &lt; b</text></g></svg>").unwrap();
+        let (once, _) =
+            sanitised(b"<svg xmlns='http://www.w3.org/2000/svg'><g><text x='1'>a &lt; b</text></g></svg>").unwrap();
         let (twice, dropped) = sanitised(once.as_bytes()).unwrap();
         assert_eq!((once, dropped), (twice, vec![]));
     }

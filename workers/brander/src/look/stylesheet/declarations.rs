@@ -1,29 +1,96 @@
 //! Which properties a tenant may set: how things look, never whether and where they are. What could cover, move away or
-//! hide something else is left out, and so is what loads.
+//! hide something else is left out, and so is what loads. So are the colours and sizes of text and of what it stands on:
+//! those are the theme's, whose every pair is judged.
 
 use lightningcss::declaration::DeclarationBlock;
 use lightningcss::properties::Property;
-use lightningcss::values::image::Image;
 
 use super::compact;
 
-/// Properties by name. Those that need a look at their values stand in [`value`].
+/// Properties by name. Those that need a look at their values stand in [`one`].
 const ALLOWED: &[&str] = &[
-    "accent-color", "align-content", "align-items", "align-self", "background", "background-color", "background-image",
-    "background-position", "background-repeat", "background-size", "border", "border-bottom", "border-bottom-color",
-    "border-bottom-left-radius", "border-bottom-right-radius", "border-bottom-style", "border-bottom-width",
-    "border-color", "border-left", "border-left-color", "border-left-style", "border-left-width", "border-radius",
-    "border-right", "border-right-color", "border-right-style", "border-right-width", "border-spacing", "border-style",
-    "border-top", "border-top-color", "border-top-left-radius", "border-top-right-radius", "border-top-style",
-    "border-top-width", "border-width", "box-shadow", "caret-color", "color", "column-gap", "display", "flex",
-    "flex-basis", "flex-direction", "flex-flow", "flex-grow", "flex-shrink", "flex-wrap", "font", "font-family",
-    "font-size", "font-stretch", "font-style", "font-variant-caps", "font-weight", "gap", "hyphens", "justify-content",
-    "justify-items", "justify-self", "letter-spacing", "line-height", "margin", "margin-bottom", "margin-left",
-    "margin-right", "margin-top", "max-height", "max-width", "min-height", "min-width", "outline", "outline-color",
-    "outline-style", "outline-width", "overflow-wrap", "padding", "padding-bottom", "padding-left", "padding-right",
-    "padding-top", "row-gap", "text-align", "text-decoration", "text-decoration-color", "text-decoration-line",
-    "text-decoration-style", "text-decoration-thickness", "text-indent", "text-shadow", "text-transform",
-    "vertical-align", "white-space", "width", "word-break", "word-spacing",
+    "align-content",
+    "align-items",
+    "align-self",
+    "border",
+    "border-bottom",
+    "border-bottom-color",
+    "border-bottom-left-radius",
+    "border-bottom-right-radius",
+    "border-bottom-style",
+    "border-bottom-width",
+    "border-color",
+    "border-left",
+    "border-left-color",
+    "border-left-style",
+    "border-left-width",
+    "border-radius",
+    "border-right",
+    "border-right-color",
+    "border-right-style",
+    "border-right-width",
+    "border-spacing",
+    "border-style",
+    "border-top",
+    "border-top-color",
+    "border-top-left-radius",
+    "border-top-right-radius",
+    "border-top-style",
+    "border-top-width",
+    "border-width",
+    "box-shadow",
+    "column-gap",
+    "display",
+    "flex",
+    "flex-basis",
+    "flex-direction",
+    "flex-flow",
+    "flex-grow",
+    "flex-shrink",
+    "flex-wrap",
+    "font-family",
+    "font-stretch",
+    "font-style",
+    "font-variant-caps",
+    "font-weight",
+    "gap",
+    "hyphens",
+    "justify-content",
+    "justify-items",
+    "justify-self",
+    "letter-spacing",
+    "margin",
+    "margin-bottom",
+    "margin-left",
+    "margin-right",
+    "margin-top",
+    "max-width",
+    "min-height",
+    "min-width",
+    "outline",
+    "outline-color",
+    "outline-style",
+    "outline-width",
+    "overflow-wrap",
+    "padding",
+    "padding-bottom",
+    "padding-left",
+    "padding-right",
+    "padding-top",
+    "row-gap",
+    "text-align",
+    "text-decoration",
+    "text-decoration-color",
+    "text-decoration-line",
+    "text-decoration-style",
+    "text-decoration-thickness",
+    "text-indent",
+    "text-transform",
+    "vertical-align",
+    "white-space",
+    "width",
+    "word-break",
+    "word-spacing",
 ];
 
 /// Values of `display` that keep an element on the page.
@@ -33,7 +100,8 @@ const DISPLAYS: &[&str] = &["block", "flex", "grid", "inline", "inline-block", "
 pub(super) fn allowed(block: &DeclarationBlock<'_>) -> Result<String, String> {
     let plain = block.declarations.iter().map(|property| (property, false));
     let important = block.important_declarations.iter().map(|property| (property, true));
-    let written: Result<Vec<_>, _> = plain.chain(important).map(|(property, important)| one(property, important)).collect();
+    let written: Result<Vec<_>, _> =
+        plain.chain(important).map(|(property, important)| one(property, important)).collect();
     Ok(written?.join(";"))
 }
 
@@ -48,15 +116,14 @@ fn one(property: &Property<'_>, important: bool) -> Result<String, String> {
         });
     }
     if !ALLOWED.contains(&name.as_str()) {
-        return Err(format!("the property {name} is not allowed: it could hide, move or cover what is not the brand's"));
+        return Err(format!(
+            "the property {name} is not allowed: it could hide, move or cover, or it is the theme's to say"
+        ));
     }
     let value = property.value_to_css_string(compact()).map_err(|error| error.to_string())?;
     match property {
-        Property::Background(layers) if layers.iter().any(|layer| loads(&layer.image)) => {
-            return Err(format!("{name} can have colours and gradients, and no picture from elsewhere"));
-        }
-        Property::BackgroundImage(images) if images.iter().any(loads) => {
-            return Err(format!("{name} can have gradients, and no picture from elsewhere"));
+        Property::BoxShadow(shadows, _) if shadows.iter().any(|shadow| shadow.inset) => {
+            return Err("box-shadow can't be inset: it would be another ground for what stands on it".into());
         }
         Property::Display(_) if !DISPLAYS.contains(&value.as_str()) => {
             return Err(format!("display can be one of {}", DISPLAYS.join(", ")));
@@ -69,8 +136,4 @@ fn one(property: &Property<'_>, important: bool) -> Result<String, String> {
         _ => {}
     }
     property.to_css_string(important, compact()).map_err(|error| error.to_string())
-}
-
-fn loads(image: &Image<'_>) -> bool {
-    !matches!(image, Image::None | Image::Gradient(_))
 }

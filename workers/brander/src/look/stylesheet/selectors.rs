@@ -27,7 +27,10 @@ fn one(component: &Component<'_>, depth: usize) -> Result<(), String> {
     let refuse = |words: &str| Err(format!("{words} is not allowed in a selector"));
     match component {
         Component::Combinator(
-            Combinator::Child | Combinator::Descendant | Combinator::NextSibling | Combinator::LaterSibling
+            Combinator::Child
+            | Combinator::Descendant
+            | Combinator::NextSibling
+            | Combinator::LaterSibling
             | Combinator::PseudoElement,
         )
         | Component::ExplicitUniversalType
