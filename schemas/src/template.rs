@@ -85,7 +85,7 @@ pub struct Variable {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[garde(length(chars, max = 500))]
     pub doc: String,
-    /// A value to preview with; one of its kind is made up if absent.
+    /// A value to preview with; for a required variable, one of its kind is made up if absent.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     #[garde(skip)]
     pub example: Value,

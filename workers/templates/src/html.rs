@@ -5,13 +5,32 @@
 use crate::shape::{Names, Shape};
 use crate::tags::{Flaw, Piece, What};
 
-/// Elements that no mail program shows, or that reach outside of the mail.
-const REFUSED: [&str; 12] = [
-    "applet", "audio", "base", "embed", "form", "frame", "frameset", "iframe", "object", "script", "template", "video",
+/// Elements that no mail program shows, that reach outside of the mail, or that browsers read by other rules than the
+/// ones here: inside `svg` a `title` holds elements, inside `noscript` it depends on who reads.
+const REFUSED: [&str; 19] = [
+    "applet",
+    "audio",
+    "base",
+    "embed",
+    "form",
+    "frame",
+    "frameset",
+    "iframe",
+    "math",
+    "noembed",
+    "noframes",
+    "noscript",
+    "object",
+    "plaintext",
+    "script",
+    "svg",
+    "template",
+    "video",
+    "xmp",
 ];
 /// Attributes that hold addresses.
-const ADDRESSES: [&str; 10] =
-    ["action", "background", "cite", "data", "formaction", "href", "longdesc", "poster", "src", "srcset"];
+const ADDRESSES: [&str; 11] =
+    ["action", "background", "cite", "data", "formaction", "href", "longdesc", "poster", "src", "srcset", "xlink:href"];
 /// How an address may begin if a value follows.
 const BEGINNINGS: [&str; 4] = ["https://", "http://", "mailto:", "tel:"];
 
@@ -455,6 +474,12 @@ mod tests {
             "<title>x</title><script>",
             "<style>x</style ><script>",
             "<!-- x --!><script>",
+            "<svg><title><a href=\"{{name}}\">x</a></title></svg>",
+            "<SVG/onload=x>",
+            "<math><style><a href=\"{{name}}\">",
+            "<noscript><p title=\"</noscript>{{name}}\">",
+            "<xmp><p></xmp>",
+            "<plaintext>",
         ] {
             assert!(refused(source).is_some(), "{source}");
         }

@@ -120,9 +120,10 @@ impl Template {
         kept.map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 
-    /// A value for every variable, to preview with.
+    /// Values to preview with: the declared examples, and for a required variable without one a value of its kind.
     pub fn examples(&self) -> Map<String, Value> {
-        self.variables.iter().map(|variable| (variable.name.clone(), values::example(variable))).collect()
+        let shown = self.variables.iter().filter(|variable| variable.required || !variable.example.is_null());
+        shown.map(|variable| (variable.name.clone(), values::example(variable))).collect()
     }
 
     /// Checks values against the variables: kinds, lengths, missing and unknown names. All faults at once, each at

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use async_nats::jetstream::consumer::push::OrderedErrorKind;
-use async_nats::jetstream::kv::{Entry, Operation};
+use async_nats::jetstream::kv::Operation;
 use futures_util::StreamExt;
 use omnibus_runtime::Desk;
 use omnibus_schemas::brand::{BUCKET, Brand};
@@ -95,9 +95,12 @@ impl Brands {
                     };
                     seen = entry.revision;
                     let current = entry.seen_current || entry.revision >= goal;
+                    let value = (entry.operation == Operation::Put).then_some(&entry.value[..]);
                     match loading {
-                        true => apply(&mut fresh, &entry),
-                        false => apply(&mut self.active.write().expect("no panic happens under this lock"), &entry),
+                        true => apply(&mut fresh, &entry.key, value),
+                        false => {
+                            apply(&mut self.active.write().expect("no panic happens under this lock"), &entry.key, value);
+                        }
                     }
                     if loading && current {
                         loading = false;
@@ -109,7 +112,7 @@ impl Brands {
                     anyhow::ensure!(info.created == created, "the bucket of brands was made anew");
                     let last = info.state.last_sequence;
                     anyhow::ensure!(behind.is_none_or(|goal| seen >= goal), "the watch over the brands stayed behind");
-                    behind = (seen > 0 && last > seen).then_some(last);
+                    behind = (last > seen && (loading || last > goal)).then_some(last);
                 }
             }
         }
@@ -129,20 +132,20 @@ fn missed(error: &async_nats::jetstream::kv::WatcherError) -> bool {
     ordered.is_some_and(|error| error.kind() == OrderedErrorKind::MissingHeartbeat)
 }
 
-fn apply(brands: &mut HashMap<String, Arc<Brand>>, entry: &Entry) {
-    let tenant = entry.key.clone();
-    if entry.operation != Operation::Put {
-        brands.remove(&tenant);
+/// `None` for an entry that was removed.
+fn apply(brands: &mut HashMap<String, Arc<Brand>>, tenant: &str, value: Option<&[u8]>) {
+    let Some(value) = value else {
+        brands.remove(tenant);
         return;
-    }
-    match read(&entry.value) {
-        Ok(brand) if brands.get(&tenant).is_some_and(|known| known.revision > brand.revision) => {
+    };
+    match read(value) {
+        Ok(brand) if brands.get(tenant).is_some_and(|known| known.revision > brand.revision) => {
             tracing::warn!(tenant, "an older brand came after a newer one; it is left out");
         }
-        Ok(brand) => drop(brands.insert(tenant, Arc::new(brand))),
+        Ok(brand) => drop(brands.insert(tenant.to_owned(), Arc::new(brand))),
         Err(faults) => {
             tracing::error!(tenant, faults, "a tenant's brand can't be read; its mails are dressed plainly");
-            brands.remove(&tenant);
+            brands.remove(tenant);
         }
     }
 }
@@ -165,6 +168,21 @@ mod tests {
         let brands = Brands::of_these([("acme".to_owned(), Brand::example())]);
         assert_eq!(brands.of("acme").await.name, "Northwind Coffee");
         assert_eq!(*brands.of("globex").await, Brand::plain("globex"));
+    }
+
+    #[test]
+    fn an_older_revision_that_comes_late_changes_nothing() {
+        let mut brands = HashMap::new();
+        let mut put = |revision: u64, name: &str| {
+            let brand = Brand { revision, name: name.into(), ..Brand::example() };
+            apply(&mut brands, "acme", Some(&serde_json::to_vec(&brand).unwrap()));
+            brands["acme"].name.clone()
+        };
+        assert_eq!(put(4, "Fourth"), "Fourth");
+        assert_eq!(put(3, "Third"), "Fourth");
+        assert_eq!(put(5, "Fifth"), "Fifth");
+        apply(&mut brands, "acme", None);
+        assert!(brands.is_empty());
     }
 
     #[test]

@@ -175,7 +175,7 @@ fn title() -> Variable {
 }
 
 fn label() -> Variable {
-    Variable::new("action_label", Kind::Text, "What the button says.").optional().max_len(40)
+    Variable::new("action_label", Kind::Text, "What the button says.").optional().max_len(40).example("Get started")
 }
 
 fn minutes() -> Variable {

@@ -10,6 +10,12 @@ use omnibus_templates::tags::{Block, What, pieces};
 /// Begins the words that stand for tags. A source that holds it is refused rather than misread.
 const MARK: &str = "zqtag";
 
+/// Most elements of a document, and most rules of its style sheets: every rule is held against every element.
+const ELEMENTS: usize = 10_000;
+const RULES: usize = 1_000;
+/// The parser's output is walked by recursion, as deep as elements stand in each other.
+const STACK: usize = 128 * 1024 * 1024;
+
 /// The source with its styles inlined. What can't be, `@media` and the like, stays in one style sheet.
 pub(crate) fn inline(html: &str) -> Result<String, Fault> {
     let fault = |reason: String| Fault::new("/html", reason);
@@ -23,9 +29,13 @@ pub(crate) fn inline(html: &str) -> Result<String, Fault> {
         .keep_link_tags(false)
         .keep_at_rules(true)
         .apply_width_attributes(true);
-    let inlined = CSSInliner::new(options)
-        .inline(&shielded)
-        .map_err(|error| fault(format!("its styles can't be inlined: {error}")))?;
+    let work = std::thread::Builder::new()
+        .stack_size(STACK)
+        .spawn(move || CSSInliner::new(options).inline(&shielded).map_err(|error| error.to_string()));
+    let inlined = work
+        .map_err(|error| error.to_string())
+        .and_then(|thread| thread.join().unwrap_or_else(|_| Err("the inliner can't read them".to_owned())));
+    let inlined = inlined.map_err(|error| fault(format!("its styles can't be inlined: {error}")))?;
     restore(&inlined, &tags).map_err(fault)
 }
 
@@ -40,6 +50,15 @@ struct Tag<'a> {
 fn shield(html: &str) -> Result<(String, Vec<Tag<'_>>), String> {
     let pieces = pieces(html).map_err(|flaw| flaw.to_string())?;
     let places = places(html, &pieces).map_err(|flaw| flaw.to_string())?;
+    let texts = pieces.iter().filter_map(|piece| match piece.what {
+        What::Text(text) => Some((text.matches('<').count(), text.matches('{').count())),
+        _ => None,
+    });
+    // An element is opened and closed, so it counts twice.
+    let (elements, rules) = texts.fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1));
+    if elements > 2 * ELEMENTS || rules > RULES {
+        return Err(format!("has more than {ELEMENTS} elements or more than {RULES} style rules"));
+    }
     let mut out = String::with_capacity(html.len() + pieces.len() * 8);
     let mut tags = Vec::new();
     for (piece, place) in pieces.iter().zip(&places) {
@@ -126,6 +145,18 @@ mod tests {
             "<html><head><link rel=\"stylesheet\" href=\"http://127.0.0.1:1/x.css\"></head><body>x</body></html>",
         );
         assert!(!inlined.unwrap().contains("<link"));
+    }
+
+    #[test]
+    fn a_pit_of_elements_or_a_heap_of_rules_is_a_fault_and_not_the_end() {
+        let pit = |n: usize| format!("<p>{}x{}</p>", "<b>".repeat(n), "</b>".repeat(n));
+        assert!(inline(&pit(9_000)).is_ok());
+        assert!(inline(&pit(10_001)).unwrap_err().reason.contains("more than 10000 elements"));
+        assert!(inline(&"<b>".repeat(19_999)).is_ok());
+        let heap =
+            |n: usize| format!("<html><head><style>{}</style></head><body><p>x</p></body></html>", "p{a:b}".repeat(n));
+        assert!(inline(&heap(1_000)).is_ok());
+        assert!(inline(&heap(1_001)).unwrap_err().reason.contains("more than 1000 style rules"));
     }
 
     #[test]

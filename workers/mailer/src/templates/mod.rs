@@ -12,6 +12,7 @@ use omnibus_runtime::AskError;
 use omnibus_schemas::Fault;
 use omnibus_schemas::mailer::TemplateDraft;
 use omnibus_templates::{Source, Template};
+use serde::Serialize;
 
 use crate::content::{self, ContentError};
 
@@ -22,6 +23,17 @@ impl From<ContentError> for AskError {
             ContentError::Faults(faults) => AskError::Faults(faults),
             ContentError::Database(error) => error.into(),
         }
+    }
+}
+
+/// An answer has to fit into one message on the bus.
+const LARGEST: usize = 900 * 1024;
+
+/// The answer, if it fits.
+fn fitting<T: Serialize>(answer: T) -> Result<T, AskError> {
+    match serde_json::to_vec(&answer).is_ok_and(|written| written.len() <= LARGEST) {
+        true => Ok(answer),
+        false => Err(AskError::Invalid(format!("the answer is too large to be shown: more than {LARGEST} bytes"))),
     }
 }
 

@@ -5,12 +5,9 @@ use std::sync::Arc;
 use omnibus_runtime::{Answer, Ask, AskError};
 use omnibus_schemas::mailer::{Preview, PreviewTemplate};
 
-use super::of_draft;
+use super::{fitting, of_draft};
 use crate::Mailer;
 use crate::content;
-
-/// An answer has to fit into one message on the bus.
-const LARGEST: usize = 900 * 1024;
 
 impl Answer<PreviewTemplate> for Mailer {
     async fn answer(&self, ask: &mut Ask<'_>, query: PreviewTemplate) -> Result<Preview, AskError> {
@@ -32,17 +29,13 @@ impl Answer<PreviewTemplate> for Mailer {
             None => self.content.brands.of(ask.tenant).await,
         };
         let parts = content::show(&template, &variables, false, &brand).map_err(AskError::Faults)?;
-        let preview = Preview {
+        fitting(Preview {
             name,
             version,
             subject: parts.subject.unwrap_or_default(),
             text: parts.text,
             html: parts.html,
             confidential: template.confidential().map(str::to_owned).collect(),
-        };
-        match serde_json::to_vec(&preview).is_ok_and(|written| written.len() <= LARGEST) {
-            true => Ok(preview),
-            false => Err(AskError::Invalid(format!("the mail is too large to be shown: more than {LARGEST} bytes"))),
-        }
+        })
     }
 }

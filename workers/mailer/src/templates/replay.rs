@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::of_draft;
+use super::{fitting, of_draft};
 use crate::Mailer;
 use crate::content;
 
@@ -73,6 +73,6 @@ impl Answer<ReplayTemplate> for Mailer {
             }
             replay.mails.push(mail);
         }
-        Ok(replay)
+        fitting(replay)
     }
 }

@@ -11,7 +11,7 @@ use omnibus_schemas::mailer::{
     TemplateDraft, Templates,
 };
 use omnibus_schemas::platform::Outcome;
-use omnibus_schemas::template::{Kind, Variable};
+use omnibus_schemas::template::{Field, FieldKind, Kind, Variable};
 use omnibus_schemas::{Catalogue, Command, Query};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -212,6 +212,28 @@ async fn a_draft_in_a_draft_of_a_brand_is_shown_and_saves_nothing() {
     let templates: i64 =
         sqlx::query_scalar("select count(*) from mailer.templates").fetch_one(&stage.db).await.unwrap();
     assert_eq!(templates, 0);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_mail_that_fits_into_no_answer_is_said_to_be_too_large() {
+    let (stage, running, _dir) = start().await;
+    let row = "{{#each rows}}{{what}}{{/each}}";
+    let draft = TemplateDraft {
+        subject: "Large".into(),
+        text: row.into(),
+        html: Some(format!("<p>{row}</p>")),
+        variables: vec![Variable::new("rows", Kind::List, "").fields(vec![Field::new("what", FieldKind::Text, "")])],
+    };
+    let rows = vec![json!({ "what": "x".repeat(1000) }); 100];
+    let mut query = PreviewTemplate { draft: Some(draft.clone()), ..preview("large") };
+    query.variables = variables(json!({ "rows": rows }));
+    assert_eq!(shown(&stage, "acme", &query).await.unwrap().text.len(), 100_000 + "\n\n--\nacme\n".len());
+    let draft =
+        TemplateDraft { text: row.repeat(5).trim().into(), html: Some(format!("<p>{}</p>", row.repeat(5))), ..draft };
+    query.draft = Some(draft);
+    let (code, words) = shown(&stage, "acme", &query).await.map(|preview| preview.text.len()).unwrap_err();
+    assert!(code == 422 && words.contains("too large to be shown"), "{words}");
     running.stop().await;
 }
 
