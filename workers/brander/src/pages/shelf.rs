@@ -16,8 +16,11 @@ pub struct Shelf {
     /// Whose host is whose.
     pub hosts: Hosts,
     brands: RwLock<HashMap<String, Arc<Brand>>>,
-    pages: RwLock<HashMap<(String, Page), (u64, Arc<str>, Arc<Dressed>)>>,
+    pages: RwLock<HashMap<(String, Page), Kept>>,
 }
+
+/// A page, with the revision and the tenant it was made for.
+type Kept = (u64, Arc<str>, Arc<Dressed>);
 
 impl Shelf {
     /// A tenant has a brand, or has it no more. One that is older than what is known changes nothing.

@@ -128,10 +128,8 @@ fn one(property: &Property<'_>, important: bool) -> Result<String, String> {
         Property::Display(_) if !DISPLAYS.contains(&value.as_str()) => {
             return Err(format!("display can be one of {}", DISPLAYS.join(", ")));
         }
-        _ if name.starts_with("margin") || name == "text-indent" => {
-            if value.contains('-') {
-                return Err(format!("{name} can't be negative, and can't be calculated from what is"));
-            }
+        _ if (name.starts_with("margin") || name == "text-indent") && value.contains('-') => {
+            return Err(format!("{name} can't be negative, and can't be calculated from what is"));
         }
         _ => {}
     }
