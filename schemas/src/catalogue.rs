@@ -397,6 +397,7 @@ impl Catalogue {
             crate::mailer::domain(),
             crate::texter::domain(),
             crate::commissioner::domain(),
+            crate::brander::domain(),
             crate::greeter::domain(),
         ])
     }

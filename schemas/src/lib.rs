@@ -2,6 +2,7 @@
 
 pub mod body;
 pub mod brand;
+pub mod brander;
 pub mod bucket;
 pub mod catalogue;
 pub mod commissioner;

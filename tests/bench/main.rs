@@ -6,6 +6,7 @@
 
 mod bare;
 mod bare_door;
+mod brander;
 mod chart;
 mod commissioner;
 mod contest;
@@ -87,6 +88,8 @@ enum Case {
     Commissioner,
     /// Texts a second through the texter, beside a bare reqwest loop.
     Texter,
+    /// An activation until every reader has it; a host's page in memory.
+    Brander,
 }
 
 /// Prints each table when it is there, and keeps all.
@@ -142,6 +145,7 @@ async fn main() -> anyhow::Result<()> {
                 results.add(&growth::run(&postgres, rounds, bench.commands, bench.scale).await?.to_string())?;
             }
             Case::Texter => results.add(&texter::run(&postgres, rounds, bench.commands / 10).await?.to_string())?,
+            Case::Brander => results.add(&brander::run(&postgres, rounds, 100).await?.to_string())?,
             Case::Load => results.add(&load::run(&postgres, bench.seconds).await?.to_string())?,
             Case::Work | Case::Durable => {
                 let (name, sync) = match case {

@@ -52,10 +52,12 @@ fn workers(mail: &Path) -> Vec<Worker> {
         payout_timeout: 5,
     };
     let texter = omnibus_texter::Settings { sms_dir: mail.join("sms"), ..omnibus_texter::Settings::defaults() };
+    let brander = omnibus_brander::worker(omnibus_brander::Settings::defaults()).unwrap();
     vec![
         omnibus_mailer::worker(mailer).unwrap(),
         omnibus_texter::worker(texter).unwrap(),
         omnibus_commissioner::worker(commissioner).unwrap(),
+        brander,
         minimal_worker::worker(minimal_worker::Settings {}).unwrap(),
     ]
 }

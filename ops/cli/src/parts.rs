@@ -22,6 +22,15 @@ pub(crate) fn mailer_settings() -> anyhow::Result<omnibus_mailer::Settings> {
     from_environment("mailer")
 }
 
+/// The brander's settings. Links lead to the door of this machine unless PUBLIC_URL says otherwise.
+fn brander_settings() -> anyhow::Result<omnibus_brander::Settings> {
+    let mut settings: omnibus_brander::Settings = from_environment("brander")?;
+    if let (None, Ok(listen)) = (std::env::var_os("PUBLIC_URL"), std::env::var("HTTP_LISTEN")) {
+        settings.public_url = format!("http://{listen}");
+    }
+    Ok(settings)
+}
+
 /// The commissioner's settings. What nothing else is said of lies in the folder that everything is in.
 fn commissioner_settings(home: &Path) -> anyhow::Result<omnibus_commissioner::Settings> {
     let mut settings: omnibus_commissioner::Settings = from_environment("commissioner")?;
@@ -49,6 +58,7 @@ pub(crate) fn workers(mailer: omnibus_mailer::Settings, home: &Path) -> anyhow::
         omnibus_mailer::worker(mailer)?,
         omnibus_texter::worker(texter_settings(home)?)?,
         omnibus_commissioner::worker(commissioner_settings(home)?)?,
+        omnibus_brander::worker(brander_settings()?)?,
         minimal_worker::worker(from_environment("greeter")?)?,
     ])
 }
