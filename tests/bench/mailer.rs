@@ -35,7 +35,9 @@ pub(crate) async fn run(postgres: &Postgres, rounds: usize, mails: usize) -> any
     }
     let share = format!("{:.2}", omnibus.median() / bare.median());
     Ok(Table {
-        title: format!("Mails a second to smtp-sink, {mails} waiting, {POOL} connections: median (least..most) of {rounds} rounds"),
+        title: format!(
+            "Mails a second to smtp-sink, {mails} waiting, {POOL} connections: median (least..most) of {rounds} rounds"
+        ),
         columns: vec!["", "mails/s", "of bare", "MiB resident"],
         rows: vec![
             vec!["Omnibus, with ledger and rows".into(), omnibus.to_string(), share, memory.to_string()],
@@ -53,13 +55,20 @@ struct Line {
 /// On a fresh bus and database: the backlog first, then the clock.
 async fn through_the_mailer(postgres: &Postgres, port: u16, mails: usize) -> anyhow::Result<Duration> {
     let stage = Stage::with(Catalogue::omnibus(), omnibus_bus::Settings::default(), postgres).await;
-    stage
-        .backlog("acme", mails, |n| SendEmail { to: vec![format!("r{n}@example.com")], ..SendEmail::example() })
-        .await;
+    stage.backlog("acme", mails, |n| SendEmail { to: vec![format!("r{n}@example.com")], ..SendEmail::example() }).await;
     let (port, pool) = (port.to_string(), POOL.to_string());
     let settings = Line::parse_from([
-        "mailer", "--smtp-host", "127.0.0.1", "--smtp-port", &port, "--smtp-tls", "none", "--smtp-pool", &pool,
-        "--from-email", "office@example.com",
+        "mailer",
+        "--smtp-host",
+        "127.0.0.1",
+        "--smtp-port",
+        &port,
+        "--smtp-tls",
+        "none",
+        "--smtp-pool",
+        &pool,
+        "--from-email",
+        "office@example.com",
     ]);
     let worker = omnibus_mailer::worker(settings.mailer)?;
     let began = Instant::now();
@@ -73,9 +82,8 @@ async fn through_the_mailer(postgres: &Postgres, port: u16, mails: usize) -> any
     }
     let took = began.elapsed();
     running.stop().await;
-    let sent: i64 = sqlx::query_scalar("select count(*) from mailer.recipients where state = 'sent'")
-        .fetch_one(&stage.db)
-        .await?;
+    let sent: i64 =
+        sqlx::query_scalar("select count(*) from mailer.recipients where state = 'sent'").fetch_one(&stage.db).await?;
     anyhow::ensure!(sent == i64::try_from(mails)?, "{sent} of {mails} mails were sent");
     Ok(took)
 }
@@ -141,13 +149,15 @@ impl Sink {
 /// On the PATH, or where distributions put what only root is thought to need.
 fn program() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain(["/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin"].map(PathBuf::from));
+    let folders =
+        std::env::split_paths(&path).chain(["/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin"].map(PathBuf::from));
     folders.map(|folder| folder.join("smtp-sink")).find(|program| program.is_file())
 }
 
 /// Of this process, with the worker in it.
 fn resident_mib() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).and_then(|rest| rest.split_whitespace().next());
+    let kib =
+        status.lines().find_map(|line| line.strip_prefix("VmRSS:")).and_then(|rest| rest.split_whitespace().next());
     kib.and_then(|kib| kib.parse::<f64>().ok()).map_or(f64::NAN, |kib| kib / 1024.0)
 }
