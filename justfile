@@ -24,6 +24,16 @@ lint:
 gen:
     cargo run --locked --package omnibus-schemas --bin gen
 
-# Figures beside bare loops, in one run: door, outcome, work
+# Figures beside bare loops, in one run: door, latency, work, durable; on demand growth, load, peers
 bench *args:
     cargo run --release --locked --package omnibus-tests --bin bench -- {{args}}
+
+# Load on the HTTP door, up to three times what it can take; then k6
+load *args:
+    cargo run --release --locked --package omnibus-tests --bin bench -- load {{args}}
+    ops/stack tests/load/k6
+
+# Breaks things while commands run, and judges what came of them; `--seed N` plays one round again
+chaos *args:
+    cargo build --locked --package omnibus-tests --bin chaos --bin shop
+    cargo run --quiet --locked --package omnibus-tests --bin chaos -- {{args}}

@@ -64,6 +64,35 @@ impl Life {
         self.stdin.flush().await.expect("the process reads");
     }
 
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        if let Some(pid) = self.child.id().and_then(|pid| i32::try_from(pid).ok()) {
+            // It may have ended just now.
+            let _ = kill(Pid::from_raw(pid), signal);
+        }
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
+    }
+
+    /// SIGTERM; how it ended, if it does in time.
+    pub async fn ask_to_end(&mut self, patience: Duration) -> Option<ExitStatus> {
+        self.signal(Signal::SIGTERM);
+        timeout(patience, self.child.wait()).await.ok()?.ok()
+    }
+
+    /// Open files, and resident memory in MiB; Linux tells, elsewhere both are 0.
+    pub fn size(&self) -> (usize, u64) {
+        let proc = format!("/proc/{}", self.child.id().unwrap_or_default());
+        let files = std::fs::read_dir(format!("{proc}/fd")).map_or(0, Iterator::count);
+        let status = std::fs::read_to_string(format!("{proc}/status")).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0);
+        (files, kib / 1024)
+    }
+
     /// `kill -9`; returns when it is gone.
     pub async fn kill9(mut self) {
         self.child.kill().await.expect("it is our child");
@@ -89,12 +118,6 @@ impl Life {
     /// SIGCONT: it goes on, and does not know that time has passed.
     pub fn thaw(&self) {
         self.signal(Signal::SIGCONT);
-    }
-
-    fn signal(&self, signal: Signal) {
-        let pid = self.child.id().expect("it has not ended");
-        kill(Pid::from_raw(pid.try_into().expect("a pid fits the type the kernel gives it in")), signal)
-            .expect("it is our child");
     }
 
     /// What it has logged.

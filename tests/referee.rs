@@ -38,6 +38,19 @@ pub enum Order {
     Put(Put),
     /// A call that leaves the database.
     Charge(Charge),
+    /// What no handler can do anything with.
+    Poison(Poison),
+}
+
+/// What is wrong with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Poison {
+    /// The body is none of the command's.
+    Undecodable,
+    /// Nobody has heard of the command.
+    Unknown,
+    /// A field breaks its rule.
+    Invalid,
 }
 
 /// What the referee counted where nothing was wrong.
@@ -66,6 +79,8 @@ impl Order {
                     _ => vec![Succeeded],
                 };
             }
+            Order::Poison(Poison::Invalid) => return vec![Rejected],
+            Order::Poison(_) => return vec![DeadLettered],
             Order::Charge(charge) => charge,
         };
         let mut may = match (charge.how.as_str(), charge.tells(), charge.resend) {

@@ -1,75 +1,69 @@
-//! The least that the same work can cost: axum, async-nats and sqlx with nothing between.
+//! The least that the same work can cost: async-nats and sqlx with nothing between.
 
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
-use axum::Router;
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::routing::post;
+use async_nats::jetstream::consumer::PullConsumer;
+use async_nats::jetstream::context::PublishAckFuture;
+use async_nats::jetstream::message::PublishMessage;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
-use omnibus_runtime::Bus;
-use omnibus_runtime::clock;
+use omnibus_runtime::{Bus, clock};
 use omnibus_schemas::subject;
 use sqlx::PgPool;
 
-/// An HTTP server that publishes what it is sent.
-pub(crate) struct BareDoor {
-    pub(crate) url: String,
-    pub(crate) task: tokio::task::JoinHandle<()>,
-}
-
-/// Publishes each body with a message id and answers 202 after the PubAck.
-pub(crate) async fn door(bus: Bus) -> anyhow::Result<BareDoor> {
-    let app = Router::new().route("/greetings", post(take)).with_state(bus);
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-    let url = format!("http://{}", listener.local_addr()?);
-    let task = tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, app).await {
-            panic!("the bare door failed: {error}");
-        }
-    });
-    Ok(BareDoor { url, task })
-}
-
-async fn take(State(bus): State<Bus>, body: Bytes) -> (StatusCode, String) {
-    let id = clock::new_id().to_string();
-    let publish = async_nats::jetstream::message::PublishMessage::build().payload(body).message_id(&id);
-    let subject = subject::command("greeter", "default", "greet", "acme");
-    let sent = async { bus.jetstream().send_publish(subject, publish).await?.await };
-    match sent.await {
-        Ok(_) => (StatusCode::ACCEPTED, id),
-        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
-    }
-}
+type Result<T> = std::result::Result<T, async_nats::Error>;
 
 /// How a bare consumer commits.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Commit {
+    /// Not at all: consume and acknowledge.
+    Not,
     /// A transaction for each message, this many at once.
     Each(usize),
     /// A transaction for each batch of at most this many, with multi-row inserts; two loops.
     Batch(usize),
 }
 
-/// Takes `count` commands off the greeter's lane: one inbox row and one domain row each, one event, one ack. Returns how
-/// long that took.
-pub(crate) async fn consume(bus: &Bus, db: &PgPool, count: usize, commit: Commit) -> anyhow::Result<Duration> {
-    let consumer: async_nats::jetstream::consumer::PullConsumer = bus
+/// Publishes `count` messages with ids, pipelined with a window of 1024.
+pub(crate) async fn publish(bus: &Bus, count: usize, body: impl Fn(usize) -> Vec<u8>) -> Result<()> {
+    let mut acks: Vec<PublishAckFuture> = Vec::with_capacity(1024);
+    for n in 0..count {
+        let publish = PublishMessage::build().payload(body(n).into()).message_id(clock::new_id().to_string());
+        acks.push(bus.jetstream().send_publish("cmd.goods.default.store.acme", publish).await?);
+        if acks.len() == 1024 || n + 1 == count {
+            for ack in acks.drain(..) {
+                ack.await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The tables that a bare consumer writes to.
+pub(crate) const TABLES: [&str; 3] = [
+    "create schema bare",
+    "create table bare.inbox (message_id uuid primary key, at timestamptz default now())",
+    "create table bare.rows (id uuid primary key, tenant text not null, body bytea not null)",
+];
+
+/// Takes `count` commands off the lane: one inbox row and one domain row each, one event, one ack.
+pub(crate) async fn consume(bus: &Bus, db: &PgPool, count: usize, commit: Commit) -> Result<()> {
+    let consumer: PullConsumer = bus
         .jetstream()
-        .get_consumer_from_stream(subject::lane_consumer("greeter", "default"), subject::command_stream("greeter"))
+        .get_consumer_from_stream(subject::lane_consumer("goods", "default"), subject::command_stream("goods"))
         .await?;
-    let left = std::sync::Arc::new(std::sync::atomic::AtomicI64::new(i64::try_from(count)?));
-    let began = Instant::now();
+    let left = Arc::new(AtomicI64::new(i64::try_from(count)?));
     let (loops, size) = match commit {
+        Commit::Not => (1, 500),
         Commit::Each(at_once) => (1, at_once),
         Commit::Batch(size) => (2, size),
     };
     let tasks = (0..loops).map(|_| {
         let (consumer, bus, db, left) = (consumer.clone(), bus.clone(), db.clone(), left.clone());
         tokio::spawn(async move {
-            while left.load(std::sync::atomic::Ordering::Relaxed) > 0 {
+            while left.load(Ordering::Relaxed) > 0 {
                 let mut fetched = consumer.fetch().max_messages(size).messages().await?;
                 let mut batch = Vec::new();
                 while let Some(message) = fetched.next().await {
@@ -79,8 +73,13 @@ pub(crate) async fn consume(bus: &Bus, db: &PgPool, count: usize, commit: Commit
                     tokio::time::sleep(Duration::from_millis(1)).await;
                     continue;
                 }
-                left.fetch_sub(i64::try_from(batch.len())?, std::sync::atomic::Ordering::Relaxed);
+                left.fetch_sub(i64::try_from(batch.len())?, Ordering::Relaxed);
                 match commit {
+                    Commit::Not => {
+                        for message in &batch {
+                            message.ack().await?;
+                        }
+                    }
                     Commit::Each(_) => {
                         for done in join_all(batch.iter().map(|message| each(&bus, &db, message))).await {
                             done?;
@@ -89,23 +88,25 @@ pub(crate) async fn consume(bus: &Bus, db: &PgPool, count: usize, commit: Commit
                     Commit::Batch(_) => all(&bus, &db, &batch).await?,
                 }
             }
-            Ok::<_, async_nats::Error>(())
+            Result::Ok(())
         })
     });
     for task in tasks.collect::<Vec<_>>() {
-        task.await?.map_err(|error| anyhow::anyhow!(error))?;
+        task.await??;
     }
-    Ok(began.elapsed())
+    // Acknowledgements stand in the client's buffer.
+    bus.client().flush().await?;
+    Ok(())
 }
 
-async fn each(bus: &Bus, db: &PgPool, message: &async_nats::jetstream::Message) -> Result<(), async_nats::Error> {
+async fn each(bus: &Bus, db: &PgPool, message: &async_nats::jetstream::Message) -> Result<()> {
     let id = clock::new_id();
     let mut tx = db.begin().await?;
     sqlx::query("insert into bare.inbox (message_id) values ($1) on conflict do nothing")
         .bind(id)
         .execute(&mut *tx)
         .await?;
-    sqlx::query("insert into bare.rows (id, body) values ($1, $2)")
+    sqlx::query("insert into bare.rows (id, tenant, body) values ($1, 'acme', $2)")
         .bind(id)
         .bind(&message.payload[..])
         .execute(&mut *tx)
@@ -115,15 +116,15 @@ async fn each(bus: &Bus, db: &PgPool, message: &async_nats::jetstream::Message) 
     message.ack().await
 }
 
-async fn all(bus: &Bus, db: &PgPool, batch: &[async_nats::jetstream::Message]) -> Result<(), async_nats::Error> {
+async fn all(bus: &Bus, db: &PgPool, batch: &[async_nats::jetstream::Message]) -> Result<()> {
     let ids: Vec<_> = batch.iter().map(|_| clock::new_id()).collect();
-    let bodies: Vec<Vec<u8>> = batch.iter().map(|message| message.payload.to_vec()).collect();
+    let bodies: Vec<&[u8]> = batch.iter().map(|message| &message.payload[..]).collect();
     let mut tx = db.begin().await?;
     sqlx::query("insert into bare.inbox (message_id) select unnest($1::uuid[]) on conflict do nothing")
         .bind(&ids)
         .execute(&mut *tx)
         .await?;
-    sqlx::query("insert into bare.rows (id, body) select * from unnest($1::uuid[], $2::bytea[])")
+    sqlx::query("insert into bare.rows (id, tenant, body) select id, 'acme', body from unnest($1::uuid[], $2::bytea[]) as x(id, body)")
         .bind(&ids)
         .bind(&bodies)
         .execute(&mut *tx)
@@ -142,13 +143,7 @@ async fn all(bus: &Bus, db: &PgPool, batch: &[async_nats::jetstream::Message]) -
     Ok(())
 }
 
-async fn event(
-    bus: &Bus,
-    id: uuid::Uuid,
-    message: &async_nats::jetstream::Message,
-) -> Result<async_nats::jetstream::context::PublishAckFuture, async_nats::Error> {
-    let publish = async_nats::jetstream::message::PublishMessage::build()
-        .payload(message.payload.clone())
-        .message_id(id.to_string());
-    Ok(bus.jetstream().send_publish("evt.greeter.greeted.acme", publish).await?)
+async fn event(bus: &Bus, id: uuid::Uuid, message: &async_nats::jetstream::Message) -> Result<PublishAckFuture> {
+    let publish = PublishMessage::build().payload(message.payload.clone()).message_id(id.to_string());
+    Ok(bus.jetstream().send_publish("evt.goods.stored.acme", publish).await?)
 }

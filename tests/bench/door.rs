@@ -11,7 +11,7 @@ use omnibus_schemas::Catalogue;
 use reqwest::StatusCode;
 use tokio_util::sync::CancellationToken;
 
-use crate::bare;
+use crate::bare_door;
 use crate::figures::{Series, Table, percentile};
 
 const CONNECTIONS: usize = 64;
@@ -25,9 +25,14 @@ pub(crate) struct Open {
 }
 
 impl Open {
+    /// Without limits.
     pub(crate) async fn on(stage: &Stage) -> anyhow::Result<Self> {
-        let (stop, health) = (CancellationToken::new(), Health::default());
         let settings = Settings { rate_limit_ip: 0, rate_limit_tenant: 0, ..Settings::on_a_free_port() };
+        Self::with(stage, settings).await
+    }
+
+    pub(crate) async fn with(stage: &Stage, settings: Settings) -> anyhow::Result<Self> {
+        let (stop, health) = (CancellationToken::new(), Health::default());
         let bus = stage.connect("ingest").await;
         let catalogue = stage.catalogue().clone();
         let door =
@@ -78,13 +83,13 @@ async fn post(client: &reqwest::Client, url: &str, key: &str) -> anyhow::Result<
     Ok(status)
 }
 
-struct Round {
-    rate: f64,
+pub(crate) struct Round {
+    pub(crate) rate: f64,
     p50: f64,
     p99: f64,
 }
 
-async fn load(url: &str, key: &str, seconds: u64) -> anyhow::Result<Round> {
+pub(crate) async fn load(url: &str, key: &str, seconds: u64) -> anyhow::Result<Round> {
     let began = Instant::now();
     let until = began + Duration::from_secs(seconds);
     let loops = (0..CONNECTIONS).map(|_| {
@@ -114,7 +119,7 @@ async fn load(url: &str, key: &str, seconds: u64) -> anyhow::Result<Round> {
 pub(crate) async fn run(postgres: &Postgres, rounds: usize, seconds: u64) -> anyhow::Result<Table> {
     let stage = Stage::with(Catalogue::omnibus(), omnibus_bus::Settings::default(), postgres).await;
     let open = Open::on(&stage).await?;
-    let bare = bare::door(stage.connect("ingest").await).await?;
+    let bare = bare_door::door(stage.connect("ingest").await).await?;
     let contestants = [
         ("Omnibus", format!("{}/api/v1/greetings", open.url)),
         ("bare axum + async-nats", format!("{}/greetings", bare.url)),

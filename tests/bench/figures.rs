@@ -14,8 +14,7 @@ pub(crate) fn machine() -> String {
     let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let kib: u64 = memory.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).unwrap_or(0);
     format!(
-        "{model}, {cores} cores, {} GiB; nats-server with the default sync_interval, PostgreSQL with fsync; \
-         load, door, worker and servers share the cores\n",
+        "{model}, {cores} cores, {} GiB; PostgreSQL with fsync; load, door, worker and servers share the cores\n",
         kib >> 20
     )
 }
@@ -35,11 +34,11 @@ impl Series {
         sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
     }
 
-    fn least(&self) -> f64 {
+    pub(crate) fn least(&self) -> f64 {
         self.0.iter().copied().fold(f64::INFINITY, f64::min)
     }
 
-    fn most(&self) -> f64 {
+    pub(crate) fn most(&self) -> f64 {
         self.0.iter().copied().fold(f64::NEG_INFINITY, f64::max)
     }
 }

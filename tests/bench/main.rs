@@ -1,67 +1,141 @@
 //! The bench: what the house costs, beside the least that the same work can cost, in one run on one machine.
 //!
-//! `cargo run --release -p omnibus-tests --bin bench` (or `just bench`). It starts its own nats-server and PostgreSQL,
+//! `just bench` (or `cargo run --release -p omnibus-tests --bin bench`). It starts its own nats-server and PostgreSQL,
 //! alternates the contestants, and prints medians with minimum and maximum over the rounds. Absolute figures drift from
 //! machine to machine and from hour to hour; the ratios are what to compare.
 
 mod bare;
+mod bare_door;
+mod chart;
+mod contest;
+mod cpu;
 mod door;
 mod figures;
-mod outcome;
+mod goods;
+mod growth;
+mod latency;
+#[path = "../load/open_loop.rs"]
+mod load;
+mod peers;
 mod work;
 
+use std::path::PathBuf;
+
 use clap::Parser;
-use figures::Table;
+use contest::Contest;
+use figures::{Series, Table};
 use omnibus_runtime::local::{Postgres, PostgresOptions};
 
 /// What to measure.
 #[derive(Debug, Parser)]
 #[command(about = "Measures Omnibus beside bare loops that do the same work")]
 struct Bench {
-    /// Cases to run: door, outcome, work. All of them if absent.
+    /// Cases to run; door, latency, work and durable if absent.
     cases: Vec<Case>,
     /// Counted rounds of each contestant, after one that is not counted.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Seconds of load in each round of `door` and `outcome`.
+    /// Seconds of load in each round of `door` and `latency`.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
-    /// Commands in each round of `work`.
+    /// Commands in each round of `work`, `durable`, `growth` and `peers`.
     #[arg(long, default_value_t = 20_000)]
     commands: usize,
+    /// Of the contestants in `work`, `durable` and `peers`, those whose names hold this.
+    #[arg(long)]
+    only: Option<String>,
+    /// How far `growth` goes: 100 is a million waiting commands and ten million rows in the inbox.
+    #[arg(long, default_value_t = 1)]
+    scale: usize,
+    /// A folder for `results.md` and the charts.
+    #[arg(long)]
+    out: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Case {
     /// The HTTP door alone: parse, publish, PubAck, at 64 connections.
     Door,
-    /// From an accepted request to its outcome event, at light load.
-    Outcome,
+    /// From an accepted request to its outcome event, at shares of the capacity.
+    Latency,
     /// Commands a second through a worker.
     Work,
+    /// The same, with a nats-server that syncs before it acknowledges.
+    Durable,
+    /// With more workers, tenants, waiting commands, rows in the inbox.
+    Growth,
+    /// The door at fixed rates with 64 and 512 connections, and at three times what it can take.
+    Load,
+    /// Other people's workers on the same work; installs them.
+    Peers,
+}
+
+/// Prints each table when it is there, and keeps all.
+struct Results {
+    text: String,
+    out: Option<PathBuf>,
+}
+
+impl Results {
+    #[expect(clippy::print_stdout, reason = "the figures are what this program is for")]
+    fn add(&mut self, text: &str) -> std::io::Result<()> {
+        println!("{text}");
+        self.text.push_str(text);
+        self.text.push('\n');
+        self.keep("results.md", &self.text)
+    }
+
+    fn keep(&self, name: &str, text: &str) -> std::io::Result<()> {
+        match &self.out {
+            Some(folder) => std::fs::create_dir_all(folder).and_then(|()| std::fs::write(folder.join(name), text)),
+            None => Ok(()),
+        }
+    }
+
+    fn chart(&mut self, name: &str, table: Table, bars: Vec<(String, Series)>) -> std::io::Result<()> {
+        self.keep(&format!("{name}.svg"), &chart::bars(&table.title, &bars, "Omnibus"))?;
+        self.add(&table.to_string())
+    }
 }
 
 #[tokio::main]
-#[expect(clippy::print_stdout, reason = "the figures are what this program is for")]
 async fn main() -> anyhow::Result<()> {
     let bench = Bench::parse();
     // The client insists on one, though nothing here is encrypted.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let wanted = |case| bench.cases.is_empty() || bench.cases.contains(&case);
+    // Everything is on, as in production.
+    omnibus_runtime::metrics::recorder();
+    let cases = match bench.cases.is_empty() {
+        true => vec![Case::Door, Case::Latency, Case::Work, Case::Durable],
+        false => bench.cases.clone(),
+    };
     let postgres = Postgres::start(PostgresOptions { durable: true, ..PostgresOptions::default() }).await?;
-    let mut tables: Vec<Table> = Vec::new();
-    println!("{}", figures::machine());
-    if wanted(Case::Door) {
-        tables.push(door::run(&postgres, bench.rounds, bench.seconds).await?);
-        println!("{}", tables.last().expect("just pushed"));
-    }
-    if wanted(Case::Outcome) {
-        tables.push(outcome::run(&postgres, bench.rounds, bench.seconds).await?);
-        println!("{}", tables.last().expect("just pushed"));
-    }
-    if wanted(Case::Work) {
-        tables.push(work::run(&postgres, bench.rounds, bench.commands).await?);
-        println!("{}", tables.last().expect("just pushed"));
+    let mut results = Results { text: String::new(), out: bench.out.clone() };
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    results.add(&format!("`just bench {}` on: {}", arguments.join(" "), figures::machine()))?;
+    let rounds = bench.rounds;
+    for case in cases {
+        match case {
+            Case::Door => results.add(&door::run(&postgres, rounds, bench.seconds).await?.to_string())?,
+            Case::Latency => results.add(&latency::run(&postgres, rounds, bench.seconds).await?.to_string())?,
+            Case::Growth => {
+                results.add(&growth::run(&postgres, rounds, bench.commands, bench.scale).await?.to_string())?;
+            }
+            Case::Load => results.add(&load::run(&postgres, bench.seconds).await?.to_string())?,
+            Case::Work | Case::Durable => {
+                let (name, sync) = match case {
+                    Case::Durable => ("durable", true),
+                    _ => ("work", false),
+                };
+                let contest = Contest::of(contest::all(), bench.only.as_deref(), bench.commands, sync);
+                let contest = contest.play(&postgres, rounds).await?;
+                results.chart(name, contest.table(rounds), contest.bars())?;
+            }
+            Case::Peers => {
+                let peers = peers::run(&postgres, rounds, bench.commands, bench.only.as_deref()).await?;
+                results.chart("peers", peers.table, peers.bars)?;
+            }
+        }
     }
     Ok(())
 }

@@ -1,75 +1,163 @@
-//! Commands a second through a worker with everything on, beside bare loops that write the same rows and publish the same
-//! event. The backlog is there before the clock starts.
+//! Commands a second, beside bare loops that write the same rows and publish the same event. The backlog is there before
+//! the clock starts, and the clock is the same for all: from the lane's first delivery to its last acknowledgement.
 
 use std::time::{Duration, Instant};
 
+use async_nats::jetstream::consumer::PullConsumer;
+use omnibus_bus::Settings;
 use omnibus_runtime::local::Postgres;
-use omnibus_runtime::testing::Stage;
-use omnibus_schemas::Catalogue;
-use omnibus_schemas::greeter::Greet;
+use omnibus_runtime::settings::WorkSettings;
+use omnibus_runtime::testing::{Scenery, Stage};
+use omnibus_schemas::{Encoding, body, subject};
 use sqlx::postgres::PgPoolOptions;
 
 use crate::bare::{self, Commit};
-use crate::figures::{Series, Table};
+use crate::cpu::Cpu;
+use crate::goods::{self, Ship, Store, Taking, thing};
 
-pub(crate) async fn run(postgres: &Postgres, rounds: usize, commands: usize) -> anyhow::Result<Table> {
-    let contestants: [(&str, Option<Commit>); 4] = [
-        ("Omnibus, an ordinary Handle", None),
-        ("bare, one transaction a message, 64 at once", Some(Commit::Each(64))),
-        ("bare, one transaction for 256", Some(Commit::Batch(256))),
-        ("bare, one transaction for 1024", Some(Commit::Batch(1024))),
-    ];
-    let mut series = vec![Series::default(); contestants.len()];
-    for round in 0..=rounds {
-        for ((_, commit), series) in contestants.iter().zip(&mut series) {
-            let took = once(postgres, commands, *commit).await?;
-            if round > 0 {
-                series.push(commands as f64 / took.as_secs_f64());
-            }
-        }
-    }
-    let omnibus = series[0].median();
-    let rows = contestants.iter().zip(&series).map(|((name, _), series)| {
-        vec![(*name).to_owned(), series.to_string(), format!("{:.2}", omnibus / series.median())]
-    });
-    Ok(Table {
-        title: format!("Commands a second, {commands} waiting: median (least..most) of {rounds} rounds"),
-        columns: vec!["", "commands/s", "Omnibus to this"],
-        rows: rows.collect(),
-    })
+/// Who does the work.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Contestant {
+    /// async-nats alone, publishing.
+    Publish,
+    /// async-nats and sqlx alone.
+    Bare(Commit),
+    /// An ordinary handler, in batches of at most this many.
+    Handle(u32),
+    /// A handler that takes many, in batches of at most this many.
+    Many(u32),
+    /// An effect whose call takes this long.
+    Effect(Duration),
 }
 
-/// On a fresh bus and database each time: the backlog first, then the clock.
-async fn once(postgres: &Postgres, commands: usize, commit: Option<Commit>) -> anyhow::Result<Duration> {
-    let stage = Stage::with(Catalogue::omnibus(), omnibus_bus::Settings::default(), postgres).await;
-    stage.backlog("acme", commands, |n| Greet { name: format!("guest {}", n % 1000) }).await;
-    let bus = stage.connect("greeter").await;
-    match commit {
-        Some(commit) => {
-            let db = PgPoolOptions::new().max_connections(64).connect(&stage.database_url).await?;
-            for statement in [
-                "create schema bare",
-                "create table bare.inbox (message_id uuid primary key, at timestamptz default now())",
-                "create table bare.rows (id uuid primary key, body bytea)",
-            ] {
-                sqlx::query(statement).execute(&db).await?;
+impl Contestant {
+    pub(crate) fn name(self) -> String {
+        match self {
+            Contestant::Publish => "bare: publish with ids, window of 1024".into(),
+            Contestant::Bare(Commit::Not) => "bare: consume and acknowledge".into(),
+            Contestant::Bare(Commit::Each(n)) => format!("bare: one transaction a message, {n} at once"),
+            Contestant::Bare(Commit::Batch(n)) => format!("bare: one transaction for {n}"),
+            Contestant::Handle(n) => format!("Omnibus: Handle, batch {n}"),
+            Contestant::Many(n) => format!("Omnibus: HandleMany, batch {n}"),
+            Contestant::Effect(call) => {
+                format!("Omnibus: Effect, call of {} ms, {} in flight", call.as_millis(), in_flight(call))
             }
-            bare::consume(&bus, &db, commands, commit).await
-        }
-        None => {
-            let worker = minimal_worker::worker(minimal_worker::Settings {})?;
-            let began = Instant::now();
-            let running = stage.run(worker).await;
-            loop {
-                let (pending, out) = stage.lane("greeter", "default").await;
-                if pending == 0 && out == 0 {
-                    break;
-                }
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-            let took = began.elapsed();
-            running.stop().await;
-            Ok(took)
         }
     }
+
+    fn lane(self) -> &'static str {
+        match self {
+            Contestant::Effect(_) => "calls",
+            _ => "default",
+        }
+    }
+}
+
+/// What one run took.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Run {
+    pub(crate) commands: usize,
+    pub(crate) took: Duration,
+    pub(crate) cpu: Cpu,
+}
+
+impl Run {
+    pub(crate) fn rate(self) -> f64 {
+        self.commands as f64 / self.took.as_secs_f64()
+    }
+}
+
+/// Calls in flight at once, where calls take time; more, where what is measured is what surrounds them.
+pub(crate) fn in_flight(call: Duration) -> u32 {
+    if call.is_zero() { 512 } else { 64 }
+}
+
+/// On a fresh bus and database.
+pub(crate) async fn once(
+    postgres: &Postgres,
+    commands: usize,
+    sync_always: bool,
+    contestant: Contestant,
+) -> anyhow::Result<Run> {
+    let scenery = Scenery { sync_always, deaf: true, ..Scenery::default() };
+    let limits = Settings { max_ack_pending: 10_000, ..Settings::default() };
+    let stage = Stage::set(goods::catalogue(), limits, postgres, scenery).await;
+    let bus = stage.connect("goods").await;
+    if matches!(contestant, Contestant::Publish) {
+        let (began, cpu) = (Instant::now(), account(&stage, postgres).await);
+        let body = |n| body::encode(Encoding::MessagePack, &Store { thing: thing(n) });
+        bare::publish(&stage.operator, commands, body).await.map_err(|error| anyhow::anyhow!(error))?;
+        return Ok(Run { commands, took: began.elapsed(), cpu: account(&stage, postgres).await.since(cpu) });
+    }
+    match contestant {
+        Contestant::Effect(_) => stage.backlog("acme", commands, |n| Ship { thing: thing(n) }).await,
+        _ => stage.backlog("acme", commands, |n| Store { thing: thing(n) }).await,
+    }
+    let settings = |batch| WorkSettings { batch, ..WorkSettings::defaults() };
+    let worker = |taking, call| goods::worker(taking, call);
+    let job = match contestant {
+        Contestant::Publish => unreachable!("measured above"),
+        Contestant::Bare(commit) => {
+            let db = PgPoolOptions::new().max_connections(64).min_connections(8).connect(&stage.database_url).await?;
+            for statement in bare::TABLES {
+                sqlx::query(statement).execute(&db).await?;
+            }
+            return timed(&stage, postgres, commands, contestant.lane(), async move {
+                bare::consume(&bus, &db, commands, commit).await.map_err(|error| anyhow::anyhow!(error))
+            })
+            .await;
+        }
+        Contestant::Handle(batch) => (worker(Taking::OneByOne, Duration::ZERO), settings(batch)),
+        Contestant::Many(batch) => (worker(Taking::Many, Duration::ZERO), settings(batch)),
+        Contestant::Effect(call) => {
+            (worker(Taking::OneByOne, call), WorkSettings { in_flight: in_flight(call), ..settings(256) })
+        }
+    };
+    let (worker, settings) = job;
+    // Tables first, off the clock.
+    if let Some(migrations) = worker.migrations() {
+        migrations.apply(&stage.db).await?;
+    }
+    let running = stage.run_with(worker, settings).await;
+    let run = timed(&stage, postgres, commands, contestant.lane(), async { anyhow::Ok(()) }).await?;
+    running.stop().await;
+    let rows: i64 = sqlx::query_scalar("select count(*) from goods.stored").fetch_one(&stage.db).await?;
+    let done: i64 =
+        sqlx::query_scalar("select count(*) from bus.inbox where outcome = 'succeeded'").fetch_one(&stage.db).await?;
+    anyhow::ensure!(rows as usize == commands && done == rows, "{rows} rows and {done} done for {commands} commands");
+    Ok(run)
+}
+
+async fn account(stage: &Stage, postgres: &Postgres) -> Cpu {
+    Cpu::now(stage.nats.lock().await.pid(), postgres.pid())
+}
+
+/// From the lane's first delivery to its last acknowledgement, while `work` runs.
+pub(crate) async fn timed(
+    stage: &Stage,
+    postgres: &Postgres,
+    commands: usize,
+    lane: &str,
+    work: impl Future<Output = anyhow::Result<()>> + Send + 'static,
+) -> anyhow::Result<Run> {
+    let js = stage.operator.jetstream();
+    let mut consumer: PullConsumer =
+        js.get_consumer_from_stream(subject::lane_consumer("goods", lane), subject::command_stream("goods")).await?;
+    let before = account(stage, postgres).await;
+    let work = tokio::spawn(work);
+    let mut began = None;
+    let took = loop {
+        let info = consumer.info().await?;
+        if began.is_none() && info.delivered.consumer_sequence > 0 {
+            began = Some(Instant::now());
+        }
+        match began {
+            Some(began) if info.num_pending == 0 && info.num_ack_pending == 0 => break began.elapsed(),
+            Some(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+            None => tokio::time::sleep(Duration::from_millis(1)).await,
+        }
+    };
+    let cpu = account(stage, postgres).await.since(before);
+    work.await??;
+    Ok(Run { commands, took, cpu })
 }

@@ -7,7 +7,7 @@ use omnibus_schemas::platform::Outcome;
 use omnibus_schemas::{Encoding, body::encode};
 use uuid::Uuid;
 
-use crate::scene::{Scene, eventually, headers, put};
+use crate::scene::{Scene, eventually, headers, names, put};
 
 const SUBJECT: &str = "cmd.shop.default.put.acme";
 
@@ -133,4 +133,20 @@ async fn an_id_that_is_no_uuid_is_one_identity_all_the_same() {
     scene.stage.event(|told| told.causation == "order-17").await;
     idle(&scene, "default").await;
     assert_eq!(scene.count("select count(*) from shop.things").await, 1);
+}
+
+/// Found by the chaos campaign (round 1): it came again and again, until the server gave up on it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_that_comes_twice_is_acknowledged_and_told_once() {
+    let scene = Scene::new().await;
+    let running = scene.run().await;
+    let id = omnibus_runtime::clock::new_id();
+    for _ in 0..2 {
+        let map = headers(&[("ce-id", &id.to_string())]);
+        scene.stage.publish_raw("cmd.shop.default.juggle.acme", map, "{}").await;
+        assert_eq!(scene.stage.outcome(id).await.outcome, Some(Outcome::DeadLettered));
+    }
+    idle(&scene, "default").await;
+    running.stop().await;
+    assert_eq!(names(&scene.stage.caused_by(id)), ["juggle", "command_dead_lettered"]);
 }

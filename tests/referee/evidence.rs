@@ -86,7 +86,11 @@ pub struct Evidence {
 impl Evidence {
     /// Gathers what there is now.
     pub async fn gather(js: &Context, db: &PgPool, provider: &Path) -> anyhow::Result<Self> {
-        let rows = sqlx::query("select tenant, message_id, outcome, published_at is not null from bus.inbox");
+        let rows = sqlx::query(
+            "select tenant, message_id, outcome, published_at is not null and not exists
+             (select 1 from bus.unpublished u where u.consumer = i.consumer and i.message_id = any(u.message_ids))
+             from bus.inbox i",
+        );
         let rows = rows.fetch_all(db).await?.into_iter().map(|row| {
             let outcome: Option<String> = row.try_get(2)?;
             let outcome = outcome.as_deref().and_then(Outcome::parse);
@@ -138,7 +142,8 @@ impl Evidence {
 
 /// All rows, and those that have not ended or are not published.
 async fn open(db: &PgPool) -> sqlx::Result<(i64, i64)> {
-    let counts = "select count(*), count(*) filter (where outcome is null or published_at is null) from bus.inbox";
+    let counts = "select count(*), count(*) filter (where outcome is null or published_at is null)
+                  + (select count(*) from bus.unpublished) from bus.inbox";
     sqlx::query_as(counts).fetch_one(db).await
 }
 

@@ -3,25 +3,13 @@
 use std::time::{Duration, Instant};
 
 use omnibus_runtime::testing::TENANTS;
+use omnibus_tests::chance::Chance;
 
 use super::case::{Case, Victim, charge, put};
 
 const ROUNDS: u32 = 20;
 /// No round begins later than this.
 const BOUND: Duration = Duration::from_secs(20);
-
-/// SplitMix64.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % n
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_is_killed_whenever_every_command_ends_once() {

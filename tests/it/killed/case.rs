@@ -74,6 +74,7 @@ impl Case {
         let id = match &order {
             Order::Put(put) => self.stage.publish(tenant, put).await,
             Order::Charge(charge) => self.stage.publish(tenant, charge).await,
+            Order::Poison(poison) => panic!("{poison:?} is for the campaign in tests/chaos"),
         };
         self.sent.push(Sent { id, tenant: tenant.to_owned(), order });
         id

@@ -8,6 +8,8 @@ pub mod command;
 mod docs;
 mod door;
 mod fields;
+#[cfg(test)]
+mod fuzz;
 mod idempotency;
 pub mod jwt;
 mod keyring;

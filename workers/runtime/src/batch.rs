@@ -25,7 +25,7 @@ use crate::handler::Fail;
 use crate::inbox::{self, Key, Outbox};
 use crate::lane::Lane;
 use crate::metrics::Metric;
-use crate::publish::{publish_all, ready};
+use crate::publish::{Due, due, publish_all};
 use crate::registry::{Entry, Trouble};
 
 /// What became of a committed row's messages.
@@ -94,6 +94,19 @@ impl Lane {
     /// Tries the whole batch until the database answers. `Err(None)` if the worker is to stop instead.
     async fn try_until_answered(self: &Arc<Self>, batch: &[Arc<Delivery>]) -> Result<(), Option<(usize, Trouble)>> {
         let (mut collisions, mut away) = (0, 0);
+        if self.looks_fresh(batch) {
+            match self.decide_fresh(batch).await {
+                Ok(Some(decided)) => {
+                    self.carry_on(batch, decided).await;
+                    return Ok(());
+                }
+                // Somebody was here before.
+                Ok(None) => {}
+                Err(NotDecided::Trouble(index, trouble)) if !passes(&trouble) => return Err(Some((index, trouble))),
+                // The database's; what is done about that is said below.
+                Err(_) => {}
+            }
+        }
         loop {
             let error = match self.decide(batch).await {
                 Ok(decided) => {
@@ -125,12 +138,12 @@ impl Lane {
     async fn carry_on(self: &Arc<Self>, batch: &[Arc<Delivery>], decided: Decided) {
         let engine = &self.engine;
         let rows = decided.finished.iter().map(|(index, outbox)| (index, outbox));
-        let early = decided.calls.iter().map(|(index, _, outbox)| (index, outbox));
+        let early = decided.calls.iter().filter_map(|(index, _, outbox)| Some((index, outbox.as_ref()?)));
         let messages: Vec<_> = rows
             .chain(early)
-            .filter_map(|(index, outbox)| Some((batch[*index].key(), outbox.as_ref()?)))
-            .flat_map(|(key, outbox)| ready(engine.domain, &key, outbox, 0))
-            .chain(decided.touched.iter().flat_map(|row| ready(engine.domain, &row.key, &row.outbox, row.from)))
+            .map(|(index, outbox)| (batch[*index].key(), outbox))
+            .flat_map(|(key, outbox)| due(engine.domain, &key, outbox, 0))
+            .chain(decided.touched.iter().flat_map(|row| due(engine.domain, &row.key, &row.outbox, row.from)))
             .collect();
         let published = self.publish(messages).await;
         for (index, attempt, early) in decided.calls {
@@ -138,7 +151,12 @@ impl Lane {
             self.spawn_call(batch[index].clone(), Attempt { told, ..attempt });
         }
         if published == Published::Yes {
-            engine.note_published(&self.consumer, decided.finished.iter().map(|(index, _)| batch[*index].key()));
+            match decided.note {
+                Some(note) => engine.note_published_all(note),
+                None => {
+                    engine.note_published(&self.consumer, decided.finished.iter().map(|(i, _)| batch[*i].key()));
+                }
+            }
             for row in decided.touched {
                 engine.note_published(&row.consumer, [row.key]);
             }
@@ -146,10 +164,9 @@ impl Lane {
                 failpoint::reached("before_ack").await;
             }
         }
+        self.count_all(decided.finished.iter().map(|(index, _)| &*batch[*index]));
         for (index, _) in &decided.finished {
-            let delivery = &batch[*index];
-            self.count(delivery, Outcome::Succeeded);
-            self.answer(delivery, published).await;
+            self.answer(&batch[*index], published).await;
         }
         if !decided.again.is_empty() {
             let deliveries: Vec<_> = decided.again.iter().map(|index| batch[*index].clone()).collect();
@@ -167,12 +184,12 @@ impl Lane {
     }
 
     /// Publishes messages of committed rows.
-    pub(crate) async fn publish(&self, messages: Vec<crate::publish::Ready>) -> Published {
+    pub(crate) async fn publish(&self, messages: Vec<Due>) -> Published {
         if messages.is_empty() {
             return Published::Yes;
         }
         let started = std::time::Instant::now();
-        let result = publish_all(&self.engine.bus, messages, PATIENCE).await;
+        let result = publish_all(&self.engine.bus, &self.engine.pace, messages, PATIENCE).await;
         Metric::EventPublishSeconds.observe(started.elapsed().as_secs_f64(), &[("domain", self.engine.domain)]);
         match result {
             Ok(()) => Published::Yes,
@@ -190,7 +207,7 @@ impl Lane {
     }
 
     /// Meets messages whose commands were claimed before.
-    async fn again(self: &Arc<Self>, deliveries: Vec<Arc<Delivery>>) {
+    pub(crate) async fn again(self: &Arc<Self>, deliveries: Vec<Arc<Delivery>>) {
         let keys: Vec<Key> = deliveries.iter().map(|delivery| delivery.key()).collect();
         let read = async {
             let mut db = self.engine.db.acquire().await?;
@@ -212,8 +229,8 @@ impl Lane {
             let key = delivery.key();
             match rows.iter().find(|row| row.key == key) {
                 Some(row) if row.outcome.is_some() => {
-                    let outbox = row.outbox.clone().unwrap_or_default();
-                    let published = self.publish(ready(self.engine.domain, &key, &outbox, 0)).await;
+                    let outbox = Arc::new(row.outbox.clone().unwrap_or_default());
+                    let published = self.publish(due(self.engine.domain, &key, &outbox, 0).collect()).await;
                     if published == Published::Yes {
                         self.engine.note_published(&self.consumer, [key]);
                         failpoint::reached("before_ack").await;
@@ -284,12 +301,33 @@ impl Lane {
         policy
     }
 
+    /// Counts successes, and says so of each.
+    pub(crate) fn count_all<'d>(&self, deliveries: impl Iterator<Item = &'d Delivery>) {
+        let mut counts: Vec<(&str, u64)> = Vec::new();
+        for delivery in deliveries {
+            let name = delivery.meta.name.as_str();
+            match counts.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, count)) => *count += 1,
+                None => counts.push((name, 1)),
+            }
+            self.tell(delivery, Outcome::Succeeded);
+        }
+        for (name, count) in counts {
+            let outcome = Outcome::Succeeded.as_str();
+            Metric::Commands.add(count, &[("domain", self.engine.domain), ("command", name), ("outcome", outcome)]);
+        }
+    }
+
     pub(crate) fn count(&self, delivery: &Delivery, outcome: Outcome) {
         Metric::Commands.count(&[
             ("domain", self.engine.domain),
             ("command", &delivery.meta.name),
             ("outcome", outcome.as_str()),
         ]);
+        self.tell(delivery, outcome);
+    }
+
+    fn tell(&self, delivery: &Delivery, outcome: Outcome) {
         tracing::info!(
             tenant = delivery.meta.tenant,
             command = delivery.meta.name,
@@ -314,7 +352,7 @@ impl Lane {
     }
 
     /// The outbox, unless a message in it is larger than the server takes: then it must not be committed.
-    pub(crate) fn checked(&self, delivery: &Delivery, list: Vec<Outgoing>) -> Result<Outbox, Trouble> {
+    pub(crate) fn checked(&self, delivery: &Delivery, list: Vec<Outgoing>) -> Result<Arc<Outbox>, Trouble> {
         const HEADERS: usize = 4096;
         for message in &list {
             let Some(to) = CommandSubject::parse(&message.subject) else { continue };
@@ -331,7 +369,7 @@ impl Lane {
                 "message_too_large",
                 format!("{} has {} bytes, the bus takes {limit}", large.kind, large.body.len()),
             ))),
-            None => Ok(Outbox::of(&delivery.meta, list)),
+            None => Ok(Arc::new(Outbox::of(&delivery.meta, list))),
         }
     }
 }
@@ -353,6 +391,16 @@ pub(crate) async fn guarded<T, E: From<Fail>>(
         Ok(Ok(result)) => result,
         Ok(Err(_)) => Err(Fail::Retry(anyhow!("the handler panicked")).into()),
         Err(_) => Err(Fail::Retry(anyhow!("the handler took longer than {timeout:?}")).into()),
+    }
+}
+
+/// Is it the database's, and not the command's?
+fn passes(trouble: &Trouble) -> bool {
+    match trouble {
+        Trouble::Fail(Fail::Retry(error)) => {
+            engine::of_the_database(error).is_some_and(|error| engine::database_away(error) || engine::collided(error))
+        }
+        _ => false,
     }
 }
 

@@ -26,7 +26,7 @@ use crate::handler::{CallError, Fail, Found, Prepared, Settled, WhenUncertain};
 use crate::inbox::{self, Finish, Outbox};
 use crate::lane::Lane;
 use crate::metrics::Metric;
-use crate::publish::ready;
+use crate::publish::{Due, due};
 use crate::registry::{Call, Done, Entry, Trouble};
 
 /// A call that has come back.
@@ -35,6 +35,13 @@ pub(crate) struct Finished {
     attempt: Attempt,
     done: Done,
     _kept: Kept,
+}
+
+/// What a committed record left to do.
+struct Recorded {
+    messages: Vec<Due>,
+    /// Those whose commands it ended.
+    members: Vec<usize>,
 }
 
 /// Why a record was not committed.
@@ -73,6 +80,7 @@ impl Lane {
     async fn perform(self: &Arc<Self>, delivery: Arc<Delivery>, attempt: Attempt, kept: Kept) {
         let Some(call) = self.call(&delivery) else { return };
         failpoint::reached("between_prepare_and_perform").await;
+        let turn = self.calls.acquire().await.expect("this semaphore is never closed");
         // A process that was frozen may wake up after its lease has run out and somebody else has taken over.
         if attempt.opened.elapsed() > self.engine.settings.lease() / 2 && !self.still_ours(&attempt).await {
             return delivery.again_in(Duration::from_secs(1)).await;
@@ -84,6 +92,7 @@ impl Lane {
             Ok(Err(_)) => Err(CallError::Unknown(anyhow!("the call panicked"))),
             Err(_) => Err(CallError::Unknown(anyhow!("no result within {timeout:?}"))),
         };
+        drop(turn);
         failpoint::reached("between_perform_and_record").await;
         match result {
             Ok(done) => self.hand_in(Finished { delivery, attempt, done, _kept: kept }).await,
@@ -214,7 +223,12 @@ impl Lane {
     async fn record_all(self: &Arc<Self>, batch: Vec<Finished>) {
         loop {
             match self.record(&batch).await {
-                Ok(()) => return,
+                Ok(recorded) => {
+                    // The next are recorded while these are published.
+                    let lane = self.clone();
+                    self.engine.tasks.spawn(async move { lane.recorded(&batch, recorded).await });
+                    return;
+                }
                 Err(NotRecorded::Database(error)) if engine::database_away(&error) => {
                     // What a call brought back exists nowhere else: it is kept for as long as it may be.
                     if !self.engine.database_back(&error).await && self.engine.abort.is_cancelled() {
@@ -239,7 +253,7 @@ impl Lane {
         let mut spent = 0;
         loop {
             let words = match self.record(&batch).await {
-                Ok(()) => return,
+                Ok(recorded) => return self.recorded(&batch, recorded).await,
                 Err(NotRecorded::Database(error)) if engine::database_away(&error) || engine::collided(&error) => {
                     if engine::database_away(&error) {
                         self.engine.database_back(&error).await;
@@ -269,7 +283,7 @@ impl Lane {
         }
     }
 
-    async fn record(self: &Arc<Self>, batch: &[Finished]) -> Result<(), NotRecorded> {
+    async fn record(self: &Arc<Self>, batch: &[Finished]) -> Result<Recorded, NotRecorded> {
         let engine = &self.engine;
         let now = clock::now();
         let mut tx = engine.db.begin().await?;
@@ -277,8 +291,8 @@ impl Lane {
         let rows = inbox::find(&mut tx, &self.consumer, &keys, true).await?;
         let ids: Vec<_> = batch.iter().map(|item| item.attempt.id).collect();
         let ours = attempts::close(&mut tx, &ids, "done", None, now).await?;
-        let (mut finishes, mut messages, mut recorded) = (Vec::new(), Vec::new(), Vec::new());
-        for item in batch {
+        let (mut finishes, mut messages, mut members) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, item) in batch.iter().enumerate() {
             let (meta, key) = (&item.delivery.meta, &item.attempt.key);
             if !ours.contains(&item.attempt.id) {
                 attempts::book_late(&mut tx, &self.consumer, &item.attempt, now).await?;
@@ -301,29 +315,32 @@ impl Lane {
                 Trouble::Fail(fail) => NotRecorded::Handler(fail),
                 other => NotRecorded::Handler(Fail::Retry(anyhow!("{other:?}"))),
             })?;
-            messages.extend(ready(engine.domain, key, &outbox, item.attempt.told));
+            messages.extend(due(engine.domain, key, &outbox, item.attempt.told));
             finishes.push(Finish {
                 key: key.clone(),
                 outcome: Some(Outcome::Succeeded),
                 outbox: Some(outbox),
                 detail: None,
             });
-            recorded.push(item);
+            members.push(index);
         }
         inbox::finish(&mut tx, &self.consumer, &finishes, now).await?;
         tx.commit().await?;
         failpoint::reached("after_record").await;
-        let published = self.publish(messages).await;
+        Ok(Recorded { messages, members })
+    }
+
+    /// Publishes what was recorded, and answers.
+    async fn recorded(&self, batch: &[Finished], recorded: Recorded) {
+        let published = self.publish(recorded.messages).await;
+        let members = || recorded.members.iter().map(|index| &batch[*index]);
         if published == Published::Yes {
-            engine.note_published(&self.consumer, recorded.iter().map(|item| item.attempt.key.clone()));
+            self.engine.note_published(&self.consumer, members().map(|item| item.attempt.key.clone()));
         }
         for item in batch {
             self.answer(&item.delivery, published).await;
         }
-        for item in recorded {
-            self.count(&item.delivery, Outcome::Succeeded);
-        }
-        Ok(())
+        self.count_all(members().map(|item| &*item.delivery));
     }
 
     /// A redelivered command whose effect has begun and not ended.
@@ -412,12 +429,12 @@ impl Lane {
             Ok(Prepared::Skip(events)) => {
                 let mut list = row.outbox.map(|outbox| outbox.list).unwrap_or_default();
                 list.extend(self.succeeded(delivery, events));
-                let outbox = Outbox::of(&delivery.meta, list);
+                let outbox = Arc::new(Outbox::of(&delivery.meta, list));
                 let outcome = Some(Outcome::Succeeded);
                 let finish = Finish { key: key.clone(), outcome, outbox: Some(outbox.clone()), detail: None };
                 inbox::finish(&mut tx, &self.consumer, &[finish], now).await?;
                 tx.commit().await?;
-                let published = self.publish(ready(engine.domain, &key, &outbox, 0)).await;
+                let published = self.publish(due(engine.domain, &key, &outbox, 0).collect()).await;
                 if published == Published::Yes {
                     engine.note_published(&self.consumer, [key]);
                 }

@@ -1,13 +1,30 @@
 //! The one place where the wall clock and chance are asked. Handlers don't come here: they have `Cx::now` and `Cx::id`,
 //! which a replay repeats.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 /// The wall clock.
 #[expect(clippy::disallowed_methods, reason = "the single source of the time outside handlers")]
 pub fn now() -> DateTime<Utc> {
-    Utc::now()
+    Utc::now() + wrong_by()
+}
+
+#[cfg(not(feature = "failpoints"))]
+fn wrong_by() -> TimeDelta {
+    TimeDelta::zero()
+}
+
+/// The seconds in the file that `OMNIBUS_CLOCK` names, for tests of clocks that jump.
+#[cfg(feature = "failpoints")]
+fn wrong_by() -> TimeDelta {
+    use std::sync::OnceLock;
+    static FILE: OnceLock<Option<std::path::PathBuf>> = OnceLock::new();
+    let Some(file) = FILE.get_or_init(|| std::env::var_os("OMNIBUS_CLOCK").map(Into::into)) else {
+        return TimeDelta::zero();
+    };
+    let seconds = std::fs::read_to_string(file).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+    TimeDelta::seconds(seconds)
 }
 
 /// A fresh UUIDv7.

@@ -1,7 +1,12 @@
 //! One transaction: claim, decide, finish, commit.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, Postgres, Transaction};
+use uuid::Uuid;
 
 use omnibus_schemas::platform::Outcome;
 
@@ -13,19 +18,22 @@ use crate::delivery::Delivery;
 use crate::events::Events;
 use crate::failpoint;
 use crate::handler::Prepared;
-use crate::inbox::{self, Finish, Outbox};
+use crate::inbox::{self, Finish, Outbox, Success};
 use crate::lane::Lane;
 use crate::metrics::Metric;
 use crate::registry::{DecideMany, Entry, Trouble};
 use crate::resolve;
+use crate::unpublished;
 
 /// What a committed transaction left to do. Indices are those of the batch.
 #[derive(Default)]
 pub(crate) struct Decided {
     /// Finished now: publish and acknowledge.
-    pub(crate) finished: Vec<(usize, Option<Outbox>)>,
+    pub(crate) finished: Vec<(usize, Arc<Outbox>)>,
+    /// The note of `bus.unpublished` that names all that is finished, if one does.
+    pub(crate) note: Option<Uuid>,
     /// Calls that are about to go out, with what is to be published before.
-    pub(crate) calls: Vec<(usize, Attempt, Option<Outbox>)>,
+    pub(crate) calls: Vec<(usize, Attempt, Option<Arc<Outbox>>)>,
     /// Claimed before by somebody.
     pub(crate) again: Vec<usize>,
     /// Other rows that got new messages.
@@ -60,12 +68,28 @@ impl Lane {
         let deliveries: Vec<_> = batch.iter().map(Arc::as_ref).collect();
         let mut fresh = inbox::claim(&mut tx, &self.consumer, &deliveries, now).await?;
         let (mut decided, mut writing) = (Decided::default(), Writing::default());
+        let (ours, again) = (0..batch.len()).partition(|index| fresh.remove(&batch[*index].key()));
+        decided.again = again;
+        self.handle(&mut tx, batch, ours, &mut decided, &mut writing).await?;
+        inbox::finish(&mut tx, &self.consumer, &writing.rows, now).await?;
+        attempts::open(&mut tx, &self.consumer, &writing.opened, engine.settings.lease(), now).await?;
+        self.commit(tx, now).await?;
+        Ok(decided)
+    }
+
+    /// Calls the handlers of these members of the batch.
+    async fn handle(
+        self: &Arc<Self>,
+        tx: &mut PgConnection,
+        batch: &[Arc<Delivery>],
+        members: Vec<usize>,
+        decided: &mut Decided,
+        writing: &mut Writing,
+    ) -> Result<(), NotDecided> {
+        let engine = &self.engine;
         let mut many: Vec<(&Arc<dyn DecideMany>, Vec<usize>)> = Vec::new();
-        for (index, delivery) in batch.iter().enumerate() {
-            if !fresh.remove(&delivery.key()) {
-                decided.again.push(index);
-                continue;
-            }
+        for index in members {
+            let delivery = &batch[index];
             let entry = engine.registry.find(&delivery.meta, self.reaction).expect("only handled messages get here");
             if let Entry::Many(handler) = entry {
                 match many.iter_mut().find(|(known, _)| Arc::ptr_eq(known, handler)) {
@@ -75,7 +99,7 @@ impl Lane {
                 continue;
             }
             let started = Instant::now();
-            let mut cx = Cx::new(&delivery.meta, &mut tx);
+            let mut cx = Cx::new(&delivery.meta, &mut *tx);
             let timeout = entry.policy().timeout;
             let fails = |trouble| NotDecided::Trouble(index, trouble);
             let (call, events) = match entry {
@@ -98,36 +122,73 @@ impl Lane {
             };
             self.decided_in(started, delivery).await;
             match call {
-                Some(plan) => self.goes_out(index, delivery, plan, events, &mut decided, &mut writing),
-                None => self.is_done(index, delivery, events, &mut decided, &mut writing),
+                Some(plan) => self.goes_out(index, delivery, plan, events, decided, writing),
+                None => self.is_done(index, delivery, events, decided, writing),
             }
             .map_err(fails)?;
         }
         for (handler, members) in many {
             let started = Instant::now();
             let items: Vec<_> = members.iter().map(|at| (&batch[*at].meta, &batch[*at].body()[..])).collect();
-            let deciding = guarded(handler.policy().timeout, handler.decide_many(&mut tx, &items));
+            let deciding = guarded(handler.policy().timeout, handler.decide_many(&mut *tx, &items));
             let events = deciding.await.map_err(|not| NotDecided::Trouble(members[not.at], not.trouble))?;
             self.decided_in(started, &batch[members[0]]).await;
             for (index, events) in members.into_iter().zip(events) {
-                self.is_done(index, &batch[index], events, &mut decided, &mut writing)
+                self.is_done(index, &batch[index], events, decided, writing)
                     .map_err(|trouble| NotDecided::Trouble(index, trouble))?;
             }
         }
-        inbox::finish(&mut tx, &self.consumer, &writing.rows, now).await?;
-        attempts::open(&mut tx, &self.consumer, &writing.opened, engine.settings.lease(), now).await?;
-        let noted = engine.take_published();
+        Ok(())
+    }
+
+    /// Most batches hold state changes that nobody has seen before, and end well: those are written in one go, decided
+    /// before they are claimed. Whatever speaks against it, even afterwards, leads to the way by which each is claimed first.
+    pub(crate) fn looks_fresh(&self, batch: &[Arc<Delivery>]) -> bool {
+        let mut seen = HashSet::with_capacity(batch.len());
+        batch.len() > 1
+            && batch.iter().all(|delivery| {
+                let entry = self.engine.registry.find(&delivery.meta, self.reaction);
+                delivery.delivered == 1
+                    && matches!(entry, Some(Entry::Decide(_) | Entry::Many(_)))
+                    && seen.insert((delivery.meta.tenant.as_str(), delivery.meta.id))
+            })
+    }
+
+    /// `None` if somebody has claimed one of them before; then nothing is written.
+    pub(crate) async fn decide_fresh(self: &Arc<Self>, batch: &[Arc<Delivery>]) -> Result<Option<Decided>, NotDecided> {
+        let engine = &self.engine;
+        let now = clock::now();
+        let mut tx = engine.db.begin().await?;
+        let (mut decided, mut writing) = (Decided::default(), Writing::default());
+        let everyone = (0..batch.len()).collect();
+        self.handle(&mut tx, batch, everyone, &mut decided, &mut writing).await?;
+        let finished = decided.finished.iter();
+        let successes = finished.map(|(index, outbox)| Success { delivery: &batch[*index], outbox }).collect();
+        if !inbox::claim_finished(&mut tx, &self.consumer, successes, now).await? {
+            tx.rollback().await?;
+            return Ok(None);
+        }
+        let note = clock::new_id();
+        let keys: Vec<_> = batch.iter().map(|delivery| delivery.key()).collect();
+        unpublished::note(&mut tx, note, &self.consumer, &keys).await?;
+        decided.note = Some(note);
+        self.commit(tx, now).await?;
+        Ok(Some(decided))
+    }
+
+    async fn commit(&self, mut tx: Transaction<'_, Postgres>, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+        let noted = self.engine.take_published();
         let written = async {
-            inbox::published(&mut tx, &noted, now).await?;
+            noted.write(&mut tx, now).await?;
             failpoint::reached("before_commit").await;
             tx.commit().await
         };
         if let Err(error) = written.await {
-            engine.put_back_published(noted);
-            return Err(error.into());
+            self.engine.put_back_published(noted);
+            return Err(error);
         }
         failpoint::reached("after_commit").await;
-        Ok(decided)
+        Ok(())
     }
 
     /// A handler, called once for one command or for many, has returned.
@@ -152,7 +213,7 @@ impl Lane {
             outbox: Some(outbox.clone()),
             detail: None,
         });
-        decided.finished.push((index, Some(outbox)));
+        decided.finished.push((index, outbox));
         Ok(())
     }
 

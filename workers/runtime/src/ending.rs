@@ -25,7 +25,7 @@ use crate::handler::{Fail, Settled};
 use crate::inbox::{self, Finish, Outbox};
 use crate::lane::Lane;
 use crate::metrics::Metric;
-use crate::publish::ready;
+use crate::publish::due;
 use crate::registry::Entry;
 
 /// A put-off longer than this, or one of many, waits in the schedule and not in the consumer, whose deliveries and
@@ -103,6 +103,15 @@ impl End {
     }
 }
 
+/// Who has ended a command.
+enum Ended {
+    Now,
+    /// Somebody did before: the message is a repetition, or its answer was lost.
+    Before,
+    /// It is under way elsewhere.
+    NotByUs,
+}
+
 /// One of the platform's own events, in the worker's domain.
 pub(crate) fn generic<E: Event>(domain: &str, tenant: &str, event: &E) -> Outgoing {
     Outgoing {
@@ -121,9 +130,9 @@ impl Lane {
     /// Ends a command. If the database is away, the message comes again and is ended then.
     pub(crate) async fn end(self: &Arc<Self>, delivery: &Arc<Delivery>, end: End) {
         match self.try_end(delivery, &end).await {
-            Ok(true) => {}
-            // Ended by somebody else meanwhile, or not ours to end.
-            Ok(false) => delivery.again_in(Duration::from_secs(1)).await,
+            Ok(Ended::Now) => {}
+            Ok(Ended::Before) => self.again(vec![delivery.clone()]).await,
+            Ok(Ended::NotByUs) => delivery.again_in(Duration::from_secs(1)).await,
             Err(error) => {
                 tracing::warn!(consumer = self.consumer, command_id = %delivery.meta.id, %error, "an end could not be committed");
                 if engine::database_away(&error) {
@@ -134,22 +143,25 @@ impl Lane {
         }
     }
 
-    async fn try_end(self: &Arc<Self>, delivery: &Arc<Delivery>, end: &End) -> Result<bool, sqlx::Error> {
+    async fn try_end(self: &Arc<Self>, delivery: &Arc<Delivery>, end: &End) -> Result<Ended, sqlx::Error> {
         let engine = &self.engine;
         let (now, key, meta) = (clock::now(), delivery.key(), &delivery.meta);
         let mut tx = engine.db.begin().await?;
         inbox::claim(&mut tx, &self.consumer, &[delivery.as_ref()], now).await?;
         let row = inbox::find(&mut tx, &self.consumer, std::slice::from_ref(&key), true).await?;
-        let Some(row) = row.into_iter().next().filter(|row| row.outcome.is_none()) else { return Ok(false) };
+        let Some(row) = row.into_iter().next() else { return Ok(Ended::NotByUs) };
+        if row.outcome.is_some() {
+            return Ok(Ended::Before);
+        }
         let open = attempts::latest(&mut tx, &self.consumer, &key).await?.is_some_and(|latest| !latest.closed);
         if end.close.is_none() && open {
             // A call may be out: it is for its worker, or for the one who takes over, to end this.
-            return Ok(false);
+            return Ok(Ended::NotByUs);
         }
         if let Some((attempt, result)) = &end.close {
             let ours = attempts::close(&mut tx, &[attempt.id], result, Some(end.why.detail()), now).await?;
             if ours.is_empty() {
-                return Ok(false);
+                return Ok(Ended::NotByUs);
             }
         }
         let mut list = row.outbox.map(|outbox| outbox.list).unwrap_or_default();
@@ -175,7 +187,7 @@ impl Lane {
             }
         }
         list.push(self.terminal(delivery, &end.why));
-        let outbox = Outbox::of(meta, list);
+        let outbox = Arc::new(Outbox::of(meta, list));
         let outcome = end.why.outcome();
         let finish = Finish {
             key: key.clone(),
@@ -186,7 +198,7 @@ impl Lane {
         inbox::finish(&mut tx, &self.consumer, &[finish], now).await?;
         tx.commit().await?;
         crate::failpoint::reached("after_refusal").await;
-        if self.publish(ready(engine.domain, &key, &outbox, from)).await == Published::Yes {
+        if self.publish(due(engine.domain, &key, &outbox, from).collect()).await == Published::Yes {
             engine.note_published(&self.consumer, [key]);
             self.count(delivery, outcome);
             match &end.why {
@@ -203,7 +215,7 @@ impl Lane {
         } else {
             delivery.again_in(Duration::from_secs(5)).await;
         }
-        Ok(true)
+        Ok(Ended::Now)
     }
 
     fn terminal(&self, delivery: &Delivery, why: &Why) -> Outgoing {

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_nats::jetstream::AckKind;
-use sqlx::PgPool;
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, PgPool};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -17,9 +18,10 @@ use crate::delivery::Delivery;
 use crate::health::Health;
 use crate::inbox::{self, Key};
 use crate::limits::Limits;
+use crate::pace::Pace;
 use crate::registry::Registry;
 use crate::settings::WorkSettings;
-use crate::{attempts, clock};
+use crate::{attempts, clock, unpublished};
 
 /// How long a finished row's messages are pressed upon a bus that does not take them, before they are left to the
 /// redelivery or the sweeper.
@@ -43,11 +45,27 @@ pub(crate) struct Engine {
     /// Everything that must end before the worker does.
     pub(crate) tasks: TaskTracker,
     /// Rows whose messages have reached the bus and whose `published_at` waits for the next transaction.
-    pub(crate) published: Mutex<Vec<(String, Key)>>,
+    pub(crate) published: Mutex<Noted>,
+    /// How events are best published.
+    pub(crate) pace: Pace,
     /// Told when a stream was found full.
     pub(crate) crowded: Notify,
     running: Mutex<HashMap<u64, Running>>,
     next: AtomicU64,
+}
+
+/// What has reached the bus and is yet to be written down as such.
+#[derive(Debug, Default)]
+pub(crate) struct Noted {
+    rows: Vec<(String, Key)>,
+    notes: Vec<Uuid>,
+}
+
+impl Noted {
+    pub(crate) async fn write(&self, db: &mut PgConnection, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+        inbox::published(db, &self.rows, now).await?;
+        unpublished::forget(db, &self.notes).await
+    }
 }
 
 /// Work that is to be kept from being delivered again.
@@ -89,7 +107,8 @@ impl Engine {
             stop,
             abort: CancellationToken::new(),
             tasks: TaskTracker::new(),
-            published: Mutex::new(Vec::new()),
+            published: Mutex::default(),
+            pace: Pace::default(),
             crowded: Notify::new(),
             running: Mutex::new(HashMap::new()),
             next: AtomicU64::new(0),
@@ -150,28 +169,35 @@ impl Engine {
     /// Notes rows whose messages are on the bus; written down with the next transaction.
     pub(crate) fn note_published(&self, consumer: &str, keys: impl IntoIterator<Item = Key>) {
         let mut published = self.published.lock().expect("no panic happens under this lock");
-        published.extend(keys.into_iter().map(|key| (consumer.to_owned(), key)));
+        published.rows.extend(keys.into_iter().map(|key| (consumer.to_owned(), key)));
     }
 
-    pub(crate) fn take_published(&self) -> Vec<(String, Key)> {
+    /// As [`Engine::note_published`], for all that one note of `bus.unpublished` names.
+    pub(crate) fn note_published_all(&self, note: Uuid) {
+        self.published.lock().expect("no panic happens under this lock").notes.push(note);
+    }
+
+    pub(crate) fn take_published(&self) -> Noted {
         std::mem::take(&mut *self.published.lock().expect("no panic happens under this lock"))
     }
 
-    pub(crate) fn put_back_published(&self, rows: Vec<(String, Key)>) {
-        self.published.lock().expect("no panic happens under this lock").extend(rows);
+    pub(crate) fn put_back_published(&self, more: Noted) {
+        let mut published = self.published.lock().expect("no panic happens under this lock");
+        published.rows.extend(more.rows);
+        published.notes.extend(more.notes);
     }
 
     /// Writes `published_at` where no transaction comes along to do it.
     pub(crate) async fn flush_published(&self) {
-        let rows = self.take_published();
-        if rows.is_empty() {
+        let published = self.take_published();
+        if published.rows.is_empty() && published.notes.is_empty() {
             return;
         }
-        let written = async { inbox::published(&mut *self.db.acquire().await?, &rows, clock::now()).await };
+        let written = async { published.write(&mut *self.db.acquire().await?, clock::now()).await };
         if let Err(error) = written.await {
             self.notice_away(Some(&error));
             tracing::debug!(domain = self.domain, %error, "published_at is written later");
-            self.put_back_published(rows);
+            self.put_back_published(published);
         }
     }
 

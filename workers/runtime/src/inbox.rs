@@ -1,6 +1,7 @@
 //! The inbox table: what is claimed, how it ended, what it caused.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use omnibus_schemas::platform::Outcome;
@@ -66,7 +67,7 @@ pub(crate) struct Finish {
     pub(crate) key: Key,
     /// `None` leaves the command under way (an effect whose call is about to go out).
     pub(crate) outcome: Option<Outcome>,
-    pub(crate) outbox: Option<Outbox>,
+    pub(crate) outbox: Option<Arc<Outbox>>,
     pub(crate) detail: Option<String>,
 }
 
@@ -107,6 +108,49 @@ pub(crate) async fn claim(
     .fetch_all(db)
     .await?;
     rows.iter().map(|row| Ok(Key { tenant: row.try_get(0)?, id: row.try_get(1)? })).collect()
+}
+
+/// A success that is written in one go.
+#[derive(Debug)]
+pub(crate) struct Success<'a> {
+    pub(crate) delivery: &'a Delivery,
+    pub(crate) outbox: &'a Outbox,
+}
+
+/// Claims rows and ends them, all at once. `false` if one of them was claimed before: then this transaction must be
+/// rolled back, for what was decided in it is not for it to decide. Blocks while another transaction claims the same.
+pub(crate) async fn claim_finished(
+    db: &mut PgConnection,
+    consumer: &str,
+    mut successes: Vec<Success<'_>>,
+    now: DateTime<Utc>,
+) -> Result<bool, sqlx::Error> {
+    // As in `claim`.
+    successes.sort_by(|a, b| {
+        let (a, b) = (&a.delivery.meta, &b.delivery.meta);
+        (&a.tenant, a.id).cmp(&(&b.tenant, b.id))
+    });
+    let metas = || successes.iter().map(|success| &success.delivery.meta);
+    let done = sqlx::query(
+        "insert into bus.inbox (consumer, tenant, message_id, name, sequence, deliveries, outcome, messages,
+                                received_at, finished_at, published_at)
+         select $1, x.tenant, x.id, x.name, x.sequence, x.deliveries, $8, x.messages, $7, $7, $7
+         from unnest($2::text[], $3::uuid[], $4::text[], $5::bigint[], $6::int[], $9::bytea[])
+              as x(tenant, id, name, sequence, deliveries, messages)
+         on conflict do nothing",
+    )
+    .bind(consumer)
+    .bind(metas().map(|meta| meta.tenant.as_str()).collect::<Vec<_>>())
+    .bind(metas().map(|meta| meta.id).collect::<Vec<_>>())
+    .bind(metas().map(|meta| meta.name.as_str()).collect::<Vec<_>>())
+    .bind(metas().map(|meta| meta.sequence as i64).collect::<Vec<_>>())
+    .bind(successes.iter().map(|s| i32::try_from(s.delivery.delivered).unwrap_or(i32::MAX)).collect::<Vec<_>>())
+    .bind(now)
+    .bind(Outcome::Succeeded.as_str())
+    .bind(successes.iter().map(|success| success.outbox.encode()).collect::<Vec<_>>())
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() == successes.len() as u64)
 }
 
 /// Notes how often messages of claimed rows have been delivered by now: what a kill leaves behind is a redelivery, and
@@ -153,7 +197,7 @@ pub(crate) async fn finish(
     .bind(rows.iter().map(|r| r.key.tenant.clone()).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.key.id).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.outcome.map(Outcome::as_str)).collect::<Vec<_>>())
-    .bind(rows.iter().map(|r| r.outbox.as_ref().map(Outbox::encode)).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.outbox.as_deref().map(Outbox::encode)).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.detail.as_deref().map(text)).collect::<Vec<_>>())
     .bind(now)
     .execute(db)

@@ -34,6 +34,8 @@ pub(crate) struct Lane {
     pub(crate) reaction: bool,
     /// Never more messages here than there is room to work on them: prefetched messages age towards redelivery.
     pub(crate) permits: Arc<Semaphore>,
+    /// Never more outgoing calls at once.
+    pub(crate) calls: Semaphore,
     /// Where its messages are pulled over.
     pub(crate) ear: Arc<Ear>,
     /// To the lane's recorder.

@@ -27,6 +27,7 @@ pub mod local;
 mod many;
 pub mod metrics;
 pub mod migrate;
+mod pace;
 mod pages;
 pub mod process;
 mod publish;
@@ -39,6 +40,7 @@ pub mod telemetry;
 pub mod testing;
 pub mod trace;
 mod trim;
+mod unpublished;
 mod visit;
 pub mod worker;
 

@@ -16,8 +16,13 @@ pub struct Migrations {
 }
 
 /// The runtime's own tables.
-pub const BUS: Migrations =
-    Migrations { schema: "bus", files: &[("0001_inbox", include_str!("../migrations/0001_inbox.sql"))] };
+pub const BUS: Migrations = Migrations {
+    schema: "bus",
+    files: &[
+        ("0001_inbox", include_str!("../migrations/0001_inbox.sql")),
+        ("0002_unpublished", include_str!("../migrations/0002_unpublished.sql")),
+    ],
+};
 
 /// Why a database is not as this version needs it.
 #[derive(Debug, thiserror::Error)]

@@ -21,7 +21,11 @@ pub(crate) struct Pages {
 impl Answer<CommandPage> for Pages {
     async fn answer(&self, ask: &mut Ask<'_>, query: CommandPage) -> Result<CommandReport, AskError> {
         let row = sqlx::query(
-            "select i.name, i.outcome, i.received_at, i.finished_at, i.published_at, i.messages, i.detail,
+            "select i.name, i.outcome, i.received_at, i.finished_at,
+                    case when exists (select 1 from bus.unpublished u
+                                      where u.consumer = i.consumer and i.message_id = any(u.message_ids))
+                         then null else i.published_at end,
+                    i.messages, i.detail,
                     r.spent, r.last_error, i.deliveries
              from bus.inbox i left join bus.retries r using (consumer, tenant, message_id)
              where i.consumer = any($1) and i.tenant = $2 and i.message_id = $3",

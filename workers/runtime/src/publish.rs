@@ -1,7 +1,8 @@
 //! Getting what commands caused onto the bus: dead letters, follow-ups and schedules first, one by one; then the
-//! events, as one atomic batch, so that whoever sees an outcome finds its consequences under way.
+//! events, as one atomic batch where that is the quicker way, so that whoever sees an outcome finds its consequences under way.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use async_nats::HeaderMap;
 use async_nats::header::{NATS_BATCH_COMMIT, NATS_BATCH_ID, NATS_BATCH_SEQUENCE};
@@ -10,7 +11,6 @@ use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::{publish::PublishAck, response::Response};
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat};
-use futures_util::future::join_all;
 use omnibus_schemas::{Encoding, headers, subject};
 use uuid::Uuid;
 
@@ -20,24 +20,52 @@ use crate::envelope::Envelope;
 use crate::events::Outgoing;
 use crate::failpoint;
 use crate::inbox::{Key, Outbox};
+use crate::pace::Pace;
 use crate::trace::TraceParent;
 
 /// The server takes no more in one atomic batch.
 const ATOMIC_LIMIT: usize = 1000;
 
+/// A message of a row. Its headers are written when it goes out: several times, if it must.
+#[derive(Debug, Clone)]
+pub(crate) struct Due {
+    domain: &'static str,
+    key: Key,
+    outbox: Arc<Outbox>,
+    n: usize,
+}
+
+impl Due {
+    fn message(&self) -> &Outgoing {
+        &self.outbox.list[self.n]
+    }
+
+    fn is_event(&self) -> bool {
+        self.message().at.is_none() && self.message().subject.starts_with("evt.")
+    }
+
+    /// Would it be published there?
+    fn goes_to(&self, subject: &str) -> bool {
+        match self.message().at {
+            Some(_) => subject == subject::scheduled(&caused_id(self.key.id, self.n, &self.message().subject)),
+            None => subject == self.message().subject,
+        }
+    }
+
+    fn ready(&self) -> Ready {
+        one(self.domain, &self.key, &self.outbox, self.n, self.message())
+    }
+}
+
 /// A message with its final subject and headers.
 #[derive(Debug, Clone)]
-pub(crate) struct Ready {
-    pub(crate) subject: String,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Bytes,
+struct Ready {
+    subject: String,
+    headers: HeaderMap,
+    body: Bytes,
 }
 
 impl Ready {
-    fn is_event(&self) -> bool {
-        self.subject.starts_with("evt.")
-    }
-
     fn is_command(&self) -> bool {
         self.subject.starts_with("cmd.")
     }
@@ -47,8 +75,14 @@ impl Ready {
 const FULL_PAUSE: Duration = Duration::from_secs(2);
 
 /// The messages of a row from the `from`-th on, each with the identity that its place in the row gives.
-pub(crate) fn ready(domain: &str, key: &Key, outbox: &Outbox, from: usize) -> Vec<Ready> {
-    outbox.list.iter().enumerate().skip(from).map(|(n, message)| one(domain, key, outbox, n, message)).collect()
+pub(crate) fn due(
+    domain: &'static str,
+    key: &Key,
+    outbox: &Arc<Outbox>,
+    from: usize,
+) -> impl Iterator<Item = Due> + use<> {
+    let (key, outbox) = (key.clone(), outbox.clone());
+    (from..outbox.list.len()).map(move |n| Due { domain, key: key.clone(), outbox: outbox.clone(), n })
 }
 
 /// `<command id>/<n>`; a follow-up command needs a UUID, derived from the same.
@@ -101,36 +135,60 @@ fn one(domain: &str, key: &Key, outbox: &Outbox, n: usize, message: &Outgoing) -
 }
 
 /// Publishes everything and awaits every PubAck. What passes is tried again, with growing pauses, for `patience`.
-pub(crate) async fn publish_all(bus: &Bus, messages: Vec<Ready>, patience: Duration) -> Result<(), PublishError> {
-    let (events, others): (Vec<_>, Vec<_>) = messages.into_iter().partition(Ready::is_event);
+pub(crate) async fn publish_all(
+    bus: &Bus,
+    pace: &Pace,
+    messages: Vec<Due>,
+    patience: Duration,
+) -> Result<(), PublishError> {
+    let (events, others): (Vec<_>, Vec<_>) = messages.into_iter().partition(Due::is_event);
     let until = tokio::time::Instant::now() + patience;
-    singly(bus, others, until).await?;
+    singly(bus, &others, until).await?;
     failpoint::reached("between_publishes").await;
     for chunk in events.chunks(ATOMIC_LIMIT) {
-        let done = match chunk.len() {
-            1 => false,
-            _ => match atomically(bus, chunk).await {
-                Ok(()) => true,
+        let began = Instant::now();
+        let atomic = chunk.len() > 1 && pace.atomic(chunk.len());
+        if atomic {
+            match atomically(bus, chunk).await {
+                Ok(()) => {
+                    pace.note(chunk.len(), true, began);
+                    continue;
+                }
                 Err(PublishError::Refused(refusal)) => return Err(refusal.into()),
                 // One id that is known already refuses the whole batch; other refusals may be of the batch as such.
-                Err(_) => false,
-            },
-        };
-        if !done {
-            singly(bus, chunk.to_vec(), until).await?;
+                Err(_) => {}
+            }
         }
+        singly(bus, chunk, until).await?;
+        // What a refused batch and its repetition took counts for the batch.
+        pace.note(chunk.len(), atomic, began);
     }
     Ok(())
 }
 
-async fn singly(bus: &Bus, mut left: Vec<Ready>, until: tokio::time::Instant) -> Result<(), PublishError> {
+async fn singly(bus: &Bus, due: &[Due], until: tokio::time::Instant) -> Result<(), PublishError> {
+    if due.is_empty() {
+        return Ok(());
+    }
+    // The headers are not kept: most messages are taken at the first try.
+    let ours = |subject: &str| due.iter().any(|due| due.goes_to(subject));
+    let results = bus.guard_where(ours, pipelined(bus, due.iter().map(Due::ready))).await?;
+    if results.iter().all(|result| result.as_ref().is_ok_and(|ack| !ack.duplicate)) {
+        return Ok(());
+    }
+    let left = due.iter().zip(&results).filter(|(_, result)| !result.as_ref().is_ok_and(|ack| !ack.duplicate));
+    again(bus, left.map(|(due, _)| due.ready()).collect(), until).await
+}
+
+/// For those that were not taken at once, or were taken for repetitions.
+async fn again(bus: &Bus, mut left: Vec<Ready>, until: tokio::time::Instant) -> Result<(), PublishError> {
     let mut pause = Duration::from_millis(50);
     loop {
         if left.is_empty() {
             return Ok(());
         }
         let ours = |subject: &str| left.iter().any(|message| message.subject == subject);
-        let results = bus.guard_where(ours, pipelined(bus, &left)).await?;
+        let results = bus.guard_where(ours, pipelined(bus, left.iter().cloned())).await?;
         let mut failed = None;
         let tried = std::mem::take(&mut left).into_iter().zip(results);
         for (mut message, result) in tried {
@@ -186,39 +244,47 @@ fn without_message_id(given: &HeaderMap) -> HeaderMap {
     map
 }
 
-async fn pipelined(bus: &Bus, messages: &[Ready]) -> Vec<Result<PublishAck, PublishError>> {
-    let mut acks: Vec<Result<PublishAckFuture, PublishError>> = Vec::with_capacity(messages.len());
+async fn pipelined(bus: &Bus, messages: impl Iterator<Item = Ready>) -> Vec<Result<PublishAck, PublishError>> {
+    let mut acks: Vec<Result<PublishAckFuture, PublishError>> = Vec::with_capacity(messages.size_hint().0);
     for message in messages {
-        let publish = PublishMessage::build().payload(message.body.clone()).headers(message.headers.clone());
-        let sent = bus.jetstream().send_publish(message.subject.clone(), publish).await;
+        let publish = PublishMessage::build().payload(message.body).headers(message.headers);
+        let sent = bus.jetstream().send_publish(message.subject, publish).await;
         acks.push(sent.map_err(|error| (&error).into()));
     }
-    join_all(acks.into_iter().map(|ack| async { ack?.await.map_err(|error| (&error).into()) })).await
+    let mut results = Vec::with_capacity(acks.len());
+    for ack in acks {
+        results.push(match ack {
+            Ok(ack) => ack.await.map_err(|error| (&error).into()),
+            Err(error) => Err(error),
+        });
+    }
+    results
 }
 
 /// All or none. The server stores the batch when it has seen the commit; `sync_interval: always` then syncs once.
-async fn atomically(bus: &Bus, messages: &[Ready]) -> Result<(), PublishError> {
+async fn atomically(bus: &Bus, due: &[Due]) -> Result<(), PublishError> {
     let batch = clock::new_id().to_string();
-    let (last, rest) = messages.split_last().expect("called with two messages or more");
-    let numbered = |message: &Ready, n: usize| {
-        let mut map = message.headers.clone();
-        map.insert(NATS_BATCH_ID, batch.as_str());
-        map.insert(NATS_BATCH_SEQUENCE, n.to_string().as_str());
-        map
+    let (last, rest) = due.split_last().expect("called with two messages or more");
+    let numbered = |due: &Due, n: usize| {
+        let mut message = due.ready();
+        message.headers.insert(NATS_BATCH_ID, batch.as_str());
+        message.headers.insert(NATS_BATCH_SEQUENCE, n.to_string().as_str());
+        message
     };
     let away = |error: &dyn std::fmt::Display| PublishError::Away(error.to_string());
     let client = bus.client();
     let work = async {
-        for (n, message) in rest.iter().enumerate() {
+        for (n, due) in rest.iter().enumerate() {
+            let message = numbered(due, n + 1);
             client
-                .publish_with_headers(message.subject.clone(), numbered(message, n + 1), message.body.clone())
+                .publish_with_headers(message.subject, message.headers, message.body)
                 .await
                 .map_err(|error| away(&error))?;
         }
-        let mut map = numbered(last, messages.len());
-        map.insert(NATS_BATCH_COMMIT, "1");
+        let mut message = numbered(last, due.len());
+        message.headers.insert(NATS_BATCH_COMMIT, "1");
         let answer = client
-            .request_with_headers(last.subject.clone(), map, last.body.clone())
+            .request_with_headers(message.subject, message.headers, message.body)
             .await
             .map_err(|error| away(&error))?;
         match serde_json::from_slice::<Response<PublishAck>>(&answer.payload) {
@@ -227,5 +293,5 @@ async fn atomically(bus: &Bus, messages: &[Ready]) -> Result<(), PublishError> {
             Err(error) => Err(PublishError::Other(error.to_string())),
         }
     };
-    bus.guard_where(|subject| messages.iter().any(|message| message.subject == subject), work).await?
+    bus.guard_where(|subject| due.iter().any(|due| due.goes_to(subject)), work).await?
 }

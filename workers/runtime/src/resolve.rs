@@ -1,5 +1,7 @@
 //! `resolve_held`: a person decides a command of which nobody could tell whether its call happened.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use omnibus_schemas::catalogue::read_command;
 use omnibus_schemas::platform::{CommandRejected, CommandResolved, Outcome, Resolution, ResolveHeld};
@@ -23,7 +25,7 @@ use crate::registry::{Entry, Trouble};
 pub(crate) struct Touched {
     pub(crate) consumer: String,
     pub(crate) key: Key,
-    pub(crate) outbox: Outbox,
+    pub(crate) outbox: Arc<Outbox>,
     pub(crate) from: usize,
 }
 
@@ -78,7 +80,7 @@ pub(crate) async fn resolve(lane: &Lane, cx: &mut Cx<'_>, bytes: &[u8]) -> Resul
             (None, events)
         }
     };
-    let outbox = Outbox { list, ..target.outbox };
+    let outbox = Arc::new(Outbox { list, ..target.outbox });
     let finish = Finish { key: key.clone(), outcome, outbox: Some(outbox.clone()), detail: Some(note) };
     inbox::finish(cx.db(), &target.consumer, &[finish], clock::now()).await.map_err(Fail::from)?;
     Ok((events, Touched { consumer: target.consumer, key, outbox, from }))

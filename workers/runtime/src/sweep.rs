@@ -24,7 +24,8 @@ use crate::engine::{self, Engine, PATIENCE};
 use crate::inbox::{self, Key, Outbox};
 use crate::lane::Lane;
 use crate::metrics::Metric;
-use crate::publish::{publish_all, ready};
+use crate::publish::{due, publish_all};
+use crate::unpublished;
 
 const REPUBLISH_BATCH: i64 = 200;
 
@@ -58,6 +59,8 @@ impl Engine {
 
     async fn republish(&self, consumers: &[String]) -> anyhow::Result<()> {
         // Goes on behind what could not be published: one full stream must not keep the others' rows waiting.
+        let late = self.settings.republish_after_seconds as f64;
+        unpublished::break_up(&mut *self.db.acquire().await?, consumers, late).await?;
         let (mut since, mut behind) = (DateTime::UNIX_EPOCH, Uuid::nil());
         let mut failed = None;
         loop {
@@ -88,19 +91,19 @@ impl Engine {
                     }
                 };
                 let row: (String, Key) = (row.try_get(0)?, key);
-                rows_of.push((row.clone(), ready(self.domain, &row.1, &outbox, 0)));
+                rows_of.push((row.clone(), due(self.domain, &row.1, &Arc::new(outbox), 0).collect::<Vec<_>>()));
                 keys.push(row);
             }
             let found = rows.len() as i64;
             let mut told = Vec::new();
             let all = rows_of.iter().flat_map(|(_, messages)| messages.clone()).collect();
-            match publish_all(&self.bus, all, PATIENCE).await {
+            match publish_all(&self.bus, &self.pace, all, PATIENCE).await {
                 Ok(()) => told = keys,
                 Err(error @ PublishError::Away(_)) => return Err(error.into()),
                 // One row that the bus does not take must not stand in the way of the others.
                 Err(_) => {
                     for (row, messages) in rows_of {
-                        match publish_all(&self.bus, messages, Duration::ZERO).await {
+                        match publish_all(&self.bus, &self.pace, messages, Duration::ZERO).await {
                             Ok(()) => told.push(row),
                             Err(error) => failed = Some(error.into()),
                         }

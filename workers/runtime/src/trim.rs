@@ -62,7 +62,12 @@ impl Engine {
         let inbox_before = now - TimeDelta::days(self.settings.keep_inbox_days.into());
         let done_before = now - TimeDelta::days(self.settings.keep_done_days.into());
         for (table, old) in [
-            ("inbox", "received_at < $1 and published_at is not null and outcome is not null and outcome <> 'held'"),
+            (
+                "inbox",
+                "received_at < $1 and published_at is not null and outcome is not null and outcome <> 'held'
+                and not exists (select 1 from bus.unpublished u
+                where u.consumer = t.consumer and t.message_id = any(u.message_ids))",
+            ),
             ("retries", "at < $1"),
             (
                 "attempts",

@@ -196,7 +196,8 @@ impl Worker {
                     *lane == name && matches!(engine.registry.commands.get(command), Some(Entry::Call(_)))
                 });
             let room = match calls {
-                true => engine.settings.in_flight,
+                // While so many calls are out, others are being prepared and recorded.
+                true => 3 * engine.settings.in_flight,
                 false => engine.settings.batch * engine.settings.loops,
             };
             let (finished, results) = mpsc::channel(room as usize);
@@ -207,6 +208,7 @@ impl Worker {
                 name: name.to_owned(),
                 reaction,
                 permits: Arc::new(Semaphore::new(room as usize)),
+                calls: Semaphore::new(engine.settings.in_flight as usize),
                 ear: ear.clone(),
                 finished,
             });

@@ -24,7 +24,8 @@ use std::time::Duration;
 
 use async_nats::HeaderMap;
 use bytes::Bytes;
-use omnibus_bus::{Credentials, ServerOptions, TenantUser, Topology, server_config, tenant_user};
+use futures_util::future::join_all;
+use omnibus_bus::{Cluster, Credentials, ServerOptions, TenantUser, Topology, server_config, tenant_user};
 use omnibus_schemas::body::encode;
 use omnibus_schemas::{Catalogue, Command, Encoding, headers, subject};
 use sqlx::PgPool;
@@ -54,6 +55,8 @@ pub const TENANTS: [&str; 2] = ["acme", "globex"];
 pub struct Stage {
     /// The nats-server, to be killed and restarted.
     pub nats: tokio::sync::Mutex<NatsServer>,
+    /// The other nodes of a cluster.
+    pub others: Vec<tokio::sync::Mutex<NatsServer>>,
     /// The database's address.
     pub database_url: String,
     /// A pool on it.
@@ -65,6 +68,28 @@ pub struct Stage {
     seeds: tempfile::TempDir,
     told: told::Listener,
     sent: Mutex<HashMap<Uuid, ()>>,
+}
+
+/// What is otherwise than on an ordinary stage.
+#[derive(Debug, Clone, Default)]
+pub struct Scenery {
+    /// nats-server syncs before it acknowledges.
+    pub sync_always: bool,
+    /// Nobody listens to `EVT` and `DLQ`, which costs time and memory: [`Stage::outcome`] and its like wait in vain.
+    pub deaf: bool,
+    /// The nats-servers of a cluster; one server alone if there are none.
+    pub nodes: Vec<Node>,
+    /// Where the only nats-server keeps its streams; a temporary folder if absent.
+    pub nats_dir: Option<PathBuf>,
+}
+
+/// A nats-server in a cluster, and how it finds the others.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// Where the others connect: `127.0.0.1:6222`.
+    pub listen: String,
+    /// The others: `nats://127.0.0.1:6223`. Through these alone it is connected with them.
+    pub routes: Vec<String>,
 }
 
 /// A worker at work.
@@ -106,32 +131,71 @@ impl Stage {
     }
 
     /// As [`Stage::new`], with other limits on the bus, or another PostgreSQL.
-    pub async fn with(catalogue: Catalogue, mut limits: omnibus_bus::Settings, postgres: &Postgres) -> Self {
+    pub async fn with(catalogue: Catalogue, limits: omnibus_bus::Settings, postgres: &Postgres) -> Self {
+        Self::set(catalogue, limits, postgres, Scenery::default()).await
+    }
+
+    /// As [`Stage::with`], set otherwise than for an ordinary test.
+    pub async fn set(
+        catalogue: Catalogue,
+        mut limits: omnibus_bus::Settings,
+        postgres: &Postgres,
+        scenery: Scenery,
+    ) -> Self {
         limits.tenants = TENANTS
             .map(|tenant| TenantUser::of_every_command(tenant.parse().expect("a constant that is a token")))
             .to_vec();
         let topology = Topology::of(&catalogue, &limits);
         let seeds = tempfile::tempdir().expect("a temporary folder can be made");
         let credentials = Credentials::load_or_generate(seeds.path(), &topology).expect("seeds can be written");
-        let options = ServerOptions {
-            store_dir: None,
-            http: None,
-            listen: "127.0.0.1:-1".into(),
-            sync_always: false,
-            ..ServerOptions::local("unused")
+        let server = |name: String, cluster: Option<Cluster>, dir: Option<PathBuf>| {
+            let options = ServerOptions {
+                name,
+                store_dir: None,
+                http: None,
+                listen: "127.0.0.1:-1".into(),
+                sync_always: scenery.sync_always,
+                // What streams reserve may be more than there is.
+                max_store_bytes: scenery.nats_dir.is_some().then_some(1 << 40),
+                cluster,
+                ..ServerOptions::local("unused")
+            };
+            let config = server_config(&topology, &credentials.public_keys(), &options).expect("the paths are text");
+            // What the servers would tell each other, and their clients, leads around what may stand between them.
+            let config =
+                config.replace("cluster {\n", "cluster {\n  no_advertise: true\n  advertise: \"127.0.0.1:1\"\n");
+            NatsServer::start(NatsOptions { config: NatsConfig::Text(config), dir, ..NatsOptions::default() })
         };
-        let config = server_config(&topology, &credentials.public_keys(), &options).expect("the paths are text");
-        let options = NatsOptions { config: NatsConfig::Text(config), ..NatsOptions::default() };
-        let (nats, database_url) =
-            tokio::join!(NatsServer::start(options), database::fresh(postgres, crate::migrate::BUS));
-        let nats = nats.expect("nats-server starts");
-        let nats_url = nats.url();
+        let servers = async {
+            if scenery.nodes.is_empty() {
+                return vec![server("omnibus".into(), None, scenery.nats_dir.clone()).await];
+            }
+            let nodes = scenery.nodes.iter().enumerate().map(|(n, node)| {
+                let (listen, routes) = (node.listen.clone(), node.routes.clone());
+                server(format!("node-{n}"), Some(Cluster { name: "omnibus".into(), listen, routes }), None)
+            });
+            join_all(nodes).await
+        };
+        let (servers, database_url) = tokio::join!(servers, database::fresh(postgres, crate::migrate::BUS));
+        let mut servers: Vec<_> = servers.into_iter().map(|nats| nats.expect("nats-server starts")).collect();
+        let nats_url = servers.iter().map(NatsServer::url).collect::<Vec<_>>().join(",");
+        let nats = servers.remove(0);
         let operator = connect(&nats_url, seeds.path().join("operator.nk"), "operator").await;
-        omnibus_bus::apply(operator.jetstream(), &topology).await.expect("the bus can be provisioned");
+        let mut tries = 0;
+        // A cluster elects its leaders first.
+        while let Err(error) = omnibus_bus::apply(operator.jetstream(), &topology).await {
+            tries += 1;
+            assert!(tries < 60 && !servers.is_empty(), "the bus can't be provisioned: {error}");
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
         let db = PgPoolOptions::new().max_connections(4).connect(&database_url).await.expect("the database answers");
-        let told = told::Listener::start(&operator);
+        let told = match scenery.deaf {
+            true => told::Listener::deaf(),
+            false => told::Listener::start(&operator),
+        };
         Stage {
             nats: tokio::sync::Mutex::new(nats),
+            others: servers.into_iter().map(tokio::sync::Mutex::new).collect(),
             database_url,
             db,
             operator,

@@ -1,0 +1,97 @@
+//! What happens to the speed when there is more of something: workers, tenants, waiting commands, rows in the inbox.
+//! It is not to fall, and memory is to stay flat.
+
+use std::time::Duration;
+
+use omnibus_bus::Settings;
+use omnibus_runtime::local::Postgres;
+use omnibus_runtime::settings::WorkSettings;
+use omnibus_runtime::testing::{Scenery, Stage};
+
+use crate::cpu::resident;
+use crate::figures::{Series, Table};
+use crate::goods::{self, Store, Taking, thing};
+use crate::work::{Run, timed};
+
+/// How much of what.
+#[derive(Debug, Clone, Copy)]
+struct Load {
+    workers: usize,
+    tenants: usize,
+    waiting: usize,
+    inbox: usize,
+}
+
+/// `scale` 1 is for minutes; 100 reaches a million waiting commands and ten million rows.
+pub(crate) async fn run(postgres: &Postgres, rounds: usize, commands: usize, scale: usize) -> anyhow::Result<Table> {
+    let usual = Load { workers: 1, tenants: 1, waiting: commands, inbox: 0 };
+    let mut cases: Vec<(String, Load)> = Vec::new();
+    for workers in [1, 2, 4, 8] {
+        cases.push((format!("{workers} workers"), Load { workers, ..usual }));
+    }
+    for tenants in [10, 100, 1000] {
+        cases.push((format!("{tenants} tenants"), Load { tenants, ..usual }));
+    }
+    for waiting in [10, 1000, 10_000 * scale] {
+        cases.push((format!("{waiting} waiting"), Load { waiting, ..usual }));
+    }
+    for inbox in [10_000 * scale, 100_000 * scale] {
+        cases.push((format!("{inbox} rows in the inbox"), Load { inbox, ..usual }));
+    }
+    let mut series = vec![(Series::default(), Series::default()); cases.len()];
+    for round in 0..=rounds {
+        for ((_, load), (rate, memory)) in cases.iter().zip(&mut series) {
+            let run = once(postgres, *load).await?;
+            if round > 0 {
+                rate.push(run.rate());
+                memory.push(resident());
+            }
+        }
+    }
+    let rows = cases
+        .iter()
+        .zip(&series)
+        .map(|((name, _), (rate, memory))| vec![name.clone(), rate.to_string(), memory.to_string()]);
+    Ok(Table {
+        title: format!(
+            "Growth, HandleMany: median (least..most) of {rounds} rounds; {commands} waiting, 1 worker, 1 tenant, an empty inbox where not said otherwise"
+        ),
+        columns: vec!["", "commands/s", "resident MiB (worker and bench)"],
+        rows: rows.collect(),
+    })
+}
+
+async fn once(postgres: &Postgres, load: Load) -> anyhow::Result<Run> {
+    let scenery = Scenery { deaf: true, ..Scenery::default() };
+    let limits = Settings { max_ack_pending: 20_000, cmd_max_bytes: 8 << 30, ..Settings::default() };
+    let stage = Stage::set(goods::catalogue(), limits, postgres, scenery).await;
+    for tenant in 0..load.tenants {
+        let share = load.waiting / load.tenants + usize::from(tenant < load.waiting % load.tenants);
+        stage.backlog(&format!("tenant-{tenant}"), share, |n| Store { thing: thing(n) }).await;
+    }
+    let settings = WorkSettings { batch: 256, ..WorkSettings::defaults() };
+    let worker = || goods::worker(Taking::Many, Duration::ZERO);
+    if let Some(migrations) = worker().migrations() {
+        migrations.apply(&stage.db).await?;
+    }
+    // As old commands left them: spread over the days that are kept.
+    sqlx::query(
+        "insert into bus.inbox (consumer, tenant, message_id, name, sequence, deliveries, outcome, messages,
+                                received_at, finished_at, published_at)
+         select 'goods_default', 'tenant-' || n % 10, gen_random_uuid(), 'store', n, 1, 'succeeded',
+                decode(repeat('61', 500), 'hex'), at, at, at
+         from generate_series(1, $1) as n, lateral (select now() - make_interval(secs => n % 2000000)) as t(at)",
+    )
+    .bind(i64::try_from(load.inbox)?)
+    .execute(&stage.db)
+    .await?;
+    let mut running = Vec::new();
+    for _ in 0..load.workers {
+        running.push(stage.run_with(worker(), settings.clone()).await);
+    }
+    let run = timed(&stage, postgres, load.waiting, "default", async { anyhow::Ok(()) }).await?;
+    for worker in running {
+        worker.stop().await;
+    }
+    Ok(run)
+}

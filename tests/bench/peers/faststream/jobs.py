@@ -1,0 +1,36 @@
+"""FastStream on JetStream, one message at a time: a pull subscriber that acknowledges what its handler has done."""
+
+import asyncio
+import os
+import uuid
+
+import psycopg_pool
+from faststream import FastStream
+from faststream.nats import JStream, NatsBroker, PullSub
+
+broker = NatsBroker(os.environ["NATS_URL"])
+app = FastStream(broker)
+stream = JStream("peer", subjects=["peer.jobs"])
+pool = psycopg_pool.AsyncConnectionPool(os.environ["DATABASE_URL"], min_size=8, open=False, kwargs={"autocommit": True})
+
+
+@broker.subscriber("peer.jobs", stream=stream, durable="peer", pull_sub=PullSub(batch_size=64), max_workers=64)
+async def store(body: str):
+    async with pool.connection() as db:
+        await db.execute("insert into peer.rows (id, body) values (%s, %s)", (uuid.uuid4(), body))
+
+
+def enqueue(jobs):
+    async def publish():
+        await broker.start()
+        await asyncio.gather(*(broker.publish(f"{n:0>245}", "peer.jobs", stream="peer") for n in range(jobs)))
+
+    asyncio.run(publish())
+
+
+def work():
+    async def run():
+        await pool.open()
+        await app.run()
+
+    asyncio.run(run())

@@ -1,0 +1,239 @@
+//! One round's house: servers of its own, proxies before them, two workers as processes that are begun again when they
+//! end, as a supervisor would.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use nix::sys::signal::Signal;
+use omnibus_bus::{Settings, Topology};
+use omnibus_runtime::local::{Postgres, PostgresOptions};
+use omnibus_runtime::testing::{Scenery, Stage};
+use omnibus_tests::life::Life;
+use omnibus_tests::shop;
+use tokio::sync::Mutex;
+
+use crate::disk::Disk;
+use crate::plan::{Ground, Plan};
+use crate::proxy::{Proxy, Target};
+use crate::routes::Routes;
+
+/// What is killed in flight comes again after this, and a lease lasts as long.
+pub(crate) const BEAT: Duration = Duration::from_secs(2);
+
+pub(crate) struct House {
+    pub(crate) stage: Stage,
+    pub(crate) limits: Settings,
+    pub(crate) postgres: Mutex<Postgres>,
+    /// Before each nats-server.
+    pub(crate) nats_lines: Vec<Proxy>,
+    pub(crate) postgres_line: Proxy,
+    pub(crate) provider: tempfile::TempDir,
+    pub(crate) disk: Option<Disk>,
+    pub(crate) routes: Option<Routes>,
+    program: PathBuf,
+    nats_url: String,
+    database_url: String,
+    slots: [Mutex<Slot>; 2],
+}
+
+/// A worker's place: who stands in it changes.
+pub(crate) struct Slot {
+    pub(crate) many: bool,
+    life: Option<Life>,
+    /// Lives that ended otherwise than they were told to, with what they said last.
+    pub(crate) surprises: Vec<String>,
+}
+
+impl House {
+    pub(crate) async fn build(plan: &Plan, program: &Path) -> anyhow::Result<Arc<Self>> {
+        let own = PostgresOptions { max_connections: 60, ..PostgresOptions::default() };
+        let postgres = Postgres::start(own).await?;
+        let disk = match plan.ground {
+            Ground::SmallDisk => Some(Disk::small()?),
+            _ => None,
+        };
+        let cluster = match plan.ground {
+            Ground::Cluster => Some(Routes::between(3).await?),
+            _ => None,
+        };
+        let replicas = if cluster.is_some() { 3 } else { 1 };
+        let limits = Settings { ack_wait: BEAT, replicas, ..Settings::default() };
+        let scenery = Scenery {
+            deaf: true,
+            nodes: cluster.as_ref().map(Routes::nodes).unwrap_or_default(),
+            nats_dir: disk.as_ref().map(|disk| disk.path().join("nats")),
+            ..Scenery::default()
+        };
+        let stage = Stage::set(shop::catalogue(), limits.clone(), &postgres, scenery).await;
+        let provider = tempfile::tempdir()?;
+        let migrations = shop::worker(provider.path()).migrations().expect("the shop has tables");
+        migrations.apply(&stage.db).await?;
+        let mut nats_lines = Vec::new();
+        for url in stage.nats_url().split(',') {
+            let port = url.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).context("a URL with a port")?;
+            nats_lines.push(Proxy::to(Target::Port(port)).await?);
+        }
+        let nats_url =
+            nats_lines.iter().map(|line| format!("nats://127.0.0.1:{}", line.port)).collect::<Vec<_>>().join(",");
+        // postgres://omnibus@localhost:5432/name?host=<folder of the socket>&sslmode=disable
+        let (address, rest) = stage.database_url.split_once("?host=").context("a socket's folder in the URL")?;
+        let folder = rest.split('&').next().unwrap_or_default();
+        let postgres_line = Proxy::to(Target::Socket(Path::new(folder).join(".s.PGSQL.5432"))).await?;
+        let database_url = format!(
+            "{}?sslmode=disable",
+            address.replace("localhost:5432", &format!("127.0.0.1:{}", postgres_line.port))
+        );
+        let slots = plan.many.map(|many| Mutex::new(Slot { many, life: None, surprises: vec![] }));
+        let house = Arc::new(House {
+            stage,
+            limits,
+            postgres: Mutex::new(postgres),
+            nats_lines,
+            postgres_line,
+            provider,
+            disk,
+            routes: cluster,
+            program: program.to_owned(),
+            nats_url,
+            database_url,
+            slots,
+        });
+        for n in 0..2 {
+            house.tend(n).await;
+        }
+        Ok(house)
+    }
+
+    fn begin(&self, many: bool) -> Life {
+        let mut variables = vec![
+            ("BATCH", "8"),
+            ("LEASE_SECONDS", "2"),
+            ("REPUBLISH_AFTER_SECONDS", "3"),
+            ("DRAIN_SECONDS", "10"),
+            ("NATS_URL", self.nats_url.as_str()),
+            ("DATABASE_URL", self.database_url.as_str()),
+        ];
+        let clock = self.clock().display().to_string();
+        variables.push(("OMNIBUS_CLOCK", &clock));
+        variables.extend(many.then_some(("SHOP_MANY", "true")));
+        Life::begin(&self.program, &self.stage, self.provider.path(), &variables)
+    }
+
+    /// The file that says by how many seconds the workers' clocks are wrong.
+    pub(crate) fn clock(&self) -> PathBuf {
+        self.provider.path().join("clock")
+    }
+
+    /// Begins a worker where none is.
+    pub(crate) async fn tend(&self, n: usize) {
+        let mut slot = self.slots[n % 2].lock().await;
+        if let Some(life) = &mut slot.life {
+            match life.ended() {
+                None => return,
+                Some(status) => {
+                    let words = format!("a worker ended with {status}; its log:\n{}", last(&life.log()));
+                    slot.surprises.push(words);
+                }
+            }
+        }
+        slot.life = Some(self.begin(slot.many));
+    }
+
+    /// Begins again who has ended, until dropped.
+    pub(crate) async fn tend_for_ever(self: Arc<Self>) {
+        loop {
+            for n in 0..2 {
+                self.tend(n).await;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    pub(crate) async fn kill_worker(&self, n: usize) {
+        let mut slot = self.slots[n % 2].lock().await;
+        if let Some(life) = slot.life.take() {
+            life.kill9().await;
+        }
+    }
+
+    pub(crate) async fn freeze_worker(&self, n: usize, lasts: Duration) {
+        // The place is kept: a frozen process is nobody's to begin again.
+        let slot = self.slots[n % 2].lock().await;
+        if let Some(life) = &slot.life {
+            life.signal(Signal::SIGSTOP);
+            tokio::time::sleep(lasts).await;
+            life.signal(Signal::SIGCONT);
+        }
+    }
+
+    /// The other kind of worker begins, then the old one is told to end.
+    pub(crate) async fn roll_out(&self, n: usize) -> Result<(), String> {
+        let old = {
+            let mut slot = self.slots[n % 2].lock().await;
+            slot.many = !slot.many;
+            let new = self.begin(slot.many);
+            slot.life.replace(new)
+        };
+        let Some(mut old) = old else { return Ok(()) };
+        match old.ask_to_end(Duration::from_secs(40)).await {
+            // Who was told to end while what it needs was away may say so.
+            Some(_) => Ok(()),
+            None => Err(format!("a worker did not end when it was told to; its log:\n{}", last(&old.log()))),
+        }
+    }
+
+    /// Puts the bus right, as an operator does who reads in a log that a consumer is gone.
+    pub(crate) async fn provision(&self) -> anyhow::Result<()> {
+        let topology = Topology::of(self.stage.catalogue(), &self.limits);
+        let mut tries = 0;
+        loop {
+            match omnibus_bus::apply(self.stage.operator.jetstream(), &topology).await {
+                Ok(_) => return Ok(()),
+                Err(error) if tries >= 60 => return Err(error.into()),
+                Err(_) => {
+                    tries += 1;
+                    tokio::time::sleep(Duration::from_millis(250)).await;
+                }
+            }
+        }
+    }
+
+    /// Ends both workers, all being well, and says what was not: an exit other than 0, too many files, too much memory.
+    pub(crate) async fn close(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        for slot in &self.slots {
+            let mut slot = slot.lock().await;
+            let Some(mut life) = slot.life.take() else { continue };
+            let (files, memory) = life.size();
+            if files > 120 {
+                faults.push(format!("a worker has {files} open files"));
+            }
+            if memory > 256 {
+                faults.push(format!("a worker has {memory} MiB resident"));
+            }
+            match life.ask_to_end(Duration::from_secs(30)).await {
+                Some(status) if status.success() => {}
+                other => faults.push(format!("a worker ended with {other:?}; its log:\n{}", last(&life.log()))),
+            }
+        }
+        faults
+    }
+
+    /// What the workers' logs say, for a round that failed.
+    pub(crate) fn logs(&self) -> String {
+        let entries = std::fs::read_dir(self.provider.path()).into_iter().flatten().flatten();
+        let logs = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("log-"));
+        let texts = logs.map(|entry| {
+            let text = std::fs::read_to_string(entry.path()).unwrap_or_default();
+            format!("--- {}\n{text}\n", entry.file_name().to_string_lossy())
+        });
+        texts.collect()
+    }
+}
+
+fn last(log: &str) -> String {
+    let lines: Vec<_> = log.lines().collect();
+    lines[lines.len().saturating_sub(12)..].join("\n")
+}

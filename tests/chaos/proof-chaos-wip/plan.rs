@@ -1,0 +1,211 @@
+//! What happens in a round, all of it chosen from the round's seed before it begins.
+
+use std::time::Duration;
+
+use omnibus_runtime::testing::TENANTS;
+use omnibus_tests::chance::Chance;
+use omnibus_tests::referee::{Order, Poison};
+use omnibus_tests::shop::{Charge, Put};
+use uuid::Uuid;
+
+/// A way to break something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, clap::ValueEnum)]
+pub(crate) enum Kind {
+    /// `kill -9` of a worker.
+    KillWorker,
+    /// SIGSTOP of a worker for longer than its leases, then SIGCONT.
+    FreezeWorker,
+    /// SIGTERM, while another worker, built otherwise, begins beside it.
+    RollOut,
+    /// A worker's wall clock jumps by minutes or days.
+    ClockJump,
+    /// `kill -9` of nats-server, restarted after a while.
+    KillNats,
+    /// SIGSTOP of nats-server, then SIGCONT.
+    FreezeNats,
+    /// SIGTERM of nats-server, restarted.
+    RestartNats,
+    /// Every connection between workers and nats-server is cut.
+    CutNats,
+    /// What is said between workers and nats-server arrives late.
+    SlowNats,
+    /// What is said between workers and nats-server does not arrive for a while.
+    MuteNats,
+    /// `kill -9` of PostgreSQL with all its backends, restarted after a while.
+    KillPostgres,
+    /// A fast shutdown of PostgreSQL, restarted.
+    RestartPostgres,
+    /// Every connection between workers and PostgreSQL is cut, in the middle of transactions.
+    CutPostgres,
+    /// What is said between workers and PostgreSQL arrives late.
+    SlowPostgres,
+    /// What is said between workers and PostgreSQL does not arrive for a while.
+    MutePostgres,
+    /// The command stream is at its limit and refuses, follow-ups too.
+    CommandsFull,
+    /// The dead letters' stream is at its limit and refuses.
+    LettersFull,
+    /// A lane's consumer is deleted underfoot, and provisioned again.
+    DeleteConsumer,
+    /// nats-server's disk is full for a while.
+    DiskFull,
+    /// The node that leads the commands' stream is killed, and comes back.
+    KillLeader,
+    /// A node is cut off from the others, and joined again.
+    Partition,
+}
+
+/// Faults that any round may have. The others need a house of their own kind.
+const ANYWHERE: [Kind; 18] = [
+    Kind::KillWorker,
+    Kind::FreezeWorker,
+    Kind::RollOut,
+    Kind::ClockJump,
+    Kind::KillNats,
+    Kind::FreezeNats,
+    Kind::RestartNats,
+    Kind::CutNats,
+    Kind::SlowNats,
+    Kind::MuteNats,
+    Kind::KillPostgres,
+    Kind::RestartPostgres,
+    Kind::CutPostgres,
+    Kind::SlowPostgres,
+    Kind::MutePostgres,
+    Kind::CommandsFull,
+    Kind::LettersFull,
+    Kind::DeleteConsumer,
+];
+
+/// Faults for a house with three nats-servers: those, and the ones that do not name a single server.
+const CLUSTERED: [Kind; 9] = [
+    Kind::KillLeader,
+    Kind::Partition,
+    Kind::KillLeader,
+    Kind::Partition,
+    Kind::KillWorker,
+    Kind::FreezeWorker,
+    Kind::CutPostgres,
+    Kind::RollOut,
+    Kind::DeleteConsumer,
+];
+
+/// Where a round takes place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub(crate) enum Ground {
+    /// One nats-server.
+    Single,
+    /// One nats-server whose disk is small.
+    SmallDisk,
+    /// Three nats-servers, three copies of every stream.
+    Cluster,
+}
+
+/// A fault, when, and how hard.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fault {
+    pub(crate) at: Duration,
+    pub(crate) kind: Kind,
+    /// For how long, where that means something.
+    pub(crate) lasts: Duration,
+    /// For choices among what there is then.
+    pub(crate) pick: u64,
+}
+
+/// A command, when, and whether it is said twice.
+#[derive(Debug, Clone)]
+pub(crate) struct Saying {
+    pub(crate) at: Duration,
+    pub(crate) id: Uuid,
+    pub(crate) tenant: &'static str,
+    pub(crate) order: Order,
+    /// Said once more after this long, as another message with the same id.
+    pub(crate) again: Option<Duration>,
+}
+
+/// A whole round.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    pub(crate) seed: u64,
+    pub(crate) ground: Ground,
+    /// Which of the two workers takes many at once.
+    pub(crate) many: [bool; 2],
+    pub(crate) faults: Vec<Fault>,
+    pub(crate) sayings: Vec<Saying>,
+}
+
+impl Plan {
+    pub(crate) fn of(seed: u64, grounds: &[Ground], only: &[Kind]) -> Self {
+        let mut chance = Chance(seed);
+        let wanted = match chance.below(12) {
+            0 => Ground::SmallDisk,
+            1 | 2 => Ground::Cluster,
+            _ => Ground::Single,
+        };
+        let ground = if grounds.contains(&wanted) { wanted } else { grounds[0] };
+        let many = [chance.below(2) == 0, chance.below(2) == 0];
+        let (count, span) = (30 + chance.below(40), 1500);
+        let sayings = (0..count).map(|_| saying(&mut chance, span)).collect();
+        let kinds = |ground| -> Vec<Kind> {
+            let possible: &[Kind] = match ground {
+                Ground::Cluster => &CLUSTERED,
+                _ => &ANYWHERE,
+            };
+            possible.iter().copied().filter(|kind| only.is_empty() || only.contains(kind)).collect()
+        };
+        let possible = kinds(ground);
+        let mut faults: Vec<_> = (0..=chance.below(3))
+            .filter(|_| !possible.is_empty())
+            .map(|_| Fault {
+                at: Duration::from_millis(chance.below(span)),
+                kind: chance.of(&possible),
+                lasts: Duration::from_millis(200 + chance.below(2800)),
+                pick: chance.bits(),
+            })
+            .collect();
+        if ground == Ground::SmallDisk {
+            let (at, lasts) = (Duration::from_millis(chance.below(span)), Duration::from_millis(500 + chance.below(1500)));
+            faults = vec![Fault { at, kind: Kind::DiskFull, lasts, pick: chance.bits() }];
+        }
+        faults.sort_by_key(|fault| fault.at);
+        Plan { seed, ground, many, faults, sayings }
+    }
+}
+
+fn saying(chance: &mut Chance, span: u64) -> Saying {
+    let put = |how: &str| Order::Put(Put { thing: "apple".into(), how: how.into() });
+    let charge = |how: &str, reconcile: &str, resend| {
+        Order::Charge(Charge { thing: "pear".into(), how: how.into(), reconcile: reconcile.into(), resend })
+    };
+    let order = match chance.below(32) {
+        0 | 1 => put("then"),
+        2 => put("reject"),
+        3 => put("fail"),
+        4 => put("fail:1"),
+        5 => put("panic"),
+        6 => put("database"),
+        7 => put("nothing"),
+        8 => put("snooze:100"),
+        9 => put("deadlock:1"),
+        10..=12 => charge("", "ask", false),
+        13 => charge("", "", false),
+        14 => charge("", "", true),
+        15 => charge("not_done:1", "ask", false),
+        16 => charge("refused", "ask", false),
+        17 => charge("unknown", "ask", false),
+        18 => charge("unknown", "", false),
+        19 => charge("skip", "", false),
+        20 => charge("slow:300", "ask", false),
+        21 => Order::Poison(Poison::Undecodable),
+        22 => Order::Poison(Poison::Unknown),
+        23 => Order::Poison(Poison::Invalid),
+        _ => put(""),
+    };
+    Saying {
+        at: Duration::from_millis(chance.below(span)),
+        id: Uuid::from_u64_pair(chance.bits(), chance.bits()),
+        tenant: chance.of(&TENANTS),
+        order,
+        again: (chance.below(8) == 0).then(|| Duration::from_millis(chance.below(3000))),
+    }
+}

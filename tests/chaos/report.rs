@@ -1,0 +1,64 @@
+//! What a campaign came to, as Markdown.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::plan::Plan;
+use crate::round::Outcome;
+
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    rounds: usize,
+    commands: usize,
+    again: usize,
+    poison: usize,
+    repeated: usize,
+    calls: u64,
+    ended: BTreeMap<&'static str, usize>,
+    faults: BTreeMap<String, usize>,
+    grounds: BTreeMap<String, usize>,
+    pub(crate) failed: BTreeMap<u64, Vec<String>>,
+}
+
+impl Report {
+    pub(crate) fn add(&mut self, plan: &Plan, outcome: &Outcome) {
+        use omnibus_tests::referee::Order;
+        self.rounds += 1;
+        self.commands += plan.sayings.len();
+        self.again += plan.sayings.iter().filter(|saying| saying.again.is_some()).count();
+        self.poison += plan.sayings.iter().filter(|saying| matches!(saying.order, Order::Poison(_))).count();
+        self.repeated += outcome.verdict.repeated;
+        self.calls += outcome.verdict.calls;
+        for (how, count) in &outcome.verdict.ended {
+            *self.ended.entry(how).or_default() += count;
+        }
+        for fault in &plan.faults {
+            *self.faults.entry(format!("{:?}", fault.kind)).or_default() += 1;
+        }
+        *self.grounds.entry(format!("{:?}", plan.ground)).or_default() += 1;
+        if !outcome.faults.is_empty() {
+            self.failed.insert(plan.seed, outcome.faults.clone());
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |map: &BTreeMap<String, usize>| {
+            map.iter().map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(", ")
+        };
+        let ended = self.ended.iter().map(|(how, count)| format!("{how} {count}")).collect::<Vec<_>>().join(", ");
+        writeln!(f, "| | |\n| --- | --- |")?;
+        writeln!(f, "| rounds | {} ({}) |", self.rounds, list(&self.grounds))?;
+        writeln!(f, "| commands said | {}, of them {} twice, {} poison |", self.commands, self.again, self.poison)?;
+        writeln!(f, "| ended | {ended} |")?;
+        writeln!(f, "| calls to the provider | {} |", self.calls)?;
+        writeln!(f, "| messages that stand twice under one id, dropped by readers | {} |", self.repeated)?;
+        writeln!(f, "| rounds with a violation | {} |", self.failed.len())?;
+        writeln!(f, "\n| fault | times |\n| --- | --- |")?;
+        for (kind, count) in &self.faults {
+            writeln!(f, "| {kind} | {count} |")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,133 @@
+//! What strangers write into requests, thrown at what reads it. `PROPTEST_CASES` says how often.
+
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::IntoResponse;
+use omnibus_schemas::Fault;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+use secrecy::SecretString;
+use uuid::Uuid;
+
+use crate::jwt::Verifier;
+use crate::problem::Problem;
+use crate::settings::Settings;
+use crate::token::{Claims, sign};
+use crate::{bearer, idempotency, keys, prefer};
+
+const SECRET: &str = "a secret of thirty-two characters";
+
+fn values() -> impl Strategy<Value = Vec<u8>> {
+    let known: Vec<&[u8]> = vec![
+        b"omk_acme_0123456789abcdef0123456789abcdef",
+        b"omk_Acme_x",
+        b"omk__",
+        b"Bearer omk_acme_x",
+        b"bearer   ",
+        b"Basic YTpi",
+        b"wait=5, respond-async",
+        b"wait=99999999999999999999",
+        b"wait=\"7\"; foo",
+        b"8e03978e-40d5-43e8-bc93-6894a57f9324",
+        b"eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0.",
+        b"eyJhbGciOiJIUzI1NiJ9.e30.AAAA",
+        b"...",
+    ];
+    let entry = (select(known), vec(any::<u8>(), 0..4), any::<bool>()).prop_map(|(known, more, before)| {
+        if before { [&more[..], known].concat() } else { [known, &more[..]].concat() }
+    });
+    prop_oneof![entry, vec(any::<u8>(), 0..260)]
+}
+
+/// With every value under this name that HTTP allows at all.
+fn request(name: &'static str, values: &[Vec<u8>]) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    for value in values.iter().filter_map(|value| HeaderValue::from_bytes(value).ok()) {
+        map.append(name, value);
+    }
+    map
+}
+
+fn verifier() -> Verifier {
+    let secret = Some(SecretString::from(SECRET));
+    Verifier::of(&Settings { websocket_secret: secret, ..Settings::on_a_free_port() })
+        .expect("the secret is long enough")
+}
+
+proptest! {
+    #[test]
+    fn an_idempotency_key_is_one_visible_word_or_refused(values in vec(values(), 0..3)) {
+        let headers = request("idempotency-key", &values);
+        match idempotency::key(&headers) {
+            Ok(Some(key)) => {
+                prop_assert!((1..=200).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic()));
+                let id = |tenant: &str| idempotency::command_id(tenant, "POST /x", key);
+                prop_assert_eq!(id("acme"), id("acme"));
+                prop_assert_ne!(id("acme"), id("globex"));
+                prop_assert_ne!(id("acme"), Uuid::nil());
+            }
+            Ok(None) => prop_assert!(headers.is_empty()),
+            Err(problem) => prop_assert_eq!(problem.status(), StatusCode::BAD_REQUEST),
+        }
+    }
+
+    #[test]
+    fn a_credential_is_read_or_refused(value in values(), name in select(vec!["authorization", "x-api-key"])) {
+        let headers = request(name, &[value]);
+        match bearer::of(&headers) {
+            Ok(credential) => {
+                if let Some(tenant) = keys::tenant_in(credential) {
+                    prop_assert!(tenant.parse::<omnibus_schemas::subject::Token>().is_ok(), "{tenant}");
+                }
+                prop_assert!(verifier().read(credential).is_err(), "nobody signed it");
+            }
+            Err(problem) => prop_assert_eq!(problem.status(), StatusCode::UNAUTHORIZED),
+        }
+    }
+
+    #[test]
+    fn the_hash_of_a_key_is_written_and_read_as_the_same(key in ".{0,100}", other in values()) {
+        let hash = keys::KeyHash::of(&key);
+        prop_assert_eq!(keys::KeyHash::parse(&hash.to_string()).map(|hash| hash.to_string()), Some(hash.to_string()));
+        if let Ok(text) = std::str::from_utf8(&other) {
+            prop_assert!(keys::KeyHash::parse(text).is_none_or(|hash| hash.to_string() == text));
+        }
+    }
+
+    #[test]
+    fn a_token_with_one_byte_changed_is_no_token(at in any::<proptest::sample::Index>(), to in "[A-Za-z0-9_-]") {
+        let claims = Claims::new(&"acme".parse().expect("a token"), "ada", ["*"], omnibus_runtime::clock::now(), 60);
+        let signed = sign(&SecretString::from(SECRET), &claims).expect("it can be signed");
+        let good = secrecy::ExposeSecret::expose_secret(&signed).to_owned();
+        prop_assert!(verifier().read(&good).is_ok());
+        // The last character of the signature has bits that mean nothing.
+        let at = at.index(good.len() - 1);
+        let mut bad = good.clone();
+        bad.replace_range(at..at + 1, &to);
+        prop_assert!(bad == good || verifier().read(&bad).is_err(), "{bad}");
+    }
+
+    #[test]
+    fn a_wait_is_never_longer_than_allowed(values in vec(values(), 0..3)) {
+        let wait = prefer::wait(&request("prefer", &values));
+        prop_assert!(wait.is_none_or(|wait| (1..=30).contains(&wait.as_secs())));
+    }
+
+    #[test]
+    fn a_problem_is_json_whatever_its_words(
+        detail in ".{0,80}", pointer in ".{0,40}", reason in ".{0,40}", seconds in proptest::option::of(any::<u64>()),
+    ) {
+        let mut problem = Problem::invalid(vec![Fault::new(pointer, reason)]).with("detail_of_mine", detail);
+        if let Some(seconds) = seconds {
+            problem = problem.after(seconds);
+        }
+        let response = problem.into_response();
+        prop_assert_eq!(response.status(), StatusCode::UNPROCESSABLE_ENTITY);
+        prop_assert_eq!(&response.headers()[header::CONTENT_TYPE], "application/problem+json");
+        prop_assert_eq!(response.headers().contains_key(header::RETRY_AFTER), seconds.is_some());
+        let body = futures_util::FutureExt::now_or_never(axum::body::to_bytes(response.into_body(), 1 << 20));
+        let body = body.expect("it is all there").expect("it can be read");
+        let read: serde_json::Value = serde_json::from_slice(&body).expect("it is JSON");
+        prop_assert_eq!(read["faults"].as_array().map(Vec::len), Some(1));
+    }
+}

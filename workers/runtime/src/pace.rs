@@ -1,0 +1,123 @@
+//! Which way of publishing several events is the quicker: as one atomic batch, or one by one in a pipeline.
+//!
+//! It depends on the server, which does not tell: where it syncs before each acknowledgement, a batch syncs once; where it
+//! syncs now and then, staging a batch costs more than it saves. So both are tried, the quicker is used, and the other is
+//! tried again now and then, ever more rarely while it loses.
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// One class for each doubling of the number of events.
+const CLASSES: usize = 11;
+const FIRST_TRIAL: u32 = 16;
+const RAREST_TRIAL: u32 = 4096;
+/// How much of what was known outlives a new measurement.
+const MEMORY: f64 = 0.7;
+
+#[derive(Debug, Default)]
+pub(crate) struct Pace {
+    classes: Mutex<[Class; CLASSES]>,
+}
+
+/// What is known of batches of about one size.
+#[derive(Debug, Clone, Copy)]
+struct Class {
+    /// Seconds: one by one, atomic.
+    took: [Option<f64>; 2],
+    /// Until the slower is tried again.
+    left: u32,
+    /// How long was waited for that the last time.
+    every: u32,
+}
+
+impl Default for Class {
+    fn default() -> Self {
+        Class { took: [None; 2], left: FIRST_TRIAL, every: FIRST_TRIAL }
+    }
+}
+
+impl Class {
+    fn quicker(&self) -> bool {
+        matches!(self.took, [Some(single), Some(atomic)] if atomic < single)
+    }
+}
+
+impl Pace {
+    /// Is it to be an atomic batch this time?
+    pub(crate) fn atomic(&self, events: usize) -> bool {
+        let mut classes = self.classes.lock().expect("no panic happens under this lock");
+        let class = &mut classes[class_of(events)];
+        match class.took {
+            [None, _] => false,
+            [_, None] => true,
+            _ => {
+                class.left = class.left.saturating_sub(1);
+                let trial = class.left == 0;
+                if trial {
+                    class.left = class.every;
+                }
+                class.quicker() != trial
+            }
+        }
+    }
+
+    /// What it came to.
+    pub(crate) fn note(&self, events: usize, atomic: bool, began: Instant) {
+        self.took(events, atomic, began.elapsed());
+    }
+
+    fn took(&self, events: usize, atomic: bool, took: Duration) {
+        let mut classes = self.classes.lock().expect("no panic happens under this lock");
+        let class = &mut classes[class_of(events)];
+        let before = class.quicker();
+        let known = &mut class.took[usize::from(atomic)];
+        let seconds = took.as_secs_f64();
+        *known = Some(known.map_or(seconds, |known| known * MEMORY + seconds * (1.0 - MEMORY)));
+        if class.quicker() != before {
+            (class.left, class.every) = (FIRST_TRIAL, FIRST_TRIAL);
+        } else if atomic != before && class.left == class.every {
+            class.every = (class.every * 2).min(RAREST_TRIAL);
+            class.left = class.every;
+        }
+    }
+}
+
+fn class_of(events: usize) -> usize {
+    (events.max(1).ilog2() as usize).min(CLASSES - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many of the next `n` batches go out atomically, if the two ways take so long.
+    fn run(pace: &Pace, n: u32, single: u64, atomic: u64) -> u32 {
+        let mut count = 0;
+        for _ in 0..n {
+            let chosen = pace.atomic(256);
+            count += u32::from(chosen);
+            pace.took(256, chosen, Duration::from_micros(if chosen { atomic } else { single }));
+        }
+        count
+    }
+
+    #[test]
+    fn the_quicker_way_is_found_and_the_other_is_tried_ever_more_rarely() {
+        let pace = Pace::default();
+        assert!(run(&pace, 1000, 4_000, 40_000) <= 8);
+        assert!(run(&pace, 10_000, 4_000, 40_000) <= 6);
+        assert_eq!(run(&Pace::default(), 1000, 27_000, 8_000), 1000 - 1 - 5);
+    }
+
+    #[test]
+    fn a_server_that_becomes_another_is_noticed() {
+        let pace = Pace::default();
+        run(&pace, 100, 4_000, 40_000);
+        assert!(run(&pace, 2000, 27_000, 8_000) > 1500);
+    }
+
+    #[test]
+    fn sizes_are_told_apart() {
+        assert_eq!([1, 2, 3, 4, 255, 256, 1000, 100_000].map(class_of), [0, 1, 1, 2, 7, 8, 9, 10]);
+    }
+}
