@@ -18,6 +18,8 @@ use tokio::sync::watch;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Between two tries where nobody has made the bucket.
 const RETRY: Duration = Duration::from_secs(30);
+/// The same where it may not be read: nobody owns one, and the bus says so loudly each time.
+const REFUSED: Duration = Duration::from_secs(600);
 /// How often the watch is compared with the bucket: one that went silent must not show old brands for ever.
 const COMPARE_EVERY: Duration = Duration::from_secs(10);
 
@@ -61,15 +63,19 @@ impl Brands {
     async fn follow_on(&self, desk: &Desk) -> anyhow::Result<()> {
         let info = format!("$JS.API.STREAM.INFO.KV_{BUCKET}");
         let bucket = loop {
-            match desk.bus.guard(&info, desk.bus.jetstream().get_key_value(BUCKET)).await {
+            let wait = match desk.bus.guard(&info, desk.bus.jetstream().get_key_value(BUCKET)).await {
                 Ok(Ok(bucket)) => break bucket,
-                Ok(Err(error)) => tracing::warn!(%error, "there is no bucket of brands; mails are dressed plainly"),
-                Err(refusal) => {
-                    tracing::warn!(%refusal, "the bucket of brands can't be read; mails are dressed plainly")
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "there is no bucket of brands; mails are dressed plainly");
+                    RETRY
                 }
-            }
+                Err(refusal) => {
+                    tracing::warn!(%refusal, "the bucket of brands can't be read; mails are dressed plainly");
+                    REFUSED
+                }
+            };
             self.loaded.send_replace(true);
-            if !desk.pause(RETRY).await {
+            if !desk.pause(wait).await {
                 return Ok(());
             }
         };
