@@ -20,6 +20,7 @@ mod latency;
 mod load;
 #[path = "../../workers/texter/tests/twilio-fake/message.rs"]
 mod message;
+mod mailer;
 mod peers;
 #[path = "../../workers/texter/tests/twilio-fake/rules.rs"]
 mod rules;
@@ -48,6 +49,9 @@ struct Bench {
     /// Commands in each round of `work`, `durable`, `growth` and `peers`; a tenth of them in each of `texter`.
     #[arg(long, default_value_t = 20_000)]
     commands: usize,
+    /// Mails in each round of `mailer`.
+    #[arg(long, default_value_t = 5_000)]
+    mails: usize,
     /// Of the contestants in `work`, `durable` and `peers`, those whose names hold this.
     #[arg(long)]
     only: Option<String>,
@@ -77,6 +81,8 @@ enum Case {
     Peers,
     /// Texts a second through the texter, beside a bare reqwest loop.
     Texter,
+    /// Mails a second to Postfix's smtp-sink, beside lettre's own pool.
+    Mailer,
 }
 
 /// Prints each table when it is there, and keeps all.
@@ -125,6 +131,7 @@ async fn main() -> anyhow::Result<()> {
     let rounds = bench.rounds;
     for case in cases {
         match case {
+            Case::Mailer => results.add(&mailer::run(&postgres, rounds, bench.mails).await?.to_string())?,
             Case::Door => results.add(&door::run(&postgres, rounds, bench.seconds).await?.to_string())?,
             Case::Latency => results.add(&latency::run(&postgres, rounds, bench.seconds).await?.to_string())?,
             Case::Growth => {

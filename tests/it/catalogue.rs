@@ -26,11 +26,22 @@ fn workers(mail: &Path) -> Vec<Worker> {
         smtp_password: None,
         smtp_helo: None,
         smtp_pool: 1,
+        smtp_bulk_pool: 1,
         smtp_timeout: 5,
         from_email: None,
         from_name: None,
         from_domains: vec![],
         mail_dir: mail.to_owned(),
+        sendgrid_api_key: None,
+        sendgrid_url: "https://api.sendgrid.com".into(),
+        mail_providers: vec![],
+        public_url: "http://localhost:8080".into(),
+        dkim_dir: None,
+        defer_seconds: 300,
+        sendgrid_webhook_key: None,
+        returned_mail_secret: None,
+        sender_approval_secret: None,
+        max_attachment_bytes: 10 * 1024 * 1024,
     };
     let texter = omnibus_texter::Settings { sms_dir: mail.join("sms"), ..omnibus_texter::Settings::defaults() };
     vec![
