@@ -393,7 +393,13 @@ impl Domain {
 impl Catalogue {
     /// The product's catalogue.
     pub fn omnibus() -> Self {
-        Catalogue::new(vec![crate::mailer::domain(), crate::greeter::domain(), crate::texter::domain()])
+        Catalogue::new(vec![
+            crate::mailer::domain(),
+            crate::texter::domain(),
+            crate::commissioner::domain(),
+            crate::brander::domain(),
+            crate::greeter::domain(),
+        ])
     }
 
     /// A catalogue of these domains.

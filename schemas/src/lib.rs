@@ -2,8 +2,10 @@
 
 pub mod body;
 pub mod brand;
+pub mod brander;
 pub mod bucket;
 pub mod catalogue;
+pub mod commissioner;
 pub mod contract;
 pub mod generate;
 pub mod greeter;

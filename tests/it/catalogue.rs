@@ -43,10 +43,21 @@ fn workers(mail: &Path) -> Vec<Worker> {
         sender_approval_secret: None,
         max_attachment_bytes: 10 * 1024 * 1024,
     };
+    let commissioner = omnibus_commissioner::Settings {
+        partner_secret: Some("a secret of tests, thirty-two characters long".to_owned().into()),
+        partner_secret_file: mail.join("unused"),
+        payout_dir: mail.join("payouts"),
+        payout_url: None,
+        payout_token: None,
+        payout_timeout: 5,
+    };
     let texter = omnibus_texter::Settings { sms_dir: mail.join("sms"), ..omnibus_texter::Settings::defaults() };
+    let brander = omnibus_brander::worker(omnibus_brander::Settings::defaults()).unwrap();
     vec![
         omnibus_mailer::worker(mailer).unwrap(),
         omnibus_texter::worker(texter).unwrap(),
+        omnibus_commissioner::worker(commissioner).unwrap(),
+        brander,
         minimal_worker::worker(minimal_worker::Settings {}).unwrap(),
     ]
 }

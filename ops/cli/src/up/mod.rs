@@ -135,11 +135,7 @@ impl Up {
             Some(host) => Err(format!("{host}:{}", mailer.smtp_port)),
             None => std::path::absolute(&mailer.mail_dir).map_err(|error| error.to_string()),
         };
-        let mut texter = parts::texter_settings()?;
-        if std::env::var_os("SMS_DIR").is_none() {
-            texter.sms_dir = home.sms();
-        }
-        let workers = parts::workers(mailer, texter)?;
+        let workers = parts::workers(mailer, home.path())?;
         let work = workers::settings()?;
         let door = door::settings(self.http_listen, home)?;
         door::is_free(self.http_listen)?;
