@@ -157,6 +157,7 @@ pub struct AssetsPage {
     /// By hash.
     pub assets: Vec<AssetRow>,
     /// What to ask for as `after` to go on; absent at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<AssetHash>,
 }
 

@@ -290,6 +290,7 @@ pub struct DomainsPage {
     /// By host.
     pub domains: Vec<DomainRow>,
     /// What to ask for as `after` to go on; absent at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }
 

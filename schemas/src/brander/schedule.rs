@@ -163,6 +163,7 @@ pub struct SchedulesPage {
     /// Newest first.
     pub schedules: Vec<ScheduleRow>,
     /// What to ask for as `after` to go on; absent at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<Uuid>,
 }
 

@@ -122,6 +122,7 @@ pub struct VersionsPage {
     /// Newest first.
     pub versions: Vec<VersionRow>,
     /// What to ask for as `before` to go on; absent at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<u32>,
 }
 

@@ -49,8 +49,8 @@ pub fn page(brand: &Brand, page: Page, host: &str, draft: Option<u32>) -> Dresse
     let _ = match draft {
         Some(version) => write!(
             html,
-            "<div class=\"omnibus-security omnibus-preview\" role=\"note\">Preview of version {version}. Nobody else sees \
-             this; nothing here signs you in.</div>"
+            "<div class=\"omnibus-security omnibus-preview\" role=\"note\">Preview of version {version}, for those who have \
+             this link; nothing here signs you in.</div>"
         ),
         None => write!(
             html,
