@@ -123,7 +123,8 @@ pub trait Query: Serialize + DeserializeOwned + JsonSchema + Validate<Context = 
     const DOMAIN: &'static str;
     /// Snake case, a noun: `email_status`.
     const NAME: &'static str;
-    /// The route, if the door has one.
+    /// The route, if the door has one. With [`Method::Get`] the fields stand in the query string, with
+    /// [`Method::Post`] in the body.
     const HTTP: Option<Http> = None;
     /// What a caller must be allowed.
     const SCOPE: &'static str;

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod body;
+pub mod brand;
 pub mod bucket;
 pub mod catalogue;
 pub mod contract;
@@ -11,6 +12,7 @@ pub mod hook;
 pub mod mailer;
 pub mod platform;
 pub mod subject;
+pub mod template;
 pub mod upload;
 
 pub use body::{Encoding, Fault};

@@ -1,5 +1,13 @@
 //! Email: what the mailer takes, says and answers.
 
+mod templates;
+
+pub use templates::{
+    ActivateTemplate, DeleteTemplate, OneTemplate, Origin, Preview, PreviewTemplate, Replay, ReplayTemplate,
+    ReplayedMail, SaveTemplate, TemplateActivated, TemplateDeleted, TemplateDraft, TemplateList, TemplatePage,
+    TemplateSaved, TemplateSummary, TemplateVersion, Templates,
+};
+
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
@@ -14,7 +22,7 @@ use crate::contract::{Command, Event, Http, Query};
 
 /// The domain's catalogue.
 pub fn domain() -> Domain {
-    Domain::new("mailer", "Email")
+    templates::declare(Domain::new("mailer", "Email"))
         .command::<SendEmail>()
         .event::<EmailSent>()
         .event::<EmailFailed>()

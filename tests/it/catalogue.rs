@@ -1,13 +1,15 @@
 //! What holds for every entry of the product's catalogue.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
 use async_nats::HeaderMap;
+use bytes::Bytes;
 use omnibus_runtime::Worker;
 use omnibus_runtime::bus::PublishError;
 use omnibus_runtime::testing::Stage;
-use omnibus_schemas::{Catalogue, Encoding, body::encode};
+use omnibus_schemas::{Catalogue, Encoding, QueryEntry, body::encode};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -55,6 +57,15 @@ async fn two_tenants_can_not_see_or_touch_each_others_anything() {
     }
     let catalogue = stage.catalogue().clone();
 
+    // What everybody may read is read by globex before there is anything of acme's.
+    let mut known: HashMap<(&str, Uuid), Bytes> = HashMap::new();
+    for query in catalogue.queries() {
+        for (n, command) in catalogue.commands().enumerate().filter(|(_, command)| command.domain == query.domain) {
+            let id = Uuid::from_u128(0xace0_0000 + n as u128);
+            known.insert((query.name, id), asked(&stage, query, command.domain, id).await.payload);
+        }
+    }
+
     // Acme does one of everything.
     let mut done: Vec<(&str, Uuid)> = Vec::new();
     for (n, command) in catalogue.commands().enumerate() {
@@ -93,23 +104,14 @@ async fn two_tenants_can_not_see_or_touch_each_others_anything() {
     let before: i64 = sqlx::query_scalar("select count(*) from bus.inbox").fetch_one(&stage.db).await.unwrap();
     for query in catalogue.queries() {
         for (_, id) in done.iter().filter(|(domain, _)| *domain == query.domain) {
-            let mut body = (query.example)();
-            if let Value::Object(fields) = &mut body {
-                for (name, value) in fields.iter_mut() {
-                    if name.ends_with("_id") {
-                        *value = Value::String(id.to_string());
-                    }
-                }
-            }
-            let map = headers(&[("ce-tenant", "globex")]);
-            let bytes = encode(Encoding::Json, &body).into();
-            let answer =
-                stage.operator.ask(query.subject(), map, bytes, Duration::from_secs(5)).await.unwrap().unwrap();
+            let answer = asked(&stage, query, query.domain, *id).await;
+            let body = question(query, *id);
             let text = String::from_utf8_lossy(&answer.payload);
             assert!(!text.contains(&id.to_string()) && !text.contains("acme"), "{}: {text}", query.name);
             let error = answer.headers.as_ref().and_then(|map| map.get("Nats-Service-Error-Code"));
             let empty = serde_json::from_slice::<Value>(&answer.payload).is_ok_and(|value| nothing(&value, &body));
-            assert!(error.is_some_and(|code| code.as_str() == "404") || empty, "{}: {text}", query.name);
+            let as_before = known.get(&(query.name, *id)) == Some(&answer.payload);
+            assert!(error.is_some_and(|code| code.as_str() == "404") || empty || as_before, "{}: {text}", query.name);
         }
     }
 
@@ -122,6 +124,31 @@ async fn two_tenants_can_not_see_or_touch_each_others_anything() {
     }
     let after: i64 = sqlx::query_scalar("select count(*) from bus.inbox").fetch_one(&stage.db).await.unwrap();
     assert_eq!(after, 2 * before);
+}
+
+/// A query's example, about this id.
+fn question(query: &QueryEntry, id: Uuid) -> Value {
+    let mut body = (query.example)();
+    if let Value::Object(fields) = &mut body {
+        for (_, value) in fields.iter_mut().filter(|(name, _)| name.ends_with("_id")) {
+            *value = Value::String(id.to_string());
+        }
+    }
+    body
+}
+
+/// The answer to it in globex's name.
+async fn asked(stage: &Stage, query: &QueryEntry, domain: &str, id: Uuid) -> async_nats::Message {
+    let body = encode(Encoding::Json, &question(query, id));
+    for _ in 0..100 {
+        let (map, body) = (headers(&[("ce-tenant", "globex")]), body.clone().into());
+        match stage.operator.ask(query.subject(), map, body, Duration::from_secs(5)).await.unwrap() {
+            Some(answer) => return answer,
+            // A worker that has just been started takes commands a moment before it answers questions.
+            None => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+    panic!("nobody answers {domain}.{}", query.name)
 }
 
 /// Empty lists, zeros, and what the question itself said.

@@ -114,8 +114,8 @@ pub(super) fn hook_responses() -> Value {
 }
 
 /// What a query may be answered.
-pub(super) fn query_responses(says: &Value, answer: &Value) -> Value {
-    let mut responses = refusals(FOR_QUERIES);
+pub(super) fn query_responses(says: &Value, answer: &Value, in_body: bool) -> Value {
+    let mut responses = refusals(if in_body { FOR_COMMANDS } else { FOR_QUERIES });
     responses.insert(
         "200".into(),
         json!({

@@ -99,21 +99,8 @@ fn command_operation(command: &CommandEntry, route: &Route, components: &mut Com
         operation["requestBody"] = file(upload);
         return operation;
     }
-    let empty = root.get("properties").and_then(Value::as_object).is_none_or(Map::is_empty);
-    if !empty {
-        let required = root.get("required").and_then(Value::as_array).is_some_and(|names| !names.is_empty());
-        root.insert("$defs".into(), Value::Object(std::mem::take(&mut parts.defs)));
-        let body = reference(&components.add(command.domain, root));
-        operation["requestBody"] = json!({
-            "required": required,
-            "content": {
-                "application/json": {
-                    "schema": body,
-                    "examples": { "example": { "summary": "Works as it stands", "value": parts.rest } },
-                },
-                "application/msgpack": { "schema": body },
-            },
-        });
+    if let Some(body) = document(&mut parts, root, command.domain, components) {
+        operation["requestBody"] = body;
     }
     operation
 }
@@ -123,12 +110,15 @@ fn query_operation(query: &QueryEntry, route: &Route, components: &mut Component
     let example = (query.example)();
     let mut parts = Parts::of(query.domain, &mut root, &example, route, components);
     let mut parameters = parts.parameters_in_path();
-    parameters.extend(parts.parameters_in_query(&root, components));
+    let in_body = route.method != Method::Get;
+    if !in_body {
+        parameters.extend(parts.parameters_in_query(&root, components));
+    }
     let answer_schema = schema::object(&(query.answer)());
     let says = answer_schema.get("description").cloned().unwrap_or_else(|| "The answer.".into());
     let answer = reference(&components.add(query.domain, answer_schema));
     let description = root.get("description").cloned();
-    json!({
+    let mut operation = json!({
         "operationId": format!("{}_{}", query.domain, query.name),
         "tags": [query.domain],
         "summary": summary(description.as_ref()),
@@ -137,8 +127,41 @@ fn query_operation(query: &QueryEntry, route: &Route, components: &mut Component
         "x-scope": query.scope,
         "x-query": query.subject(),
         "parameters": parameters,
-        "responses": door::query_responses(&says, &answer),
-    })
+        "responses": door::query_responses(&says, &answer, in_body),
+    });
+    if in_body {
+        let title = format!("{}Body", root["title"].as_str().unwrap_or_default());
+        root.insert("title".into(), title.into());
+        if let Some(body) = document(&mut parts, root, query.domain, components) {
+            operation["requestBody"] = body;
+        }
+    }
+    operation
+}
+
+/// A body with all fields that stand nowhere else; `None` if there are none.
+fn document(
+    parts: &mut Parts<'_>,
+    mut root: Map<String, Value>,
+    domain: &str,
+    components: &mut Components,
+) -> Option<Value> {
+    if root.get("properties").and_then(Value::as_object).is_none_or(Map::is_empty) {
+        return None;
+    }
+    let required = root.get("required").and_then(Value::as_array).is_some_and(|names| !names.is_empty());
+    root.insert("$defs".into(), Value::Object(std::mem::take(&mut parts.defs)));
+    let body = reference(&components.add(domain, root));
+    Some(json!({
+        "required": required,
+        "content": {
+            "application/json": {
+                "schema": body,
+                "examples": { "example": { "summary": "Works as it stands", "value": parts.rest } },
+            },
+            "application/msgpack": { "schema": body },
+        },
+    }))
 }
 
 /// The bytes of a file.

@@ -39,6 +39,16 @@ fn resolved(schema: &Value, root: &Value) -> Map<String, Value> {
         target.append(&mut all);
         return target;
     }
+    // What may be left out: the thing itself, or null.
+    let is_null = |one: &Value| one["type"] == "null";
+    if let Some(Value::Array(any)) = all.get("anyOf")
+        && let (Some(thing), true) = (any.iter().find(|one| !is_null(one)).cloned(), any.iter().any(is_null))
+    {
+        all.remove("anyOf");
+        let mut target = resolved(&thing, root);
+        target.append(&mut all);
+        return target;
+    }
     all
 }
 
@@ -54,6 +64,10 @@ fn kind(schema: &Map<String, Value>) -> &str {
 /// A value that keeps to the schema.
 fn sample(schema: &Value, root: &Value) -> Value {
     let schema = resolved(schema, root);
+    // Where a pattern or a rule written by hand wants more than any text.
+    if let Some(example) = schema.get("examples").and_then(|examples| examples.get(0)) {
+        return example.clone();
+    }
     let at_least = |key: &str| schema.get(key).and_then(Value::as_u64).unwrap_or(0).max(1) as usize;
     match (kind(&schema), schema.get("format").and_then(Value::as_str)) {
         ("string", Some("email")) => "ada@example.com".into(),
@@ -62,6 +76,8 @@ fn sample(schema: &Value, root: &Value) -> Value {
         ("string", _) => "a".repeat(at_least("minLength")).into(),
         ("integer" | "number", _) => schema.get("minimum").cloned().unwrap_or_else(|| 1.into()),
         ("boolean", _) => true.into(),
+        // Anything at all.
+        ("any", _) => "a".into(),
         ("array", _) => vec![sample(&schema["items"], root); at_least("minItems")].into(),
         ("enum", _) => schema["oneOf"][0]["const"].clone(),
         ("object", _) if schema.contains_key("properties") => {
@@ -134,6 +150,7 @@ fn bounds(schema: &Value, root: &Value) -> Vec<Bound> {
                     add(json!({ name.expect("teach this test a name that is refused"): good["a"] }), None);
                 }
             }
+            "additionalProperties" if *bound == Value::Bool(true) => {}
             "additionalProperties" if *bound == Value::Bool(false) => add(with("unknown_field", 1.into()), None),
             "additionalProperties" => {
                 let in_map = |value: Value| json!({ "a": value });
@@ -155,9 +172,13 @@ fn bounds(schema: &Value, root: &Value) -> Vec<Bound> {
     found
 }
 
-/// Text of `n` characters; an address if the good one is.
+/// Text of `n` characters; an address of a person or a page if the good one is.
 fn text_of(n: usize, good: &Value) -> Value {
-    if !good.as_str().unwrap().contains('@') {
+    let good = good.as_str().unwrap();
+    if good.starts_with("https://") {
+        return format!("{good}/{}", "a".repeat(n - good.len() - 1)).into();
+    }
+    if !good.contains('@') {
         return "a".repeat(n).into();
     }
     // Labels of a host name have at most 63 characters.

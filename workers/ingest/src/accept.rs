@@ -132,7 +132,8 @@ impl Page<'_> {
     }
 }
 
-fn encoding(headers: &HeaderMap) -> Result<Encoding, Problem> {
+/// How the body is written.
+pub(crate) fn encoding(headers: &HeaderMap) -> Result<Encoding, Problem> {
     let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(Encoding::Json) };
     value
         .to_str()
@@ -159,6 +160,17 @@ pub(crate) async fn read_body(door: &Shared, headers: &HeaderMap, body: Body, mo
     }
 }
 
+/// Refuses fields in the address of a route that has them in its body.
+pub(crate) fn no_query_string(parts: &Parts) -> Result<(), Problem> {
+    match parts.uri.query().is_none_or(str::is_empty) {
+        true => Ok(()),
+        false => Err(Problem::invalid(vec![Fault::new(
+            "",
+            "this route takes no query string: its fields stand in the body",
+        )])),
+    }
+}
+
 /// The command as it goes on the bus.
 fn command(
     route: &CommandRoute,
@@ -168,11 +180,8 @@ fn command(
     body: &[u8],
 ) -> Result<Vec<u8>, Problem> {
     let in_query = route.method == Method::Delete;
-    if !in_query && parts.uri.query().is_some_and(|query| !query.is_empty()) {
-        return Err(Problem::invalid(vec![Fault::new(
-            "",
-            "this route takes no query string: its fields stand in the body",
-        )]));
+    if !in_query {
+        no_query_string(parts)?;
     }
     let accept = route.entry.accept;
     if route.fields.in_body_only() && !in_query && !body.is_empty() {

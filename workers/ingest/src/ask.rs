@@ -1,12 +1,11 @@
-//! `GET`: a question to the domain's worker, over `qry.<domain>.<query>`.
+//! Questions, by `GET`, or by `POST` where a question is too much for an address: to the domain's worker, over `qry.<domain>.<query>`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::{HeaderMap, Message};
 use axum::body::Body;
-use axum::extract::RawPathParams;
-use axum::http::request::Parts;
+use axum::extract::{RawPathParams, Request};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
@@ -16,6 +15,7 @@ use omnibus_schemas::{Encoding, Fault, headers};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::accept;
 use crate::caller::Caller;
 use crate::door::Shared;
 use crate::observe::Observed;
@@ -31,12 +31,20 @@ pub(crate) async fn answer(
     door: &Arc<Shared>,
     route: &QueryRoute,
     path: &RawPathParams,
-    request: &Parts,
+    request: Request,
     observed: &mut Observed,
 ) -> Result<Response, Problem> {
-    let caller = door.admit(&request.headers, &route.entry.scope, observed)?;
+    let (parts, body) = request.into_parts();
+    let caller = door.admit(&parts.headers, &route.entry.scope, observed)?;
     let mut fields = route.fields.of_path(path);
-    route.fields.add_query(&mut fields, &request.uri)?;
+    if route.in_body {
+        accept::no_query_string(&parts)?;
+        let encoding = accept::encoding(&parts.headers)?;
+        let bytes = accept::read_body(door, &parts.headers, body, door.settings.body_max_bytes).await?;
+        route.fields.add_body(&mut fields, encoding, &bytes)?;
+    } else {
+        route.fields.add_query(&mut fields, &parts.uri)?;
+    }
     let written = serde_json::to_vec(&Value::Object(fields)).expect("a JSON value is always written");
     let body = (route.entry.accept)(Encoding::Json, &written).map_err(Problem::invalid)?;
     let deadline = door.settings.query_timeout();

@@ -34,6 +34,8 @@ pub(crate) struct CommandRoute {
 /// A query with all that can be worked out once.
 pub(crate) struct QueryRoute {
     pub(crate) entry: QueryEntry,
+    /// Whether its fields stand in the body rather than in the query string.
+    pub(crate) in_body: bool,
     pub(crate) fields: Fields,
     pub(crate) label: Arc<str>,
     pub(crate) subject: String,
@@ -68,6 +70,7 @@ pub(crate) fn of(catalogue: &Catalogue, door: &Arc<Shared>) -> Router {
     for entry in catalogue.queries() {
         let Some(route) = &entry.http else { continue };
         let query = Arc::new(QueryRoute {
+            in_body: route.method != Method::Get,
             fields: Fields::of(&(entry.schema)(), route),
             label: label(route),
             subject: entry.subject(),
@@ -108,9 +111,8 @@ async fn take(door: &Arc<Shared>, route: &CommandRoute, path: Path, request: Req
 
 async fn tell(door: &Arc<Shared>, route: &QueryRoute, path: Path, request: Request) -> Response {
     let mut observed = Observed::start(&route.label, request.headers());
-    let (parts, _) = request.into_parts();
     let result = match path {
-        Ok(path) => ask::answer(door, route, &path, &parts, &mut observed).await,
+        Ok(path) => ask::answer(door, route, &path, request, &mut observed).await,
         Err(_) => Err(bad_path()),
     };
     observed.finish(result)

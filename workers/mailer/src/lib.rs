@@ -1,25 +1,47 @@
 #![doc = include_str!("../README.md")]
 
+pub mod content;
 mod email_status;
 pub mod message;
 mod send_email;
 pub mod settings;
+mod templates;
 pub mod transport;
 
 pub use settings::Settings;
 
-use omnibus_runtime::Worker;
-use omnibus_schemas::mailer::{EmailStatus, SendEmail};
+use std::sync::Arc;
 
+use omnibus_runtime::Worker;
+use omnibus_schemas::mailer::{
+    ActivateTemplate, DeleteTemplate, EmailStatus, OneTemplate, PreviewTemplate, ReplayTemplate, SaveTemplate,
+    SendEmail, Templates,
+};
+
+use content::Content;
 use settings::Senders;
 use transport::{Folder, Smtp, Transport};
 
 /// The worker: its tables, and what it does with each command and query.
 pub fn worker(settings: Settings) -> anyhow::Result<Worker> {
     Ok(Worker::new("mailer", Mailer::new(&settings)?)
-        .migrations("mailer", &[("0001_emails", include_str!("../migrations/0001_emails.sql"))])
+        .migrations(
+            "mailer",
+            &[
+                ("0001_emails", include_str!("../migrations/0001_emails.sql")),
+                ("0010_templates", include_str!("../migrations/0010_templates.sql")),
+            ],
+        )
         .effects::<SendEmail>()
+        .handles::<SaveTemplate>()
+        .handles::<ActivateTemplate>()
+        .handles::<DeleteTemplate>()
         .answers::<EmailStatus>()
+        .answers::<Templates>()
+        .answers::<OneTemplate>()
+        .answers::<PreviewTemplate>()
+        .answers::<ReplayTemplate>()
+        .runs("mailer.brands", |mailer: Arc<Mailer>, desk| async move { mailer.content.brands.follow(desk).await })
         .build())
 }
 
@@ -28,6 +50,7 @@ pub fn worker(settings: Settings) -> anyhow::Result<Worker> {
 pub struct Mailer {
     senders: Senders,
     transport: Transport,
+    content: Content,
 }
 
 impl Mailer {
@@ -38,7 +61,7 @@ impl Mailer {
             Some(host) => Transport::Smtp(Box::new(Smtp::new(host, settings)?)),
             None => Transport::File(Folder::new(settings.mail_dir.clone())),
         };
-        Ok(Mailer { senders, transport })
+        Ok(Mailer { senders, transport, content: Content::new()? })
     }
 
     /// The way that the settings chose.

@@ -4,11 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::HeaderMap;
 use async_nats::service::error::Error as ServiceError;
-use async_nats::service::{Request, ServiceExt};
+use async_nats::service::{NATS_SERVICE_ERROR, NATS_SERVICE_ERROR_CODE, Request, ServiceExt};
 use bytes::Bytes;
 use futures_util::StreamExt;
-use omnibus_schemas::{Encoding, body, headers, subject};
+use omnibus_schemas::{Encoding, Fault, body, headers, subject};
 use tokio::sync::Semaphore;
 
 use crate::engine::Engine;
@@ -79,12 +80,24 @@ impl Engine {
             Ok(result) => result,
             Err(_) => Err(refuse(503, "the database does not answer")),
         };
-        if let Err(error) = request.respond(result).await {
+        let sent = match result {
+            // A refusal may bring more than the words that fit into a header.
+            Err(Refused { error, faults }) if !faults.is_empty() => {
+                let mut map = HeaderMap::new();
+                map.insert(NATS_SERVICE_ERROR, error.status.as_str());
+                map.insert(NATS_SERVICE_ERROR_CODE, error.code.to_string().as_str());
+                let faults = body::encode(Encoding::Json, &serde_json::json!({ "faults": faults }));
+                request.respond_with_headers(Ok(faults.into()), map).await
+            }
+            Err(Refused { error, .. }) => request.respond(Err(error)).await,
+            Ok(answer) => request.respond(Ok(answer)).await,
+        };
+        if let Err(error) = sent {
             tracing::debug!(%error, "an answer was not sent");
         }
     }
 
-    async fn exchange(&self, request: &Request, exchange: &Arc<dyn Exchange>) -> Result<Bytes, ServiceError> {
+    async fn exchange(&self, request: &Request, exchange: &Arc<dyn Exchange>) -> Result<Bytes, Refused> {
         let visit: Visit = body::decode(Encoding::MessagePack, &request.message.payload)
             .map_err(|fault| refuse(400, &format!("the visit can't be read: {fault}")))?;
         let mut db = self.db.acquire().await.map_err(|_| refuse(503, "the database does not answer"))?;
@@ -109,10 +122,14 @@ impl Engine {
         })
     }
 
-    fn refusal(&self, error: AskError, request: &Request) -> ServiceError {
+    fn refusal(&self, error: AskError, request: &Request) -> Refused {
         match error {
             AskError::NotFound(words) => refuse(404, &words),
             AskError::Invalid(words) => refuse(422, &words),
+            AskError::Faults(faults) => {
+                let words = AskError::Faults(faults.clone()).to_string();
+                Refused { faults, ..refuse(422, &words) }
+            }
             AskError::Failed(error) => {
                 // The database's words may quote a value; its code does not.
                 let code = crate::engine::of_the_database(&error)
@@ -124,7 +141,7 @@ impl Engine {
         }
     }
 
-    async fn reply(&self, request: &Request, reply: &Arc<dyn Reply>) -> Result<Bytes, ServiceError> {
+    async fn reply(&self, request: &Request, reply: &Arc<dyn Reply>) -> Result<Bytes, Refused> {
         let tenant = request
             .message
             .headers
@@ -147,6 +164,13 @@ enum Asked {
     Hook(Arc<dyn Exchange>),
 }
 
-fn refuse(code: usize, status: &str) -> ServiceError {
-    ServiceError { code, status: crate::ending::one_line(status) }
+/// Why there is no answer.
+struct Refused {
+    error: ServiceError,
+    faults: Vec<Fault>,
+}
+
+fn refuse(code: usize, status: &str) -> Refused {
+    let error = ServiceError { code, status: crate::ending::one_line(status) };
+    Refused { error, faults: vec![] }
 }

@@ -250,7 +250,9 @@ impl Lane {
             Trouble::Undecodable(fault) => {
                 self.end(delivery, End::of(Why::dead("undecodable", fault.to_string(), 0))).await;
             }
-            Trouble::Invalid(faults) => self.end(delivery, End::of(Why::invalid(faults))).await,
+            Trouble::Invalid(faults) | Trouble::Fail(Fail::Invalid(faults)) => {
+                self.end(delivery, End::of(Why::invalid(faults))).await;
+            }
             Trouble::Fail(Fail::Reject { code, detail }) => {
                 self.end(delivery, End::of(Why::rejected(code, detail))).await
             }

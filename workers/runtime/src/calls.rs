@@ -268,6 +268,7 @@ impl Lane {
                 Err(NotRecorded::Handler(Fail::Retry(error))) => format!("{error:#}"),
                 Err(NotRecorded::Handler(Fail::Snooze(wait))) => format!("put off by {wait:?}"),
                 Err(NotRecorded::Handler(Fail::Reject { code, detail })) => format!("{code}: {detail}"),
+                Err(NotRecorded::Handler(Fail::Invalid(faults))) => format!("{} fields are at fault", faults.len()),
             };
             spent += 1;
             if spent >= policy.attempts {

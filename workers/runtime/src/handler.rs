@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use omnibus_schemas::{Command, Event, Query};
+use omnibus_schemas::{Command, Event, Fault, Query};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -108,9 +108,16 @@ pub enum AskError {
     /// The question makes no sense.
     #[error("{0}")]
     Invalid(String),
+    /// The same, told field by field. The door shows each fault.
+    #[error("{}", told(.0))]
+    Faults(Vec<Fault>),
     /// The worker's own trouble.
     #[error(transparent)]
     Failed(anyhow::Error),
+}
+
+fn told(faults: &[Fault]) -> String {
+    faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 impl From<sqlx::Error> for AskError {
@@ -163,6 +170,8 @@ pub enum Fail {
         /// For people.
         detail: String,
     },
+    /// A no like that, with the code `invalid`, told field by field: what the contract's own rules can't know.
+    Invalid(Vec<Fault>),
 }
 
 impl Fail {

@@ -1,4 +1,4 @@
-//! `GET`.
+//! Questions: `GET`, and `POST` with a body.
 
 use async_nats::HeaderMap;
 use futures_util::StreamExt;
@@ -23,7 +23,11 @@ async fn answering(stage: &Stage, subject: &'static str, error: Option<(&'static
                 map.insert("Nats-Service-Error-Code", code);
                 map.insert("Nats-Service-Error", words);
             }
-            let answer = json!({"asked": asked, "tenant": tenant, "traced": traced}).to_string();
+            let answer = match error {
+                Some((_, "told field by field")) => json!({"faults": [{"pointer": "/a", "reason": "missing"}]}),
+                _ => json!({"asked": asked, "tenant": tenant, "traced": traced}),
+            };
+            let answer = answer.to_string();
             client.publish_with_headers(question.reply.unwrap(), map, answer.into()).await.unwrap();
         }
     });
@@ -98,4 +102,45 @@ async fn a_workers_refusal_is_a_problem() {
         let (is, named, document) = problem(response).await;
         assert_eq!((is, named.as_str(), &document["detail"]), (status, code, &json!(detail)));
     }
+}
+
+#[tokio::test]
+async fn a_question_by_post_has_its_fields_in_the_body() {
+    let stage = Stage::new().await;
+    let (key, _) = stage.key("acme", &["email:*"]).await;
+    answering(&stage, "qry.mailer.preview_template", None).await;
+    let path = "/api/v1/email/templates/welcome/preview";
+    let post = |path: &str, body: Value| stage.post(path).bearer_auth(key.expose()).json(&body).send();
+    let response = post(path, json!({"variables": {"name": "Ada"}})).await.unwrap();
+    assert_eq!(response.status(), 200);
+    let answer: Value = response.json().await.unwrap();
+    let asked = json!({"name": "welcome", "variables": {"name": "Ada"}});
+    assert_eq!(answer, json!({"asked": asked, "tenant": "acme", "traced": true}));
+
+    for (path, body, pointer) in [
+        (path.to_owned(), json!({"variabels": {}}), "/variabels"),
+        (path.to_owned(), json!({"name": "invoice"}), "/name"),
+        (path.to_owned(), json!({"version": -1}), "/version"),
+        (format!("{path}?version=1"), json!({}), ""),
+    ] {
+        let (status, code, document) = problem(post(&path, body).await.unwrap()).await;
+        assert_eq!((status, code.as_str()), (422, "invalid"), "{path}");
+        assert_eq!(document["faults"][0]["pointer"], pointer, "{document}");
+    }
+    let (status, code, _) = problem(stage.post(path).bearer_auth(key.expose()).body("{").send().await.unwrap()).await;
+    assert_eq!((status, code.as_str()), (400, "malformed"));
+    let (reading, _) = stage.key("acme", &["greeter:*"]).await;
+    let refused = stage.post(path).bearer_auth(reading.expose()).json(&json!({})).send().await.unwrap();
+    assert_eq!(problem(refused).await.0, 403);
+}
+
+#[tokio::test]
+async fn a_refusal_that_is_told_field_by_field_arrives_so() {
+    let stage = Stage::new().await;
+    let (key, _) = stage.key("acme", &["*"]).await;
+    answering(&stage, "qry.greeter.greetings", Some(("422", "told field by field"))).await;
+    let response = stage.get("/api/v1/greetings/Ada").bearer_auth(key.expose()).send().await.unwrap();
+    let (status, code, document) = problem(response).await;
+    assert_eq!((status, code.as_str()), (422, "invalid"));
+    assert_eq!(document["faults"], json!([{"pointer": "/a", "reason": "missing"}]));
 }

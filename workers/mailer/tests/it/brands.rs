@@ -1,0 +1,82 @@
+//! The bucket of brands, as the white-label worker fills it: a change shows in the next mail.
+
+use std::time::Duration;
+
+use omnibus_mailer::worker;
+use omnibus_runtime::testing::Stage;
+use omnibus_schemas::brand::{BUCKET, Brand};
+use omnibus_schemas::mailer::{Preview, PreviewTemplate};
+use omnibus_schemas::{Bucket, Catalogue, Domain, Query};
+
+use crate::server::folder_settings;
+
+/// The product's catalogue, with somebody who owns the bucket.
+fn catalogue() -> Catalogue {
+    let all = Catalogue::omnibus();
+    match all.bucket(BUCKET) {
+        Some(_) => all,
+        None => {
+            let owner = Domain::new("painter", "Brands").owns(Bucket::values(BUCKET, "Active brands, by tenant"));
+            Catalogue::new([all.domains().to_vec(), vec![owner]].concat())
+        }
+    }
+}
+
+async fn shown(stage: &Stage, tenant: &str) -> Preview {
+    let query = PreviewTemplate { name: "welcome".into(), variables: None, ..PreviewTemplate::example() };
+    stage.ask("mailer", tenant, &query).await.unwrap()
+}
+
+/// Asks until the mail is dressed so. The bucket is followed, so it takes as long as a message does.
+async fn until(stage: &Stage, tenant: &str, name: &str) {
+    let subject = format!("Welcome to {name}, Ada");
+    let asking = async {
+        while shown(stage, tenant).await.subject != subject {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), asking).await.unwrap_or_else(|_| panic!("no mail was from {name}"));
+}
+
+#[tokio::test]
+async fn a_change_of_the_brand_shows_in_the_next_mail_and_a_broken_one_is_no_brand() {
+    let dir = tempfile::tempdir().unwrap();
+    let stage = Stage::new(catalogue()).await;
+    let bucket = stage.operator.jetstream().get_key_value(BUCKET).await.unwrap();
+    let put = async |brand: &Brand| {
+        let written = serde_json::to_vec(brand).unwrap();
+        bucket.put("acme", written.into()).await.unwrap();
+    };
+    put(&Brand::example()).await;
+    let running = stage.run(worker(folder_settings(dir.path())).unwrap()).await;
+    // What was there before the start is there from the first mail on.
+    assert_eq!(shown(&stage, "acme").await.subject, "Welcome to Northwind Coffee, Ada");
+    assert_eq!(shown(&stage, "globex").await.subject, "Welcome to globex, Ada");
+
+    put(&Brand { revision: 4, name: "Eastwind Tea".into(), ..Brand::example() }).await;
+    until(&stage, "acme", "Eastwind Tea").await;
+    // A late older revision changes nothing; what follows it shows that it was read.
+    put(&Brand { revision: 2, name: "Old".into(), ..Brand::example() }).await;
+    put(&Brand { revision: 5, name: "Newest".into(), ..Brand::example() }).await;
+    until(&stage, "acme", "Newest").await;
+
+    bucket.put("acme", "{\"name\": \"half\"".into()).await.unwrap();
+    until(&stage, "acme", "acme").await;
+    put(&Brand { revision: 6, name: "Mended".into(), ..Brand::example() }).await;
+    until(&stage, "acme", "Mended").await;
+    bucket.delete("acme").await.unwrap();
+    until(&stage, "acme", "acme").await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn without_a_bucket_mails_are_dressed_plainly_and_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut domains = Catalogue::omnibus().domains().to_vec();
+    domains.iter_mut().for_each(|domain| domain.owns.retain(|bucket| bucket.name != BUCKET));
+    let stage = Stage::new(Catalogue::new(domains)).await;
+    let running = stage.run(worker(folder_settings(dir.path())).unwrap()).await;
+    let asked = tokio::time::timeout(Duration::from_secs(4), shown(&stage, "acme")).await;
+    assert_eq!(asked.unwrap().subject, "Welcome to acme, Ada");
+    running.stop().await;
+}
