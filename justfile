@@ -24,7 +24,7 @@ lint:
 gen:
     cargo run --locked --package omnibus-schemas --bin gen
 
-# Figures beside bare loops, in one run: door, latency, work, durable; on demand growth, load, peers
+# Figures beside bare loops, in one run: door, latency, work, durable; on demand growth, load, peers, mailer
 bench *args:
     cargo run --release --locked --package omnibus-tests --bin bench -- {{args}}
 

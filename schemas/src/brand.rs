@@ -56,6 +56,10 @@ pub struct Brand {
     #[garde(inner(length(max = 2048), pattern(r"^https?://[!#-&(-;=?-\[\]-~]+$")))]
     #[schemars(length(max = 2048), regex(pattern = WEB), example = "https://northwind.example")]
     pub site_url: Option<String>,
+    /// What pages show beyond this. Mails need none of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[garde(dive)]
+    pub face: Option<crate::brander::Face>,
 }
 
 /// A picture that mail programs show: PNG or JPEG at a public address. Never SVG, which they don't show.
@@ -178,6 +182,7 @@ impl Brand {
             footer: None,
             support_url: None,
             site_url: None,
+            face: None,
         }
     }
 

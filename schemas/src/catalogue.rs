@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::body::{self, Encoding, Fault};
 use crate::bucket::Bucket;
-use crate::contract::{Command, Event, Http, Method, Query};
+use crate::contract::{Command, Event, Http, Method, Query, Sealed};
 use crate::hook::{self, Hook};
 use crate::upload::{self, Upload};
 use crate::{platform, subject};
@@ -88,6 +88,8 @@ pub struct CommandEntry {
     pub status: String,
     /// [`Command::UPLOAD`].
     pub upload: Option<Upload>,
+    /// [`Command::SEALED`].
+    pub sealed: Option<Sealed>,
     /// [`Command::ALIASES`].
     pub aliases: &'static [&'static str],
     /// JSON Schema (2020-12) of the payload.
@@ -226,6 +228,7 @@ impl CommandEntry {
             scope: C::SCOPE.replace("{domain}", domain),
             status: C::STATUS.unwrap_or(platform::COMMAND_PAGE).replace("{domain}", domain),
             upload: C::UPLOAD,
+            sealed: C::SEALED,
             aliases: C::ALIASES,
             schema: schema_of::<C>,
             example: || to_value(&C::example()),
@@ -390,7 +393,13 @@ impl Domain {
 impl Catalogue {
     /// The product's catalogue.
     pub fn omnibus() -> Self {
-        Catalogue::new(vec![crate::mailer::domain(), crate::greeter::domain()])
+        Catalogue::new(vec![
+            crate::mailer::domain(),
+            crate::texter::domain(),
+            crate::commissioner::domain(),
+            crate::brander::domain(),
+            crate::greeter::domain(),
+        ])
     }
 
     /// A catalogue of these domains.

@@ -72,6 +72,15 @@ impl Http {
     }
 }
 
+/// A field that goes on the bus in a form that only the domain's worker can read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sealed {
+    /// The field's name.
+    pub field: &'static str,
+    /// The domain's query that takes the command's fields and answers with this one sealed: the same each time.
+    pub query: &'static str,
+}
+
 /// Something to be done, once.
 pub trait Command: Serialize + DeserializeOwned + JsonSchema + Validate<Context = ()> + Send + Sync + 'static {
     /// The domain, which is also the worker's name on the bus.
@@ -90,6 +99,8 @@ pub trait Command: Serialize + DeserializeOwned + JsonSchema + Validate<Context 
     const STATUS: Option<&'static str> = None;
     /// If the route takes a file: which. The type then has a field `object` of type [`crate::Object`].
     const UPLOAD: Option<Upload> = None;
+    /// A field that nobody is to read on the bus. The door has the domain's worker seal it before it publishes.
+    const SEALED: Option<Sealed> = None;
     /// Names this command had before; messages that still carry them are understood.
     const ALIASES: &'static [&'static str] = &[];
 

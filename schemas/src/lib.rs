@@ -2,8 +2,10 @@
 
 pub mod body;
 pub mod brand;
+pub mod brander;
 pub mod bucket;
 pub mod catalogue;
+pub mod commissioner;
 pub mod contract;
 pub mod generate;
 pub mod greeter;
@@ -13,12 +15,13 @@ pub mod mailer;
 pub mod platform;
 pub mod subject;
 pub mod template;
+pub mod texter;
 pub mod upload;
 
 pub use body::{Encoding, Fault};
 pub use bucket::Bucket;
 pub use catalogue::{Catalogue, CommandEntry, Domain, EventEntry, HookEntry, QueryEntry};
-pub use contract::{Command, Event, Http, Method, Query};
+pub use contract::{Command, Event, Http, Method, Query, Sealed};
 pub use hook::Hook;
 pub use subject::{Tenant, Token, TokenError};
 pub use upload::{Object, Upload};

@@ -73,7 +73,11 @@ impl JsonSchema for Token {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": "^[a-z0-9_-]{1,64}$" })
+        json_schema!({
+            "description": "A name on the bus: 1 to 64 characters of a-z, 0-9, '_' and '-'.",
+            "type": "string",
+            "pattern": "^[a-z0-9_-]{1,64}$"
+        })
     }
 }
 

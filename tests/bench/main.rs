@@ -6,17 +6,27 @@
 
 mod bare;
 mod bare_door;
+mod brander;
 mod chart;
+mod commissioner;
 mod contest;
 mod cpu;
 mod door;
+#[path = "../../workers/texter/tests/twilio-fake/fake.rs"]
+mod fake;
 mod figures;
 mod goods;
 mod growth;
 mod latency;
 #[path = "../load/open_loop.rs"]
 mod load;
+mod mailer;
+#[path = "../../workers/texter/tests/twilio-fake/message.rs"]
+mod message;
 mod peers;
+#[path = "../../workers/texter/tests/twilio-fake/rules.rs"]
+mod rules;
+mod texter;
 mod work;
 
 use std::path::PathBuf;
@@ -35,12 +45,16 @@ struct Bench {
     /// Counted rounds of each contestant, after one that is not counted.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Seconds of load in each round of `door` and `latency`.
+    /// Seconds of load in each round of `door` and `latency`, and of light load in `commissioner`.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
-    /// Commands in each round of `work`, `durable`, `growth` and `peers`.
+    /// Commands in each round of `work`, `durable`, `growth` and `peers`, orders in each of `commissioner`; a tenth of them
+    /// in each of `texter`.
     #[arg(long, default_value_t = 20_000)]
     commands: usize,
+    /// Mails in each round of `mailer`.
+    #[arg(long, default_value_t = 5_000)]
+    mails: usize,
     /// Of the contestants in `work`, `durable` and `peers`, those whose names hold this.
     #[arg(long)]
     only: Option<String>,
@@ -68,6 +82,14 @@ enum Case {
     Load,
     /// Other people's workers on the same work; installs them.
     Peers,
+    /// Mails a second to Postfix's smtp-sink, beside lettre's own pool.
+    Mailer,
+    /// Orders a second through the commissioner, with its books checked afterwards.
+    Commissioner,
+    /// Texts a second through the texter, beside a bare reqwest loop.
+    Texter,
+    /// An activation until every reader has it; a host's page in memory.
+    Brander,
 }
 
 /// Prints each table when it is there, and keeps all.
@@ -116,11 +138,14 @@ async fn main() -> anyhow::Result<()> {
     let rounds = bench.rounds;
     for case in cases {
         match case {
+            Case::Mailer => results.add(&mailer::run(&postgres, rounds, bench.mails).await?.to_string())?,
             Case::Door => results.add(&door::run(&postgres, rounds, bench.seconds).await?.to_string())?,
             Case::Latency => results.add(&latency::run(&postgres, rounds, bench.seconds).await?.to_string())?,
             Case::Growth => {
                 results.add(&growth::run(&postgres, rounds, bench.commands, bench.scale).await?.to_string())?;
             }
+            Case::Texter => results.add(&texter::run(&postgres, rounds, bench.commands / 10).await?.to_string())?,
+            Case::Brander => results.add(&brander::run(&postgres, rounds, 100).await?.to_string())?,
             Case::Load => results.add(&load::run(&postgres, bench.seconds).await?.to_string())?,
             Case::Work | Case::Durable => {
                 let (name, sync) = match case {
@@ -130,6 +155,10 @@ async fn main() -> anyhow::Result<()> {
                 let contest = Contest::of(contest::all(), bench.only.as_deref(), bench.commands, sync);
                 let contest = contest.play(&postgres, rounds).await?;
                 results.chart(name, contest.table(rounds), contest.bars())?;
+            }
+            Case::Commissioner => {
+                let table = commissioner::run(&postgres, rounds, bench.seconds, bench.commands).await?;
+                results.add(&table.to_string())?;
             }
             Case::Peers => {
                 let peers = peers::run(&postgres, rounds, bench.commands, bench.only.as_deref()).await?;

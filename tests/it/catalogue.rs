@@ -26,13 +26,40 @@ fn workers(mail: &Path) -> Vec<Worker> {
         smtp_password: None,
         smtp_helo: None,
         smtp_pool: 1,
+        smtp_bulk_pool: 1,
         smtp_timeout: 5,
         from_email: None,
         from_name: None,
         from_domains: vec![],
         mail_dir: mail.to_owned(),
+        sendgrid_api_key: None,
+        sendgrid_url: "https://api.sendgrid.com".into(),
+        mail_providers: vec![],
+        public_url: "http://localhost:8080".into(),
+        dkim_dir: None,
+        defer_seconds: 300,
+        sendgrid_webhook_key: None,
+        returned_mail_secret: None,
+        sender_approval_secret: None,
+        max_attachment_bytes: 10 * 1024 * 1024,
     };
-    vec![omnibus_mailer::worker(mailer).unwrap(), minimal_worker::worker(minimal_worker::Settings {}).unwrap()]
+    let commissioner = omnibus_commissioner::Settings {
+        partner_secret: Some("a secret of tests, thirty-two characters long".to_owned().into()),
+        partner_secret_file: mail.join("unused"),
+        payout_dir: mail.join("payouts"),
+        payout_url: None,
+        payout_token: None,
+        payout_timeout: 5,
+    };
+    let texter = omnibus_texter::Settings { sms_dir: mail.join("sms"), ..omnibus_texter::Settings::defaults() };
+    let brander = omnibus_brander::worker(omnibus_brander::Settings::defaults()).unwrap();
+    vec![
+        omnibus_mailer::worker(mailer).unwrap(),
+        omnibus_texter::worker(texter).unwrap(),
+        omnibus_commissioner::worker(commissioner).unwrap(),
+        brander,
+        minimal_worker::worker(minimal_worker::Settings {}).unwrap(),
+    ]
 }
 
 #[test]
@@ -45,6 +72,15 @@ fn every_entry_has_a_worker_that_handles_it() {
         assert_eq!(worker.unhandled(&catalogue), Vec::<String>::new());
     }
     assert_eq!(catalogue.domains().len(), workers.len());
+}
+
+/// Waits until every follow-up is decided too.
+async fn quiet(stage: &Stage) {
+    for (domain, lane) in stage.catalogue().domains().iter().flat_map(|d| d.lanes().into_iter().map(|l| (d.name, l))) {
+        while stage.lane(domain, lane).await != (0, 0) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
 }
 
 /// Every query about everything of acme's, asked by globex, tells nothing; acme learns its own.
@@ -101,6 +137,7 @@ async fn two_tenants_can_not_see_or_touch_each_others_anything() {
     }
 
     // Every question about acme's ids, in globex's name, at the workers themselves.
+    quiet(&stage).await;
     let before: i64 = sqlx::query_scalar("select count(*) from bus.inbox").fetch_one(&stage.db).await.unwrap();
     for query in catalogue.queries() {
         for (_, id) in done.iter().filter(|(domain, _)| *domain == query.domain) {
@@ -122,6 +159,7 @@ async fn two_tenants_can_not_see_or_touch_each_others_anything() {
         stage.publish_raw(&command.subject("globex"), headers(&[("ce-id", &id)]), body).await;
         stage.event(|told| told.causation == id && told.tenant == "globex" && told.outcome.is_some()).await;
     }
+    quiet(&stage).await;
     let after: i64 = sqlx::query_scalar("select count(*) from bus.inbox").fetch_one(&stage.db).await.unwrap();
     assert_eq!(after, 2 * before);
 }

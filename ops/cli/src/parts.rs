@@ -1,5 +1,7 @@
 //! Every worker there is, with the settings that its own program would have from the same environment.
 
+use std::path::Path;
+
 use clap::Args;
 use omnibus_runtime::Worker;
 use omnibus_runtime::migrate::{self, Migrations};
@@ -20,14 +22,51 @@ pub(crate) fn mailer_settings() -> anyhow::Result<omnibus_mailer::Settings> {
     from_environment("mailer")
 }
 
-/// Every worker.
-pub(crate) fn workers(mailer: omnibus_mailer::Settings) -> anyhow::Result<Vec<Worker>> {
-    Ok(vec![omnibus_mailer::worker(mailer)?, minimal_worker::worker(from_environment("greeter")?)?])
+/// The brander's settings. Links lead to the door of this machine unless PUBLIC_URL says otherwise.
+fn brander_settings() -> anyhow::Result<omnibus_brander::Settings> {
+    let mut settings: omnibus_brander::Settings = from_environment("brander")?;
+    if let (None, Ok(listen)) = (std::env::var_os("PUBLIC_URL"), std::env::var("HTTP_LISTEN")) {
+        settings.public_url = format!("http://{listen}");
+    }
+    Ok(settings)
+}
+
+/// The commissioner's settings. What nothing else is said of lies in the folder that everything is in.
+fn commissioner_settings(home: &Path) -> anyhow::Result<omnibus_commissioner::Settings> {
+    let mut settings: omnibus_commissioner::Settings = from_environment("commissioner")?;
+    if std::env::var_os("PAYOUT_DIR").is_none() {
+        settings.payout_dir = home.join("payouts");
+    }
+    if std::env::var_os("PARTNER_SECRET_FILE").is_none() {
+        settings.partner_secret_file = home.join("partner-secret");
+    }
+    Ok(settings)
+}
+
+/// The texter's settings, likewise.
+fn texter_settings(home: &Path) -> anyhow::Result<omnibus_texter::Settings> {
+    let mut settings: omnibus_texter::Settings = from_environment("texter")?;
+    if std::env::var_os("SMS_DIR").is_none() {
+        settings.sms_dir = home.join("sms");
+    }
+    Ok(settings)
+}
+
+/// Every worker. `home` is where files land of which nothing else is said.
+pub(crate) fn workers(mailer: omnibus_mailer::Settings, home: &Path) -> anyhow::Result<Vec<Worker>> {
+    Ok(vec![
+        omnibus_mailer::worker(mailer)?,
+        omnibus_texter::worker(texter_settings(home)?)?,
+        omnibus_commissioner::worker(commissioner_settings(home)?)?,
+        omnibus_brander::worker(brander_settings()?)?,
+        minimal_worker::worker(from_environment("greeter")?)?,
+    ])
 }
 
 /// The tables of the runtime and of every worker, in the order in which they are made.
 pub(crate) fn migrations() -> anyhow::Result<Vec<Migrations>> {
-    let workers = workers(mailer_settings()?)?;
+    // Migrations touch no files.
+    let workers = workers(mailer_settings()?, Path::new(".omnibus"))?;
     Ok(std::iter::once(migrate::BUS).chain(workers.iter().filter_map(Worker::migrations)).collect())
 }
 
@@ -39,7 +78,8 @@ mod tests {
 
     #[test]
     fn every_domain_of_the_catalogue_has_its_worker_here() {
-        let workers = workers(mailer_settings().unwrap()).unwrap();
+        let home = tempfile::tempdir().unwrap();
+        let workers = workers(mailer_settings().unwrap(), home.path()).unwrap();
         let mut here: Vec<_> = workers.iter().map(Worker::domain).collect();
         let catalogue = Catalogue::omnibus();
         let mut wanted: Vec<_> = catalogue.domains().iter().map(|domain| domain.name).collect();

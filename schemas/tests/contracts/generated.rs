@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use omnibus_schemas::generate::{self, Difference};
 use omnibus_schemas::Catalogue;
+use omnibus_schemas::generate::{self, Difference};
 use serde_json::Value;
 
 use crate::{catalogue, root};

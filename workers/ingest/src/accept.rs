@@ -12,11 +12,12 @@ use omnibus_runtime::clock;
 use omnibus_runtime::envelope::Envelope;
 use omnibus_schemas::generate::{Accepted, Waited};
 use omnibus_schemas::platform::Outcome;
-use omnibus_schemas::{Encoding, Fault, Method};
+use omnibus_schemas::{Encoding, Fault, Method, Sealed, body, subject};
 use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::ask::ask;
 use crate::caller::Caller;
 use crate::door::Shared;
 use crate::idempotency::{self, Seen};
@@ -49,7 +50,14 @@ pub(crate) async fn answer(
             Taken::of(command(route, path, &parts, encoding, &body)?)
         }
     };
-    let Taken { payload, same } = taken;
+    let Taken { payload, same } = match route.entry.sealed {
+        // Repetitions are compared as they are sealed: no hash of what is sealed is kept either.
+        Some(sealed) => {
+            let payload = seal(door, route, sealed, &caller, observed, &taken.payload).await?;
+            Taken::of(payload)
+        }
+        None => taken,
+    };
 
     let tenant = caller.tenant.as_str();
     let (id, seen) = match key {
@@ -100,6 +108,30 @@ pub(crate) async fn answer(
         _ => None,
     };
     Ok(respond(route, id, wait.map(|wait| wait.as_secs()), told))
+}
+
+/// The command with its field sealed by the domain's worker.
+async fn seal(
+    door: &Arc<Shared>,
+    route: &CommandRoute,
+    sealed: Sealed,
+    caller: &Caller,
+    observed: &Observed,
+    payload: &[u8],
+) -> Result<Vec<u8>, Problem> {
+    let mut command = body::to_json(Encoding::MessagePack, payload).map_err(|fault| Problem::invalid(vec![fault]))?;
+    if command.get(sealed.field).is_none() {
+        return Ok(payload.to_vec());
+    }
+    let subject = subject::query(route.entry.domain, sealed.query);
+    let question = body::encode(Encoding::Json, &command);
+    let deadline = door.settings.query_timeout();
+    let answer = ask(&door.bus, &subject, caller, &observed.trace, question.into(), deadline).await?;
+    let closed: Option<Value> = serde_json::from_slice(&answer.payload).ok();
+    let closed = closed.and_then(|answer| answer.get(sealed.field).cloned());
+    let closed = closed.ok_or_else(|| Problem::worker_failed("The worker could not seal the command."))?;
+    command[sealed.field] = closed;
+    (route.entry.accept)(Encoding::Json, &body::encode(Encoding::Json, &command)).map_err(Problem::invalid)
 }
 
 /// What a request brought.

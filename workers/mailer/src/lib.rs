@@ -1,46 +1,109 @@
 #![doc = include_str!("../README.md")]
 
+mod attachments;
+mod batch;
+mod cancel;
 pub mod content;
+mod deliver_email;
+mod delivery;
+mod dkim;
 mod email_status;
+mod feedback;
+mod links;
 pub mod message;
+mod objects;
 mod send_email;
+mod send_template;
+mod sender_domains;
 pub mod settings;
+mod stats;
+mod streams;
+mod suppressions;
 mod templates;
 pub mod transport;
 
+pub use batch::{Chunk, ReadPlan};
+pub use delivery::Plan;
 pub use settings::Settings;
 
 use std::sync::Arc;
 
-use omnibus_runtime::Worker;
+use omnibus_runtime::{Desk, Worker};
 use omnibus_schemas::mailer::{
-    ActivateTemplate, DeleteTemplate, EmailStatus, OneTemplate, PreviewTemplate, ReplayTemplate, SaveTemplate,
-    SendEmail, Templates,
+    ActivateTemplate, AddSenderDomain, AddSuppression, BatchRows, BatchStatus, CancelEmail, CloseBatch,
+    ConfirmSenderDomain, DeleteTemplate, DeliverEmail, EmailStats, EmailStatus, ExpandBatch, MailRoutes,
+    OneClickUnsubscribe, OneTemplate, PreviewTemplate, PutMailRoute, PutMailStream, ReadBatch, RecordFeedback,
+    RemoveSenderDomain, RemoveSuppression, RenderedEmail, ReplayTemplate, RetractEmails, ReturnedMail, SaveTemplate,
+    SendBatch, SendBatchRow, SendEmail, SendGridEvents, SendTemplate, SenderDomains, Suppressions, Templates,
+    Unsubscribe, UnsubscribePage, UploadAttachment,
 };
 
+use p256::ecdsa::VerifyingKey;
+use secrecy::SecretString;
+
 use content::Content;
+use dkim::Dkim;
+use links::Links;
+use objects::Objects;
 use settings::Senders;
-use transport::{Folder, Smtp, Transport};
+use transport::Transport;
+
+/// Its tables, in the order in which they came.
+const MIGRATIONS: &[(&str, &str)] = &[
+    ("0001_emails", include_str!("../migrations/0001_emails.sql")),
+    ("0002_recipients", include_str!("../migrations/0002_recipients.sql")),
+    ("0003_attachments", include_str!("../migrations/0003_attachments.sql")),
+    ("0004_batches", include_str!("../migrations/0004_batches.sql")),
+    ("0010_templates", include_str!("../migrations/0010_templates.sql")),
+];
 
 /// The worker: its tables, and what it does with each command and query.
 pub fn worker(settings: Settings) -> anyhow::Result<Worker> {
     Ok(Worker::new("mailer", Mailer::new(&settings)?)
-        .migrations(
-            "mailer",
-            &[
-                ("0001_emails", include_str!("../migrations/0001_emails.sql")),
-                ("0010_templates", include_str!("../migrations/0010_templates.sql")),
-            ],
-        )
+        .migrations("mailer", MIGRATIONS)
         .effects::<SendEmail>()
+        .effects::<SendTemplate>()
+        .effects::<DeliverEmail>()
+        .effects::<SendBatchRow>()
+        .effects::<ReadBatch>()
+        .handles::<UploadAttachment>()
+        .handles::<SendBatch>()
+        .handles::<ExpandBatch>()
+        .handles::<CloseBatch>()
+        .handles::<RecordFeedback>()
+        .handles::<Unsubscribe>()
+        .handles::<CancelEmail>()
+        .handles::<RetractEmails>()
+        .handles::<AddSuppression>()
+        .handles::<RemoveSuppression>()
+        .handles::<AddSenderDomain>()
+        .handles::<ConfirmSenderDomain>()
+        .handles::<RemoveSenderDomain>()
+        .handles::<PutMailStream>()
+        .handles::<PutMailRoute>()
         .handles::<SaveTemplate>()
         .handles::<ActivateTemplate>()
         .handles::<DeleteTemplate>()
-        .answers::<EmailStatus>()
         .answers::<Templates>()
         .answers::<OneTemplate>()
         .answers::<PreviewTemplate>()
         .answers::<ReplayTemplate>()
+        .answers::<EmailStatus>()
+        .answers::<RenderedEmail>()
+        .answers::<EmailStats>()
+        .answers::<BatchStatus>()
+        .answers::<BatchRows>()
+        .answers::<Suppressions>()
+        .answers::<SenderDomains>()
+        .answers::<MailRoutes>()
+        .receives::<UnsubscribePage>()
+        .receives::<OneClickUnsubscribe>()
+        .receives::<SendGridEvents>()
+        .receives::<ReturnedMail>()
+        .runs("objects", |mailer: Arc<Mailer>, desk: Desk| async move {
+            mailer.objects.connected(desk.bus.jetstream());
+            Ok(())
+        })
         .runs("mailer.brands", |mailer: Arc<Mailer>, desk| async move { mailer.content.brands.follow(desk).await })
         .build())
 }
@@ -51,20 +114,35 @@ pub struct Mailer {
     senders: Senders,
     transport: Transport,
     content: Content,
+    links: Links,
+    objects: Objects,
+    dkim: Dkim,
+    defer_seconds: u32,
+    max_attachment_bytes: u64,
+    sendgrid_webhook_key: Option<VerifyingKey>,
+    returned_mail_secret: Option<SecretString>,
+    sender_approval_secret: Option<SecretString>,
 }
 
 impl Mailer {
     /// Checks the settings. Connects to nothing yet.
     pub fn new(settings: &Settings) -> anyhow::Result<Self> {
-        let senders = settings.senders()?;
-        let transport = match &settings.smtp_host {
-            Some(host) => Transport::Smtp(Box::new(Smtp::new(host, settings)?)),
-            None => Transport::File(Folder::new(settings.mail_dir.clone())),
-        };
-        Ok(Mailer { senders, transport, content: Content::new()? })
+        Ok(Mailer {
+            senders: settings.senders()?,
+            transport: Transport::new(settings)?,
+            content: Content::new()?,
+            links: Links::new(settings.door()?),
+            objects: Objects::default(),
+            dkim: Dkim::new(settings.dkim_dir.clone())?,
+            sender_approval_secret: settings.sender_approval_secret.clone(),
+            defer_seconds: settings.defer_seconds,
+            max_attachment_bytes: settings.max_attachment_bytes,
+            sendgrid_webhook_key: settings.sendgrid_webhook_key.as_deref().map(feedback::webhook_key).transpose()?,
+            returned_mail_secret: settings.returned_mail_secret.clone(),
+        })
     }
 
-    /// The way that the settings chose.
+    /// The ways that the settings opened.
     pub fn transport(&self) -> &Transport {
         &self.transport
     }

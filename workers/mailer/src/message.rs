@@ -5,10 +5,11 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use chrono::{DateTime, Utc};
 use lettre::address::Envelope;
+use lettre::message::dkim::DkimConfig;
 use lettre::message::header::{self, ContentTransferEncoding, HeaderName, HeaderValue};
 use lettre::message::{Body, Mailbox, Mailboxes, MessageBuilder, MultiPart, SinglePart};
 use lettre::{Address, Message};
-use omnibus_schemas::mailer::SendEmail;
+use omnibus_schemas::mailer::{RecipientKind, SendEmail};
 use uuid::Uuid;
 
 use crate::settings::Senders;
@@ -48,7 +49,10 @@ pub enum Unfit {
     )]
     Address(String),
     /// A sender from a foreign domain.
-    #[error("the domain of /from is not one from which this mailer may send; allow it with FROM_DOMAINS")]
+    #[error(
+        "the domain of /from is not one from which this tenant may send; add it with PUT /api/v1/email/domains/{{domain}} \
+         and have it confirmed"
+    )]
     Sender,
     /// A line break, or another control character, in a header.
     #[error("{0} must be one line without control characters")]
@@ -71,52 +75,119 @@ impl Unfit {
     }
 }
 
-/// Makes the mail.
-pub fn compose(email: &SendEmail, senders: &Senders, stamp: Stamp<'_>) -> Result<Composed, Unfit> {
-    let from = sender(email, senders)?;
-    let to = addresses("/to", &email.to)?;
-    let cc = addresses("/cc", &email.cc)?;
-    let bcc = addresses("/bcc", &email.bcc)?;
-    let reply_to = email.reply_to.as_deref().map(|text| address("/reply_to", text)).transpose()?;
+/// Who sends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct From {
+    /// The address.
+    pub address: Address,
+    /// The name beside it.
+    pub name: Option<String>,
+}
 
-    let mut recipients: Vec<Address> = Vec::new();
-    for one in to.iter().chain(&cc).chain(&bcc) {
-        if !recipients.iter().any(|known| same_box(known, one)) {
-            recipients.push(one.clone());
+/// A file, with what is in it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct File {
+    /// Its name for the recipient.
+    pub filename: String,
+    /// `type/subtype`
+    pub content_type: String,
+    /// For one that the HTML shows.
+    pub content_id: Option<String>,
+    /// What is in it.
+    pub bytes: Vec<u8>,
+}
+
+impl std::fmt::Debug for File {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("File").field("content_type", &self.content_type).field("bytes", &self.bytes.len()).finish()
+    }
+}
+
+/// All that a mail is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Letter<'a> {
+    /// What is said.
+    pub email: &'a SendEmail,
+    /// Who says it.
+    pub from: &'a From,
+    /// What goes with it.
+    pub files: &'a [File],
+    /// The link by which its one recipient unsubscribes.
+    pub unsubscribe: Option<&'a str>,
+    /// What every attempt repeats.
+    pub stamp: Stamp<'a>,
+}
+
+/// The envelope's recipients: to, cc and bcc, each box once, in the writing that came first.
+pub fn addressees(email: &SendEmail) -> Result<Vec<(RecipientKind, Address)>, Unfit> {
+    let mut all: Vec<(RecipientKind, Address)> = Vec::new();
+    for (kind, field, texts) in [
+        (RecipientKind::To, "/to", &email.to),
+        (RecipientKind::Cc, "/cc", &email.cc),
+        (RecipientKind::Bcc, "/bcc", &email.bcc),
+    ] {
+        for one in addresses(field, texts)? {
+            if !all.iter().any(|(_, known)| same_box(known, &one)) {
+                all.push((kind, one));
+            }
         }
     }
-    let envelope = Envelope::new(Some(from.email.clone()), recipients.clone()).map_err(malformed)?;
-    let seconds = u64::try_from(stamp.date.timestamp()).unwrap_or(0);
+    Ok(all)
+}
+
+/// Makes the mail.
+pub fn compose(letter: &Letter<'_>, dkim: Option<&DkimConfig>) -> Result<Composed, Unfit> {
+    let email = letter.email;
+    let recipients: Vec<Address> = addressees(email)?.into_iter().map(|(_, address)| address).collect();
+    let envelope = Envelope::new(Some(letter.from.address.clone()), recipients.clone()).map_err(malformed)?;
+    let seconds = u64::try_from(letter.stamp.date.timestamp()).unwrap_or(0);
+    let from = Mailbox::new(letter.from.name.clone(), letter.from.address.clone());
 
     let mut builder = Message::builder()
         .envelope(envelope)
         .date(UNIX_EPOCH + Duration::from_secs(seconds))
-        .message_id(Some(stamp.message_id.to_owned()))
-        .header(header::From::from(Mailboxes::from(from.clone())))
-        .header(header::To::from(mailboxes(to)));
+        .message_id(Some(letter.stamp.message_id.to_owned()))
+        .header(header::From::from(Mailboxes::from(from)))
+        .header(header::To::from(mailboxes(addresses("/to", &email.to)?)));
+    let cc = addresses("/cc", &email.cc)?;
     if !cc.is_empty() {
         builder = builder.header(header::Cc::from(mailboxes(cc)));
     }
-    if let Some(reply_to) = reply_to {
-        builder = builder.reply_to(reply_to.into());
+    if let Some(reply_to) = &email.reply_to {
+        builder = builder.reply_to(address("/reply_to", reply_to)?.into());
     }
     builder = builder.subject(one_line("/subject", &email.subject)?);
+    if let Some(link) = letter.unsubscribe {
+        for (name, value) in one_click(link) {
+            builder = builder.raw_header(HeaderValue::new(HeaderName::new_from_ascii_str(name), value));
+        }
+    }
     for (name, value) in &email.headers {
         builder = builder.raw_header(free_header(name, value)?);
     }
-    let message = with_body(builder, email, stamp.seed)?;
+    let mut message = with_body(builder, letter)?;
+    if let Some(dkim) = dkim {
+        message.sign(dkim);
+    }
     let text = String::from_utf8(message.formatted()).map_err(malformed)?;
     check(&text)?;
     let recipients = recipients.iter().map(Address::to_string).collect();
-    Ok(Composed { sender: from.email.to_string(), recipients, text })
+    Ok(Composed { sender: letter.from.address.to_string(), recipients, text })
 }
 
-fn sender(email: &SendEmail, senders: &Senders) -> Result<Mailbox, Unfit> {
+/// The two headers of one-click unsubscription: one HTTPS link, and the body that a mail client POSTs to it. RFC 8058 §3.
+pub fn one_click(link: &str) -> [(&'static str, String); 2] {
+    [("List-Unsubscribe", format!("<{link}>")), ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click".to_owned())]
+}
+
+/// The sender: the one that is named, if its domain is the installation's or among the tenant's own.
+pub fn sender(email: &SendEmail, senders: &Senders, own: &[String]) -> Result<From, Unfit> {
     let (address, default_name) = match email.from.as_deref() {
         None => (senders.address.clone(), senders.name.clone()),
         Some(text) => {
             let address = address("/from", text)?;
-            if !senders.domains.contains(&address.domain().to_ascii_lowercase()) {
+            let domain = address.domain().to_ascii_lowercase();
+            if !senders.everybodys(&address) && !own.contains(&domain) {
                 return Err(Unfit::Sender);
             }
             (address, None)
@@ -126,20 +197,56 @@ fn sender(email: &SendEmail, senders: &Senders) -> Result<Mailbox, Unfit> {
         Some(name) => Some(one_line("/from_name", name)?),
         None => default_name,
     };
-    Ok(Mailbox::new(name, address))
+    Ok(From { address, name })
 }
 
-fn with_body(builder: MessageBuilder, email: &SendEmail, seed: Uuid) -> Result<Message, Unfit> {
-    let plain = SinglePart::builder().header(header::ContentType::TEXT_PLAIN).body(text_body(&email.body)?);
-    let message = match &email.html {
-        None => builder.singlepart(plain),
-        Some(html) => {
-            let boundary = boundary(seed, &[&email.body, html]);
-            let html = SinglePart::builder().header(header::ContentType::TEXT_HTML).body(text_body(html)?);
-            builder.multipart(MultiPart::alternative().boundary(boundary).singlepart(plain).singlepart(html))
+/// mixed( related( alternative(text, HTML), images ), files ), as far as there are any.
+fn with_body(builder: MessageBuilder, letter: &Letter<'_>) -> Result<Message, Unfit> {
+    let email = letter.email;
+    let plain = || Ok(SinglePart::builder().header(header::ContentType::TEXT_PLAIN).body(text_body(&email.body)?));
+    if email.html.is_none() && letter.files.is_empty() {
+        return builder.singlepart(plain()?).map_err(malformed);
+    }
+    let texts = [email.body.as_str(), email.html.as_deref().unwrap_or_default()];
+    let bounds = |level: &str| boundary(Uuid::new_v5(&letter.stamp.seed, level.as_bytes()), &texts);
+    // Without HTML there is nothing that could show an image inside: it is a file like others.
+    let (shown, filed): (Vec<_>, Vec<_>) =
+        letter.files.iter().partition(|file| file.content_id.is_some() && email.html.is_some());
+    let mut whole = MultiPart::alternative().boundary(boundary(letter.stamp.seed, &texts)).singlepart(plain()?);
+    if let Some(html) = &email.html {
+        whole = whole.singlepart(SinglePart::builder().header(header::ContentType::TEXT_HTML).body(text_body(html)?));
+    }
+    if !shown.is_empty() {
+        whole = MultiPart::related().boundary(bounds("related")).multipart(whole);
+        for file in shown {
+            whole = whole.singlepart(part(file)?);
         }
+    }
+    if !filed.is_empty() {
+        let mixed = MultiPart::mixed().boundary(bounds("mixed"));
+        whole = match &email.html {
+            Some(_) => mixed.multipart(whole),
+            None => mixed.singlepart(plain()?),
+        };
+        for file in filed {
+            whole = whole.singlepart(part(file)?);
+        }
+    }
+    builder.multipart(whole).map_err(malformed)
+}
+
+fn part(file: &File) -> Result<SinglePart, Unfit> {
+    let unfit = || Unfit::Malformed("a file's type is none".into());
+    let kind = header::ContentType::parse(&file.content_type).map_err(|_| unfit())?;
+    let body = Body::new_with_encoding(file.bytes.clone(), ContentTransferEncoding::Base64).map_err(|_| unfit())?;
+    let builder = SinglePart::builder().header(kind);
+    let builder = match &file.content_id {
+        Some(id) => builder
+            .header(header::ContentId::from(format!("<{id}>")))
+            .header(header::ContentDisposition::inline_with_name(&file.filename)),
+        None => builder.header(header::ContentDisposition::attachment(&file.filename)),
     };
-    message.map_err(malformed)
+    Ok(builder.body(body))
 }
 
 /// A bare CR or LF is where mail servers disagree on what a line is, and so where a second mail could be smuggled in:

@@ -12,9 +12,22 @@ fn senders() -> Senders {
     }
 }
 
+fn stamp() -> Stamp<'static> {
+    Stamp { message_id: ID, date: DateTime::from_timestamp(1_700_000_000, 0).unwrap(), seed: Uuid::from_u128(3) }
+}
+
+fn with(
+    email: &SendEmail,
+    files: &[File],
+    unsubscribe: Option<&str>,
+    dkim: Option<&DkimConfig>,
+) -> Result<Composed, Unfit> {
+    let from = sender(email, &senders(), &["own.example".into()])?;
+    compose(&Letter { email, from: &from, files, unsubscribe, stamp: stamp() }, dkim)
+}
+
 fn composed(email: &SendEmail) -> Result<Composed, Unfit> {
-    let date = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
-    compose(email, &senders(), Stamp { message_id: ID, date, seed: Uuid::from_u128(3) })
+    with(email, &[], None, None)
 }
 
 fn example(change: impl FnOnce(&mut SendEmail)) -> Result<Composed, Unfit> {
@@ -127,6 +140,55 @@ fn a_sender_must_be_of_an_allowed_domain() {
     assert!(mail.text.contains("From: me@EXAMPLE.org\r\n"), "{}", mail.text);
     let unfit = example(|e| e.from = Some("ceo@bank.example".into())).unwrap_err();
     assert_eq!(unfit.code(), "sender_not_allowed");
+    let mail = example(|e| e.from = Some("me@own.example".into())).unwrap();
+    assert_eq!(mail.sender, "me@own.example");
+}
+
+fn file(name: &str, content_id: Option<&str>, bytes: &[u8]) -> File {
+    File {
+        filename: name.into(),
+        content_type: "image/png".into(),
+        content_id: content_id.map(str::to_owned),
+        bytes: bytes.to_vec(),
+    }
+}
+
+/// Reads a mail as its recipient's program does, with a parser that is not the one that made it.
+fn parsed(mail: &Composed) -> mail_parser::Message<'_> {
+    mail_parser::MessageParser::default().parse(mail.text.as_bytes()).unwrap()
+}
+
+#[test]
+fn files_arrive_byte_for_byte_and_images_are_shown_by_content_id() {
+    use mail_parser::MimeHeaders;
+    let every_byte: Vec<u8> = (0..=255).cycle().take(5000).collect();
+    let files = [file("Rechnung März.png", None, &every_byte), file("logo.png", Some("logo"), b"\n.\nlogo\r.\r")];
+    let email = SendEmail { html: Some("<img src=\"cid:logo\">".into()), ..SendEmail::example() };
+    let mail = with(&email, &files, None, None).unwrap();
+    assert_eq!(mail, with(&email, &files, None, None).unwrap());
+    let message = parsed(&mail);
+    assert_eq!(
+        (message.body_text(0).unwrap().trim_end(), message.body_html(0).unwrap().trim_end()),
+        ("Hello", "<img src=\"cid:logo\">")
+    );
+    let mut found: Vec<_> = message
+        .attachments()
+        .map(|part| (part.attachment_name().unwrap(), part.content_id(), part.contents().to_vec()))
+        .collect();
+    found.sort();
+    assert_eq!(
+        found,
+        [("Rechnung März.png", None, every_byte), ("logo.png", Some("logo"), b"\n.\nlogo\r.\r".to_vec()),]
+    );
+    let text_only = with(&SendEmail::example(), &files, None, None).unwrap();
+    assert_eq!(parsed(&text_only).attachments().count(), 2);
+}
+
+#[test]
+fn one_click_unsubscription_has_two_headers_with_one_link() {
+    let mail = with(&SendEmail::example(), &[], Some("https://example.com/unsubscribe/abc"), None).unwrap();
+    assert!(mail.text.contains("\r\nList-Unsubscribe: <https://example.com/unsubscribe/abc>\r\n"), "{}", mail.text);
+    assert!(mail.text.contains("\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"), "{}", mail.text);
 }
 
 #[test]

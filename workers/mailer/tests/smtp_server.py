@@ -18,9 +18,11 @@ Options, all of them optional:
     stall       where the server falls silent: mail, dot
     times       how often it cuts or stalls before it behaves; for ever if absent
     replies     what it says instead of yes, by place: mail, data, dot
+    reply_times how often it says that before it behaves; for ever if absent
+    defer_times how often a recipient whose name begins with `defer` is told "later"; for ever if absent
     hang_up     true: it closes the connection after every mail
 
-A recipient whose name begins with `refuse`, `defer` or `closing` gets 550, 450 or 421.
+A recipient whose name begins with `refuse-policy` gets 550 for another reason than the address; with `refuse`, `defer` or `closing` gets 550, 450 or 421.
 """
 
 import asyncio
@@ -52,7 +54,11 @@ def misbehaves(how, place):
 
 
 def reply(place, default):
-    return OPTIONS.get("replies", {}).get(place, default)
+    if place not in OPTIONS.get("replies", {}) or OPTIONS.get("reply_times", 1) <= 0:
+        return default
+    if "reply_times" in OPTIONS:
+        OPTIONS["reply_times"] -= 1
+    return OPTIONS["replies"][place]
 
 
 class Handler:
@@ -63,9 +69,13 @@ class Handler:
         return answer
 
     async def handle_RCPT(self, server, session, envelope, address, options):
+        if address.startswith("refuse-policy"):
+            return "550 5.7.1 not wanted here"
         if address.startswith("refuse"):
             return f"550 5.1.1 <{address}> no such user"
-        if address.startswith("defer"):
+        if address.startswith("defer") and OPTIONS.get("defer_times", 1) > 0:
+            if "defer_times" in OPTIONS:
+                OPTIONS["defer_times"] -= 1
             return f"450 4.2.0 <{address}> greylisted"
         if address.startswith("closing"):
             return "421 4.3.2 closing"

@@ -26,12 +26,12 @@ impl Folder {
     pub(super) async fn write(&self, mail: &Mail) -> Result<Receipt, CallError> {
         let written = self.put(mail).await;
         written.with_context(|| format!("can't write into {}", self.path.display())).map_err(CallError::NotDone)?;
-        Ok(Receipt { at: clock::now(), refused: 0, detail: None })
+        Ok(Receipt::all_sent(clock::now(), mail.recipients.len()))
     }
 
     async fn put(&self, mail: &Mail) -> io::Result<()> {
         fs::create_dir_all(&self.path).await?;
-        let place = self.place(mail);
+        let place = self.place(&mail.message_id);
         let unfinished = place.with_extension(format!("{}.part", clock::new_id()));
         let result = write_whole(&unfinished, &place, mail.text.as_bytes()).await;
         if result.is_err() {
@@ -41,23 +41,23 @@ impl Folder {
         result
     }
 
-    pub(super) async fn find(&self, mail: &Mail) -> io::Result<Found<Receipt>> {
-        let place = self.place(mail);
+    pub(super) async fn find(&self, message_id: &str, recipients: usize) -> io::Result<Found<Receipt>> {
+        let place = self.place(message_id);
         let text = match fs::read(&place).await {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::NotDone),
             Err(error) => return Err(error),
         };
-        if !carries(&text, &mail.message_id) {
+        if !carries(&text, message_id) {
             return Ok(Found::NotDone);
         }
         let at = fs::metadata(&place).await?.modified()?.into();
-        Ok(Found::Done(Receipt { at, refused: 0, detail: None }))
+        Ok(Found::Done(Receipt::all_sent(at, recipients)))
     }
 
     /// Named by the left part of the Message-ID, which is the email's id. Only characters of an id are taken over.
-    fn place(&self, mail: &Mail) -> PathBuf {
-        let id = mail.message_id.trim_start_matches('<').split('@').next().unwrap_or_default();
+    fn place(&self, message_id: &str) -> PathBuf {
+        let id = message_id.trim_start_matches('<').split('@').next().unwrap_or_default();
         let id: String = id.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
         self.path.join(format!("{id}.eml"))
     }
@@ -85,18 +85,20 @@ fn carries(text: &[u8], message_id: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transport::Way;
+    use omnibus_schemas::mailer::Provider;
 
     fn mail(text: &str) -> Mail {
         Mail {
-            way: Way::File,
-            message_id: "<01979f6e-5a00-7000-8000-000000000003@example.com>".into(),
+            way: Provider::File,
+            message_id: ID.into(),
             sender: "a@example.com".into(),
             recipients: vec!["b@example.com".into()],
             text: text.into(),
+            bulk: false,
         }
     }
 
+    const ID: &str = "<01979f6e-5a00-7000-8000-000000000003@example.com>";
     const TEXT: &str = "Message-ID: <01979f6e-5a00-7000-8000-000000000003@example.com>\r\n\r\nHello\r\n";
 
     #[tokio::test]
@@ -115,11 +117,11 @@ mod tests {
     async fn a_folder_can_tell_whether_it_has_the_mail() {
         let dir = tempfile::tempdir().unwrap();
         let folder = Folder::new(dir.path().into());
-        assert!(matches!(folder.find(&mail(TEXT)).await.unwrap(), Found::NotDone));
+        assert!(matches!(folder.find(ID, 1).await.unwrap(), Found::NotDone));
         folder.write(&mail("Message-ID: <other@example.com>\r\n\r\n")).await.unwrap();
-        assert!(matches!(folder.find(&mail(TEXT)).await.unwrap(), Found::NotDone));
+        assert!(matches!(folder.find(ID, 1).await.unwrap(), Found::NotDone));
         folder.write(&mail(TEXT)).await.unwrap();
-        assert!(matches!(folder.find(&mail(TEXT)).await.unwrap(), Found::Done(_)));
+        assert!(matches!(folder.find(ID, 1).await.unwrap(), Found::Done(_)));
     }
 
     #[tokio::test]
@@ -134,7 +136,7 @@ mod tests {
     #[test]
     fn a_name_can_not_lead_out_of_the_folder() {
         let folder = Folder::new("/mail".into());
-        let place = folder.place(&Mail { message_id: "<../../etc/passwd@x>".into(), ..mail(TEXT) });
+        let place = folder.place("<../../etc/passwd@x>");
         assert_eq!(place, Path::new("/mail/etcpasswd.eml"));
     }
 

@@ -15,7 +15,7 @@ use lettre::transport::smtp::response::Severity;
 use omnibus_runtime::{CallError, clock};
 
 use super::pool::{Loan, Pool, Server};
-use super::{Mail, Receipt, reply};
+use super::{Mail, Receipt, Verdict, reply};
 use crate::settings::Settings;
 
 /// Bytes handed to the connection at a time.
@@ -25,6 +25,8 @@ const CHUNK: usize = 16 * 1024;
 #[derive(Debug)]
 pub struct Smtp {
     pool: Pool,
+    /// For mails of which there are many.
+    bulk: Pool,
 }
 
 /// Why a mail went no further, and whether the connection may be used for another.
@@ -43,27 +45,29 @@ enum After {
     LostUntouched,
 }
 
-/// Recipients the server did not take, beside at least one that it did.
-#[derive(Default)]
-struct Refusals {
-    count: u32,
-    first: Option<String>,
+/// The server's word on each recipient of the envelope, before the mail itself.
+struct Opened {
+    verdicts: Vec<Verdict>,
+    /// Did it take anybody, and so waits for the mail?
+    waits: bool,
 }
 
 impl Smtp {
     /// Reads the settings; connects with the first mail.
     pub fn new(host: &str, settings: &Settings) -> anyhow::Result<Self> {
-        Ok(Smtp { pool: Pool::new(Server::new(host, settings)?, settings.smtp_pool) })
+        let pool = |size| Ok::<_, anyhow::Error>(Pool::new(Server::new(host, settings)?, size));
+        Ok(Smtp { pool: pool(settings.smtp_pool)?, bulk: pool(settings.smtp_bulk_pool)? })
     }
 
     /// Sends. Takes five times the settings' time-out at most.
     pub(super) async fn send(&self, mail: &Mail) -> Result<Receipt, CallError> {
-        let limit = self.pool.server.timeout;
+        let pool = if mail.bulk { &self.bulk } else { &self.pool };
+        let limit = pool.server.timeout;
         loop {
-            let mut loan = self.pool.lend().await.map_err(CallError::NotDone)?;
+            let mut loan = pool.lend().await.map_err(CallError::NotDone)?;
             let opened = tokio::time::timeout(limit, open(&mut loan.connection, mail)).await;
-            let refusals = match opened {
-                Ok(Ok(refusals)) => refusals,
+            let opened = match opened {
+                Ok(Ok(opened)) => opened,
                 // Servers also close a connection after so many mails: that is not this mail's fault.
                 Ok(Err(setback)) if setback.connection == After::LostUntouched && loan.used => continue,
                 Ok(Err(setback)) => return Err(setback.end(loan)),
@@ -72,15 +76,41 @@ impl Smtp {
                     return Err(CallError::NotDone(late));
                 }
             };
-            return match hand_over(&mut loan.connection, mail, limit * 2).await {
+            if !opened.waits {
+                loan.give_back();
+                return Ok(Receipt { at: clock::now(), verdicts: opened.verdicts });
+            }
+            let handed = hand_over(&mut loan.connection, mail, limit * 2).await;
+            let (error, later) = match handed {
                 Ok(()) => {
                     loan.give_back();
-                    Ok(Receipt { at: clock::now(), refused: refusals.count, detail: refusals.first })
+                    return Ok(Receipt { at: clock::now(), verdicts: opened.verdicts });
                 }
-                Err(setback) => Err(setback.end(loan)),
+                Err(setback) => {
+                    let later = setback.is_later();
+                    (setback.end(loan), later)
+                }
             };
+            return settled_for_some(opened.verdicts, error, later);
         }
     }
+}
+
+/// A failure after RCPT touches only the recipients whom the server had taken. Where it had taken all of them, it is the
+/// mail's; else each has a fate of its own.
+///
+/// `later`: the server itself said so (4xx), which defers the recipients; that is no reason to try another way.
+fn settled_for_some(verdicts: Vec<Verdict>, error: CallError, later: bool) -> Result<Receipt, CallError> {
+    if !later && verdicts.iter().all(|verdict| *verdict == Verdict::Sent) {
+        return Err(error);
+    }
+    let theirs = match &error {
+        CallError::NotDone(words) => Verdict::Deferred(words.to_string()),
+        CallError::Refused { detail, .. } => Verdict::Bounced { detail: detail.clone(), hard: false },
+        CallError::Unknown(words) => Verdict::Unknown(words.to_string()),
+    };
+    let settle = |verdict| if verdict == Verdict::Sent { theirs.clone() } else { verdict };
+    Ok(Receipt { at: clock::now(), verdicts: verdicts.into_iter().map(settle).collect() })
 }
 
 impl Setback {
@@ -89,6 +119,11 @@ impl Setback {
             loan.give_back();
         }
         self.error
+    }
+
+    /// Did the server say "later", in the midst of a talk that goes on?
+    fn is_later(&self) -> bool {
+        self.connection == After::Usable && matches!(self.error, CallError::NotDone(_))
     }
 
     fn not_done(doing: &str, words: &str, connection: After) -> Self {
@@ -113,7 +148,7 @@ fn setback(doing: &str, error: &Error) -> Setback {
 }
 
 /// MAIL, RCPT, DATA: up to the server's word that it listens.
-async fn open(connection: &mut AsyncSmtpConnection, mail: &Mail) -> Result<Refusals, Setback> {
+async fn open(connection: &mut AsyncSmtpConnection, mail: &Mail) -> Result<Opened, Setback> {
     let sender = address(&mail.sender)?;
     if let Err(error) = connection.command(MailFrom::new(Some(sender), vec![])).await {
         let mut setback = setback("MAIL", &error);
@@ -122,32 +157,53 @@ async fn open(connection: &mut AsyncSmtpConnection, mail: &Mail) -> Result<Refus
         }
         return Err(setback);
     }
-    let mut refusals = Refusals::default();
+    let mut verdicts = Vec::with_capacity(mail.recipients.len());
     let mut last = None;
     for recipient in &mail.recipients {
-        let Err(error) = connection.command(Rcpt::new(address(recipient)?, vec![])).await else { continue };
+        let Err(error) = connection.command(Rcpt::new(address(recipient)?, vec![])).await else {
+            verdicts.push(Verdict::Sent);
+            continue;
+        };
         let setback = setback("RCPT", &error);
         if setback.connection != After::Usable {
             return Err(setback);
         }
-        refusals.count += 1;
-        refusals.first.get_or_insert_with(|| reply::words(&error));
-        // If nobody is taken, one "later" among them is worth another try.
-        if !matches!(last, Some(Setback { error: CallError::NotDone(_), .. })) {
-            last = Some(setback);
-        }
+        let detail = reply::words(&error);
+        verdicts.push(match (&setback.error, error.status().map(u16::from)) {
+            (CallError::Refused { .. }, _) => Verdict::Bounced { hard: reply::no_such_mailbox(&detail), detail },
+            (_, Some(400..500)) => Verdict::Deferred(detail),
+            // It wants a login: the settings' fault, and nobody's in particular.
+            _ => return Err(setback),
+        });
+        last = Some(setback);
     }
+    let deferred = verdicts.iter().any(|verdict| matches!(verdict, Verdict::Deferred(_)));
     match last {
-        Some(setback) if refusals.count as usize == mail.recipients.len() => return Err(setback),
+        Some(setback) if !verdicts.contains(&Verdict::Sent) => {
+            // Nobody was taken, each with words of their own. If the only one was refused for good, so is the mail. What is
+            // left of the talk is undone by the RSET before the connection's next mail.
+            let each = deferred || verdicts.len() > 1;
+            return if each { Ok(Opened { verdicts, waits: false }) } else { Err(setback) };
+        }
         _ => {}
     }
+    let all = |verdicts: Vec<Verdict>, setback: Setback| {
+        let later = setback.is_later();
+        match setback.connection {
+            After::Usable => match settled_for_some(verdicts, setback.error, later) {
+                Ok(receipt) => Ok(Opened { verdicts: receipt.verdicts, waits: false }),
+                Err(error) => Err(Setback { error, connection: After::Usable }),
+            },
+            connection => Err(Setback { error: setback.error, connection }),
+        }
+    };
     match connection.command(Data).await {
-        Ok(response) if response.has_code(354) => Ok(refusals),
+        Ok(response) if response.has_code(354) => Ok(Opened { verdicts, waits: true }),
         Ok(response) => {
             let words = format!("{} where 354 was due", response.code());
-            Err(Setback::not_done("DATA", &words, After::Lost))
+            all(verdicts, Setback::not_done("DATA", &words, After::Lost))
         }
-        Err(error) => Err(setback("DATA", &error)),
+        Err(error) => all(verdicts, setback("DATA", &error)),
     }
 }
 

@@ -1,11 +1,21 @@
 //! The mailer against a real SMTP server that isn't ours.
 #![expect(clippy::unwrap_used, reason = "a test that can not go on has failed")]
 
+mod batch;
 mod brands;
+mod fake_sendgrid;
+mod feedback;
+mod files;
 mod login;
+mod providers;
 mod quiet;
+mod raw;
+mod recipients;
+mod scene;
+mod senders;
 mod server;
 mod stages;
 mod templates;
+mod timing;
 mod verdicts;
 mod worker;

@@ -5,8 +5,9 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use clap::Parser;
-use omnibus_mailer::transport::{Mail, Way};
+use omnibus_mailer::transport::Mail;
 use omnibus_mailer::{Mailer, Settings};
+use omnibus_schemas::mailer::Provider;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
@@ -106,11 +107,12 @@ pub(crate) fn mail(to: &[&str]) -> Mail {
 /// A mail with this text.
 pub(crate) fn mail_of(to: &[&str], text: &str) -> Mail {
     Mail {
-        way: Way::Smtp,
+        way: Provider::Smtp,
         message_id: "<01979f6e-5a00-7000-8000-000000000003@example.com>".into(),
         sender: "office@example.com".into(),
         recipients: to.iter().map(|&to| to.into()).collect(),
         text: text.into(),
+        bulk: false,
     }
 }
 

@@ -4,37 +4,20 @@ use std::time::Duration;
 
 use omnibus_mailer::worker;
 use omnibus_runtime::settings::WorkSettings;
-use omnibus_runtime::testing::{Running, Stage};
-use omnibus_schemas::mailer::{EmailReport, EmailState, EmailStatus, SendEmail};
+use omnibus_runtime::testing::Stage;
+use omnibus_schemas::mailer::{EmailState, EmailStatus, SendEmail};
 use omnibus_schemas::platform::{Outcome, Resolution, ResolveHeld};
 use omnibus_schemas::{Catalogue, Command};
 use serde_json::json;
 use uuid::Uuid;
 
+use crate::scene::{email, run, stage, status};
 use crate::server::{SmtpServer, folder_settings, settings};
 
 /// What people try first.
 const FIRST_BODY: &str = r#"{"to": ["test@example.com"], "subject": "Test", "body": "Hello"}"#;
 
-async fn stage() -> Stage {
-    Stage::new(Catalogue::omnibus()).await
-}
-
-async fn run(stage: &Stage, server: &SmtpServer) -> Running {
-    stage.run(worker(server.settings(&["--smtp-timeout", "5"])).unwrap()).await
-}
-
-async fn status(stage: &Stage, id: Uuid) -> EmailReport {
-    stage.ask("mailer", "acme", &EmailStatus { email_id: id }).await.unwrap()
-}
-
-fn email(change: impl FnOnce(&mut SendEmail)) -> SendEmail {
-    let mut email = SendEmail::example();
-    change(&mut email);
-    email
-}
-
-async fn resolve(stage: &Stage, id: Uuid, resolution: Resolution) {
+pub(crate) async fn resolve(stage: &Stage, id: Uuid, resolution: Resolution) {
     let decision = ResolveHeld { command_id: id, resolution, note: "looked into the server's log".into() };
     let entry = stage.catalogue().commands().find(|c| c.domain == "mailer" && c.name == "resolve_held").unwrap();
     let body = serde_json::to_vec(&decision).unwrap();

@@ -1,0 +1,12 @@
+//! The brander on a real bus and a real database.
+#![expect(clippy::unwrap_used, reason = "a test that can not go on has failed")]
+
+mod activation;
+mod assets;
+mod certificates;
+mod css_attacks;
+mod domains;
+mod names;
+mod pages;
+mod scene;
+mod svg_attacks;

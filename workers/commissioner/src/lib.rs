@@ -1,0 +1,127 @@
+#![doc = include_str!("../README.md")]
+
+mod add_code;
+mod add_link;
+mod apply_tiers;
+mod ask;
+mod cents;
+mod check_ledger;
+mod cursor;
+mod decide_partner;
+mod destination;
+mod follow_link;
+mod move_partner;
+mod names;
+mod nightly;
+mod order;
+mod order_webhook;
+mod partner;
+mod payout;
+mod provider;
+mod record_click;
+mod record_order;
+mod record_refund;
+mod register_partner;
+mod replay;
+mod request_payout;
+mod reservation;
+mod reversal;
+mod review_order;
+mod rules;
+mod run_payouts;
+mod secrets;
+mod set_payout_account;
+mod set_program;
+mod set_tier;
+pub mod settings;
+mod settle_payout;
+mod simulate;
+mod split;
+mod statement_page;
+mod submit_payout;
+mod suspicion;
+mod tree;
+mod words;
+
+pub use secrets::sign;
+pub use settings::Settings;
+
+use omnibus_runtime::Worker;
+use omnibus_schemas::commissioner::{
+    AddCode, AddLink, ApplyTiers, CheckLedger, CheckLedgerPart, DOMAIN, DecidePartner, ExplainCommission, FollowLink,
+    HeldOrders, Ledger, LedgerCsv, LedgerHealth, MovePartner, OrderWebhook, PartnerCommissions, PartnerPage,
+    PartnerReferrals, PartnerStats, Partners, Payouts, ProgramRules, Programs, RecordClick, RecordOrder, RecordRefund,
+    RegisterPartner, RequestPayout, ReviewOrder, RunPayouts, RunPayoutsPart, SetPayoutAccount, SetProgram, SetTier,
+    SettlePayout, Simulate, Statement, StatementPage, SubmitPayout, WebhookSecret,
+};
+
+use provider::Provider;
+use rules::RuleBook;
+use secrets::Secrets;
+
+/// The worker: its tables, and what it does with each command and query.
+pub fn worker(settings: Settings) -> anyhow::Result<Worker> {
+    Ok(Worker::new(DOMAIN, Commissioner::new(&settings)?)
+        .migrations(DOMAIN, &[("0001_ledger", include_str!("../migrations/0001_ledger.sql"))])
+        .handles::<SetProgram>()
+        .handles::<RegisterPartner>()
+        .handles::<DecidePartner>()
+        .handles::<SetTier>()
+        .handles::<ApplyTiers>()
+        .handles::<MovePartner>()
+        .handles::<AddLink>()
+        .handles::<AddCode>()
+        .handles::<SetPayoutAccount>()
+        .handles::<RecordClick>()
+        .handles_many::<RecordOrder>()
+        .handles::<RecordRefund>()
+        .handles::<ReviewOrder>()
+        .handles::<RequestPayout>()
+        .handles::<RunPayouts>()
+        .handles::<RunPayoutsPart>()
+        .effects::<SubmitPayout>()
+        .handles::<SettlePayout>()
+        .handles::<CheckLedger>()
+        .handles::<CheckLedgerPart>()
+        .handles::<Simulate>()
+        .answers::<ProgramRules>()
+        .answers::<Programs>()
+        .answers::<WebhookSecret>()
+        .answers::<PartnerPage>()
+        .answers::<Partners>()
+        .answers::<PartnerReferrals>()
+        .answers::<PartnerCommissions>()
+        .answers::<ExplainCommission>()
+        .answers::<PartnerStats>()
+        .answers::<Statement>()
+        .answers::<HeldOrders>()
+        .answers::<Payouts>()
+        .answers::<Ledger>()
+        .answers::<LedgerCsv>()
+        .answers::<LedgerHealth>()
+        .receives::<FollowLink>()
+        .receives::<OrderWebhook>()
+        .receives::<StatementPage>()
+        .runs("nightly", |_, desk| nightly::run(desk))
+        .build())
+}
+
+/// What the handlers share.
+#[derive(Debug)]
+pub(crate) struct Commissioner {
+    rules: RuleBook,
+    secrets: Secrets,
+    provider: Provider,
+}
+
+impl Commissioner {
+    /// Checks the settings. Connects to nothing yet.
+    pub(crate) fn new(settings: &Settings) -> anyhow::Result<Self> {
+        settings.check()?;
+        Ok(Commissioner {
+            rules: RuleBook::default(),
+            secrets: Secrets::new(settings),
+            provider: Provider::new(settings)?,
+        })
+    }
+}

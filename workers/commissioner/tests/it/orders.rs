@@ -1,0 +1,71 @@
+//! From an order to what it earns.
+
+use omnibus_schemas::commissioner::{OverrideBase, RecordOrder};
+use serde_json::json;
+
+use crate::scene::{Scene, line, of, order};
+
+#[tokio::test]
+async fn an_order_earns_the_seller_a_rate_and_the_parent_two_percent_of_the_sale() {
+    let scene = Scene::new().await;
+    scene.program(|_| {}).await;
+    let (ada, code) = scene.partner("ada", None).await;
+    let (bob, below) = scene.partner("bob", Some(&code)).await;
+
+    let told = scene.does(&order("1", Some(&below.to_uppercase()))).await;
+    assert_eq!(told.name, "order_recorded");
+    assert_eq!(told.data["partner_id"], bob.to_string());
+    assert_eq!((&told.data["attribution"], &told.data["commissions"]), (&json!("code"), &json!(2)));
+    let earned = of(&scene, &told, "commission_earned");
+    let facts: Vec<_> = earned
+        .iter()
+        .map(|told| (told.data["partner_id"].clone(), told.data["level"].clone(), told.data["amount"].clone()))
+        .collect();
+    assert_eq!(facts, [(json!(bob), json!(0), json!(500)), (json!(ada), json!(1), json!(200))]);
+    assert_eq!((scene.balance(bob, "EUR").await, scene.balance(ada, "EUR").await), (500, 200));
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn an_order_counts_once_whatever_command_brings_it() {
+    let scene = Scene::new().await;
+    scene.program(|_| {}).await;
+    let (ada, code) = scene.partner("ada", None).await;
+    let first = scene.does(&order("1", Some(&code))).await;
+    let again = scene.does(&order("1", Some(&code))).await;
+    assert_eq!((again.name.as_str(), &again.data["duplicate"]), ("order_recorded", &json!(true)));
+    assert_eq!(again.data["partner_id"], first.data["partner_id"]);
+    assert_eq!(of(&scene, &again, "commission_earned").len(), 0);
+    let other = scene.does(&RecordOrder { lines: vec![line("1", 20_000)], ..order("1", Some(&code)) }).await;
+    assert_eq!((other.name.as_str(), &other.data["code"]), ("command_rejected", &json!("order_differs")));
+    assert_eq!(scene.balance(ada, "EUR").await, 500);
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn orders_that_come_at_once_are_each_decided_as_if_alone() {
+    let scene = Scene::new().await;
+    scene.program(|p| (p.overrides_bp, p.override_base) = (vec![1000], OverrideBase::ChildCommission)).await;
+    let (ada, code) = scene.partner("ada", None).await;
+    let (bob, below) = scene.partner("bob", Some(&code)).await;
+    // One customer's two orders, an order twice, one without a program, one that earns nobody anything.
+    let mut same = order("2", Some(&code));
+    same.customer_id = order("1", None).customer_id;
+    let nowhere = RecordOrder { program: "nowhere".parse().unwrap(), ..order("3", None) };
+    let all = [order("1", Some(&below)), same, nowhere, order("1", Some(&below)), order("4", Some("unknown"))];
+    let mut ids = vec![];
+    for order in &all {
+        ids.push(scene.stage.publish("acme", order).await);
+    }
+    let mut told = vec![];
+    for id in ids {
+        told.push(scene.stage.outcome(id).await);
+    }
+    let facts: Vec<_> = told.iter().map(|told| told.data["attribution"].as_str().unwrap_or("-")).collect();
+    assert_eq!(facts, ["code", "bound", "-", "code", "none"]);
+    assert_eq!(told[1].data["partner_id"], bob.to_string());
+    assert_eq!(told[2].data["code"], "no_such_program");
+    assert_eq!(told[3].data["duplicate"], json!(true));
+    assert_eq!((scene.balance(bob, "EUR").await, scene.balance(ada, "EUR").await), (1000, 100));
+    scene.running.stop().await;
+}

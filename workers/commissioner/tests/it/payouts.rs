@@ -1,0 +1,161 @@
+//! From what is due to what has arrived.
+
+use std::time::Duration;
+
+use chrono::{TimeDelta, Utc};
+use omnibus_runtime::clock;
+use omnibus_schemas::commissioner::{
+    PartnerPage, PayoutResult, PayoutStatus, Payouts, RecordOrder, RequestPayout, RunPayouts, RunPayoutsPart,
+    SetPayoutAccount, SettlePayout,
+};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::scene::{Scene, line, of, order, program};
+
+fn pay(partner_id: Uuid) -> RequestPayout {
+    RequestPayout { partner_id, currency: "EUR".parse().unwrap() }
+}
+
+fn id(told: &omnibus_runtime::testing::Told) -> Uuid {
+    told.data["payout_id"].as_str().unwrap().parse().unwrap()
+}
+
+async fn account(scene: &Scene, partner_id: Uuid) {
+    scene.does(&SetPayoutAccount { partner_id, account: "DE02120300000000202051".into() }).await;
+}
+
+#[tokio::test]
+async fn a_payout_is_reserved_handed_over_once_and_confirmed() {
+    let scene = Scene::new().await;
+    scene.program(|p| p.minimum_payout = 600).await;
+    let (ada, code) = scene.partner("ada", None).await;
+    scene.does(&order("1", Some(&code))).await;
+    assert_eq!(scene.does(&pay(ada)).await.data["code"], "no_account");
+    account(&scene, ada).await;
+    let early = scene.does(&pay(ada)).await;
+    assert_eq!(early.data["code"], "below_minimum");
+    assert!(early.data["detail"].as_str().unwrap().contains("EUR 5.00 can be paid now, and payouts begin at EUR 6.00"));
+    scene.does(&order("2", Some(&code))).await;
+
+    let reserved = scene.does(&pay(ada)).await;
+    assert_eq!((reserved.name.as_str(), &reserved.data["amount"]), ("payout_reserved", &json!(1_000)));
+    let payout_id = id(&reserved);
+    let submitted = scene.stage.event(|told| told.name == "payout_submitted").await;
+    assert_eq!((&submitted.data["provider"], &submitted.data["revision"]), (&json!("file"), &json!(2)));
+    let file = scene.dir.path().join(submitted.data["reference"].as_str().unwrap());
+    let text = std::fs::read_to_string(file).unwrap();
+    let row = format!("{payout_id},{ada},ada,DE02120300000000202051,10.00,EUR,main,{}", Utc::now_date());
+    assert_eq!(text.lines().nth(1), Some(row.as_str()));
+    // Nothing is left to be paid, and the balance says where it is.
+    assert_eq!(scene.does(&pay(ada)).await.data["code"], "below_minimum");
+    let balance = scene.asks(&PartnerPage { partner_id: ada }).await.unwrap().balances[0].clone();
+    assert_eq!((balance.balance.amount, balance.available.amount, balance.in_payouts.amount), (0, 0, 1_000));
+
+    let settle = |result| SettlePayout { payout_id, result, note: "statement of May".into() };
+    let confirmed = scene.does(&settle(PayoutResult::Confirmed)).await;
+    assert_eq!((&confirmed.data["status"], &confirmed.data["revision"]), (&json!("confirmed"), &json!(3)));
+    assert_eq!(scene.does(&settle(PayoutResult::Failed)).await.data["code"], "wrong_status");
+    let list = Payouts { program: "main".parse().unwrap(), partner_id: Some(ada), after: None, limit: 1 };
+    let list = scene.asks(&list).await.unwrap();
+    assert_eq!((list.items.len(), list.items[0].status, list.next), (1, PayoutStatus::Confirmed, None));
+    // The money that came back is owed again, and paid by another payout.
+    assert_eq!(scene.does(&settle(PayoutResult::Returned)).await.data["status"], "returned");
+    assert_eq!(scene.balance(ada, "EUR").await, 1_000);
+    assert_ne!(id(&scene.does(&pay(ada)).await), payout_id);
+    scene.running.stop().await;
+}
+
+/// The date of a file that is written now.
+trait Today {
+    fn now_date() -> String;
+}
+
+impl Today for Utc {
+    fn now_date() -> String {
+        clock::now().format("%Y-%m-%d").to_string()
+    }
+}
+
+#[tokio::test]
+async fn what_is_on_hold_is_not_paid_and_the_parents_part_waits_as_long() {
+    let scene = Scene::new().await;
+    scene.program(|p| p.hold_days = 30).await;
+    let (ada, a) = scene.partner("ada", None).await;
+    let (bob, b) = scene.partner("bob", Some(&a)).await;
+    for partner in [ada, bob] {
+        account(&scene, partner).await;
+    }
+    scene.does(&order("1", Some(&b))).await;
+    let past = RecordOrder {
+        ordered_at: Some(clock::now() - TimeDelta::days(31)),
+        lines: vec![line("1", 1_000)],
+        ..order("2", Some(&b))
+    };
+    // Ordered before bob was ada's: hers is none of it.
+    scene.does(&past).await;
+    assert_eq!(scene.does(&pay(ada)).await.data["code"], "below_minimum");
+    assert_eq!(scene.does(&pay(bob)).await.data["amount"], 50);
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn a_run_pays_every_partner_once_and_plans_the_next() {
+    let scene = Scene::new().await;
+    scene.program(|p| p.minimum_payout = 500).await;
+    let mut partners = vec![];
+    for name in ["ada", "bob", "cleo"] {
+        let (partner, code) = scene.partner(name, None).await;
+        account(&scene, partner).await;
+        partners.push((partner, code));
+    }
+    for (n, (_, code)) in partners.iter().enumerate().take(2) {
+        scene.does(&order(&n.to_string(), Some(code))).await;
+    }
+    scene.does(&RecordOrder { lines: vec![line("1", 100)], ..order("9", Some(&partners[2].1)) }).await;
+    let run = RunPayouts { program: "main".parse().unwrap() };
+    let told = scene.does(&run).await;
+    assert_eq!(
+        (told.name.as_str(), &told.data["reserved"], &told.data["more"]),
+        ("payouts_run", &json!(2), &json!(false))
+    );
+    assert_eq!(of(&scene, &told, "payout_reserved").len(), 2);
+    assert_eq!(scene.does(&run).await.data["reserved"], 0);
+    // A planned run that is not the one the program waits for is none.
+    let stray = RunPayoutsPart { program: run.program, due: Some(clock::now()), after: None };
+    scene.does(&RecordOrder { lines: vec![line("1", 10_000)], ..order("10", Some(&partners[0].1)) }).await;
+    assert_eq!(scene.does(&stray).await.data["reserved"], 0);
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn a_program_with_a_payout_day_runs_by_itself_and_goes_on_from_month_to_month() {
+    let scene = Scene::new().await;
+    let told = scene.does(&program(|p| p.payout_day = 28)).await;
+    let planned = told.data["next_payout_run"].as_str().unwrap().to_owned();
+    // The same day again plans nothing new; the schedule is on the bus once.
+    let again = scene.does(&program(|p| p.payout_day = 28)).await;
+    assert_eq!(again.data["next_payout_run"], planned.as_str());
+    let mut schedule = scene.stage.operator.jetstream().get_stream("SCHEDULE").await.unwrap();
+    let until = tokio::time::Instant::now() + Duration::from_secs(10);
+    while schedule.info().await.unwrap().state.messages != 1 {
+        assert!(tokio::time::Instant::now() < until, "{:?}", schedule.info().await);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let last = schedule.info().await.unwrap().state.last_sequence;
+    let waiting = schedule.get_raw_message(last).await.unwrap();
+    let time: chrono::DateTime<Utc> = waiting.headers.get("ce-time").unwrap().as_str().parse().unwrap();
+    assert_eq!(time, planned.parse::<chrono::DateTime<Utc>>().unwrap(), "the run happens at its own time");
+    // The day comes: as it will on the bus, under the planned time.
+    let (ada, code) = scene.partner("ada", None).await;
+    account(&scene, ada).await;
+    scene.does(&order("1", Some(&code))).await;
+    let due = Some(planned.parse().unwrap());
+    let run = RunPayoutsPart { program: "main".parse().unwrap(), due, after: None };
+    let ran = scene.does(&run).await;
+    assert_eq!(ran.data["reserved"], 1);
+    let next = ran.data["next_run"].as_str().unwrap();
+    assert!(next > planned.as_str(), "{next} follows {planned}");
+    assert_eq!(scene.does(&run).await.data["reserved"], 0);
+    scene.running.stop().await;
+}

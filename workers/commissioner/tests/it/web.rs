@@ -1,0 +1,155 @@
+//! Links, webhooks and pages.
+
+use chrono::Datelike;
+use omnibus_runtime::testing::Stage;
+use omnibus_runtime::{Reply, Visit, clock};
+use omnibus_schemas::commissioner::{
+    AddLink, FollowLink, OrderWebhook, ProgramRules, Statement, StatementPage, WebhookSecret,
+};
+use serde_json::json;
+
+use crate::scene::{Scene, order};
+
+fn visit(params: &[(&str, &str)], headers: &[(&str, &str)]) -> Visit {
+    let map = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    Visit { params: map(params), headers: map(headers), ..Visit::default() }
+}
+
+async fn follow(stage: &Stage, link: &str, query: &str, headers: &[(&str, &str)]) -> Result<Reply, (u16, String)> {
+    stage.visit::<FollowLink>(&Visit { query: query.into(), ..visit(&[("link", link)], headers) }).await
+}
+
+fn header<'a>(reply: &'a Reply, name: &str) -> Option<&'a str> {
+    reply.headers().iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+}
+
+#[tokio::test]
+async fn a_link_counts_the_click_and_recognises_only_who_agreed() {
+    let scene = Scene::new().await;
+    scene.program(|_| {}).await;
+    let (ada, code) = scene.partner("ada", None).await;
+    let plain =
+        follow(&scene.stage, &code.to_uppercase(), "", &[("referer", "https://blog.example/post?secret")]).await;
+    let plain = plain.unwrap();
+    assert_eq!((plain.code(), header(&plain, "set-cookie")), (303, None));
+    assert_eq!(header(&plain, "location"), Some("https://shop.example.com/"));
+    let counted = scene.stage.event(|told| told.name == "click_recorded").await;
+    assert_eq!((&counted.data["partner_id"], &counted.data["consent"]), (&json!(ada), &json!(false)));
+    let referrer: String =
+        sqlx::query_scalar("select referrer from commissioner.clicks").fetch_one(scene.db()).await.unwrap();
+    assert_eq!(referrer, "blog.example");
+
+    for (query, cookie) in [("consent=1", ""), ("", "a=b; consent=1")] {
+        let known = follow(&scene.stage, &code, query, &[("cookie", cookie)]).await.unwrap();
+        let location = header(&known, "location").unwrap();
+        let click = location.rsplit_once("click=").unwrap().1.to_owned();
+        assert_eq!(location, format!("https://shop.example.com/?via={code}&click={click}"));
+        let cookie = header(&known, "set-cookie").unwrap();
+        assert_eq!(
+            cookie,
+            format!("omnibus_click=acme.{click}; Max-Age=2592000; Path=/; Secure; HttpOnly; SameSite=Lax")
+        );
+        let told = scene.stage.event(|told| told.data["click_id"] == click.as_str()).await;
+        assert_eq!(told.data["consent"], true);
+    }
+    let refused = follow(&scene.stage, &code, "consent=1", &[("sec-gpc", "1")]).await.unwrap();
+    assert_eq!(header(&refused, "set-cookie"), None);
+    let previewed = follow(&scene.stage, &code, "consent=1", &[("sec-purpose", "prefetch")]).await.unwrap();
+    assert_eq!(header(&previewed, "location"), Some("https://shop.example.com/"));
+    assert_eq!(follow(&scene.stage, "nobodys", "", &[]).await.unwrap_err().0, 404);
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn a_link_leads_to_the_programs_sites_of_today_only() {
+    let scene = Scene::new().await;
+    scene.program(|p| p.sites = vec!["old.example.com".into()]).await;
+    let (partner_id, _) = scene.partner("ada", None).await;
+    let told = scene.does(&AddLink { partner_id, destination: "https://old.example.com/a?b=c".into() }).await;
+    let link = told.data["link"].as_str().unwrap().trim_start_matches("/r/").to_owned();
+    let to = |reply: Reply| header(&reply, "location").unwrap().split("&click=").next().unwrap().to_owned();
+    let known = to(follow(&scene.stage, &link, "consent=1", &[]).await.unwrap());
+    assert_eq!(known, format!("https://old.example.com/a?b=c&via={link}"));
+    // What the shop is told is a code that it can name.
+    assert_eq!(scene.does(&order("1", Some(&link))).await.data["partner_id"], partner_id.to_string());
+    scene.program(|p| p.sites = vec!["new.example.com".into()]).await;
+    assert_eq!(to(follow(&scene.stage, &link, "", &[]).await.unwrap()), "https://new.example.com/");
+    scene.program(|p| p.sites = vec![]).await;
+    assert_eq!(follow(&scene.stage, &link, "", &[]).await.unwrap_err().0, 404);
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn a_webhook_is_believed_by_its_signature_and_counts_once() {
+    let scene = Scene::new().await;
+    scene.program(|_| {}).await;
+    let (ada, code) = scene.partner("ada", None).await;
+    let secret = scene.asks(&WebhookSecret { program: "main".parse().unwrap() }).await.unwrap();
+    assert_eq!(secret.path, "/hooks/partners/acme/main/orders");
+    let body = serde_json::to_vec(&json!({
+        "order_id": "1", "customer_id": "c", "currency": "EUR", "code": code,
+        "lines": [{ "line_id": "1", "amount": 10_000 }],
+    }))
+    .unwrap();
+    let now = clock::now().timestamp();
+    let post = |program: &str, signature: String, body: &[u8]| {
+        let visit = visit(&[("tenant", "acme"), ("program", program)], &[("x-omnibus-signature", &signature)]);
+        Visit { body: body.to_vec(), ..visit }
+    };
+    let good = omnibus_commissioner::sign(&secret.secret, now, &body);
+    for wrong in [
+        post("main", String::new(), &body),
+        post("main", omnibus_commissioner::sign("guess", now, &body), &body),
+        post("main", omnibus_commissioner::sign(&secret.secret, now - 301, &body), &body),
+        post("main", good.clone(), b"{}"),
+        post("other", good.clone(), &body),
+    ] {
+        assert_eq!(scene.stage.visit::<OrderWebhook>(&wrong).await.unwrap().code(), 401);
+    }
+    assert_eq!(scene.count("orders").await, 0);
+    for _ in 0..3 {
+        let reply = scene.stage.visit::<OrderWebhook>(&post("main", good.clone(), &body)).await.unwrap();
+        assert_eq!(reply.code(), 202);
+    }
+    let bad = br#"{"order_id": "2", "customer_id": "c", "currency": "EUR", "lines": [], "what": 1}"#;
+    let signed = post("main", omnibus_commissioner::sign(&secret.secret, now, bad), bad);
+    let reply = scene.stage.visit::<OrderWebhook>(&signed).await.unwrap();
+    assert_eq!(reply.code(), 422);
+    assert!(String::from_utf8(reply.into_body().0).unwrap().contains("/what"));
+    scene.stage.event(|told| told.name == "order_recorded").await;
+    scene.does(&order("last", None)).await;
+    assert_eq!((scene.count("orders").await, scene.balance(ada, "EUR").await), (2, 500));
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn a_statement_is_a_page_for_who_has_its_address() {
+    let scene = Scene::new().await;
+    scene.program(|p| p.name = "Friends & <family>".into()).await;
+    let (ada, code) = scene.partner("ada", None).await;
+    scene.does(&order("<b>1</b>", Some(&code))).await;
+    let now = clock::now();
+    let (year, month) = (u16::try_from(now.year()).unwrap(), u16::try_from(now.month()).unwrap());
+    let page = scene.asks(&Statement { partner_id: ada, year, month, after: None, limit: 5 }).await.unwrap().page;
+    let parts: Vec<_> = page.trim_start_matches("/p/statements/").split('/').collect();
+    let names = ["tenant", "partner_id", "month", "key"];
+    let params: Vec<_> = names.into_iter().zip(parts.iter().copied()).collect();
+    let reply = scene.stage.visit::<StatementPage>(&visit(&params, &[])).await.unwrap();
+    assert!(header(&reply, "content-security-policy").unwrap().starts_with("default-src 'none'"));
+    let html = String::from_utf8(reply.into_body().0).unwrap();
+    if let Ok(path) = std::env::var("STATEMENT_PAGE") {
+        std::fs::write(path, &html).unwrap();
+    }
+    for part in ["Friends &amp; &lt;family&gt;", "&lt;b&gt;1&lt;/b&gt;", "5.00\u{a0}EUR", "Owed now"] {
+        assert!(html.contains(part), "{part} is not in {html}");
+    }
+    assert!(!html.contains("<b>"));
+    for n in 0..4 {
+        let mut other = params.clone();
+        other[n].1 = ["globex", "01979f6e-5a00-7000-8000-000000000001", "2020-01", "0000"][n];
+        assert_eq!(scene.stage.visit::<StatementPage>(&visit(&other, &[])).await.unwrap_err().0, 404);
+    }
+    let rules = scene.asks(&ProgramRules { program: "main".parse().unwrap() }).await.unwrap();
+    assert_eq!((rules.version, rules.rules.name.as_str()), (1, "Friends & <family>"));
+    scene.running.stop().await;
+}

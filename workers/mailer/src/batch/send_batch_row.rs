@@ -1,0 +1,83 @@
+//! Sends one row of a batch: a mail like any other, made from what the batch says and what the row adds.
+
+use std::collections::BTreeMap;
+
+use omnibus_runtime::{Cx, Events, Fail};
+use omnibus_schemas::mailer::{SendBatch, SendBatchRow, SendEmail, Uncertain};
+use serde_json::{Map, Value};
+use sqlx::Row;
+
+use crate::Mailer;
+use crate::content::Wanted;
+use crate::delivery::{Dispatch, Order, refused};
+
+impl Dispatch for SendBatchRow {
+    const NAMES_EMAIL: bool = false;
+
+    async fn order(self, mailer: &Mailer, cx: &mut Cx<'_>) -> Result<Result<Box<Order>, Events>, Fail> {
+        let row = sqlx::query(
+            "select b.spec, r.address, r.variables, r.email_id
+             from mailer.batch_rows r join mailer.batches b on b.tenant = r.tenant and b.batch_id = r.batch_id
+             where r.tenant = $1 and r.batch_id = $2 and r.row = $3 and r.rejected is null",
+        )
+        .bind(cx.tenant())
+        .bind(self.batch_id)
+        .bind(self.row as i32)
+        .fetch_optional(cx.db())
+        .await?;
+        let Some(row) = row else { return Err(Fail::reject("not_found", "there is no such row, or it is no mail")) };
+        let batch: SendBatch = serde_json::from_value(row.try_get(0)?)?;
+        let own: Value = row.try_get(2)?;
+        let mut variables: Map<String, Value> = batch.variables.clone();
+        variables.extend(own.as_object().cloned().unwrap_or_default());
+        let email_id = row.try_get(3)?;
+        let mut said = None;
+        let (mut from, mut from_name) = (batch.from, batch.from_name);
+        if let Some(template) = &batch.template {
+            let wanted = Wanted { name: template, version: batch.version, unsubscribe_url: None };
+            match mailer.words(cx, email_id, wanted, &variables, &batch.stream).await {
+                Ok(words) => said = Some(words),
+                Err(fail) => return refused(cx, email_id, Some((self.batch_id, self.row)), &[], fail).await.map(Err),
+            }
+        }
+        if let (Some(said), None) = (&said, &from) {
+            (from, from_name) = mailer.brands_sender(cx, said, from_name).await?;
+        }
+        let confidential = said.as_ref().is_some_and(|said| said.confidential);
+        let template = said.as_ref().map(|said| said.template.clone());
+        let (subject, body, html) = match said {
+            Some(said) => (said.subject, said.text, said.html),
+            None => (batch.subject.unwrap_or_default(), batch.body.unwrap_or_default(), batch.html),
+        };
+        let email = SendEmail {
+            to: vec![row.try_get(1)?],
+            cc: vec![],
+            bcc: vec![],
+            from,
+            from_name,
+            reply_to: batch.reply_to,
+            subject,
+            body,
+            html,
+            headers: BTreeMap::new(),
+            stream: batch.stream,
+            attachments: vec![],
+            send_at: None,
+            send_at_local: None,
+            time_zone: None,
+            cancel_key: batch.cancel_key,
+            when_uncertain: Uncertain::Hold,
+            confidential,
+        };
+        let order = Order {
+            email_id,
+            email,
+            template,
+            begins: true,
+            only: vec![],
+            unheard: false,
+            batch: Some((self.batch_id, self.row)),
+        };
+        Ok(Ok(Box::new(order)))
+    }
+}

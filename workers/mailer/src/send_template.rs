@@ -1,0 +1,125 @@
+//! Sends one mail that a template makes. From there on it is a mail like any other.
+
+use std::collections::BTreeMap;
+
+use omnibus_runtime::{Cx, Events, Fail};
+use omnibus_schemas::mailer::{SendEmail, SendTemplate, Uncertain};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use crate::Mailer;
+use crate::content::{ContentError, Rendered, Wanted};
+use crate::delivery::{Dispatch, Order};
+
+impl Dispatch for SendTemplate {
+    const NAMES_EMAIL: bool = true;
+
+    async fn order(self, mailer: &Mailer, cx: &mut Cx<'_>) -> Result<Result<Box<Order>, Events>, Fail> {
+        let email_id = cx.meta().id;
+        let wanted = Wanted { name: &self.template, version: self.version, unsubscribe_url: None };
+        let said = mailer.words(cx, email_id, wanted, &self.variables, &self.stream).await?;
+        let (from, from_name) = match self.from {
+            Some(from) => (Some(from), self.from_name),
+            None => mailer.brands_sender(cx, &said, self.from_name).await?,
+        };
+        // Whoever waits for a code would rather have it twice than not at all.
+        let resend = self.resend_uncertain.unwrap_or(said.confidential);
+        let email = SendEmail {
+            to: self.to,
+            cc: self.cc,
+            bcc: self.bcc,
+            from,
+            from_name,
+            reply_to: self.reply_to,
+            subject: said.subject,
+            body: said.text,
+            html: said.html,
+            headers: BTreeMap::new(),
+            stream: self.stream,
+            attachments: self.attachments,
+            send_at: self.send_at,
+            send_at_local: self.send_at_local,
+            time_zone: self.time_zone,
+            cancel_key: self.cancel_key,
+            when_uncertain: if resend { Uncertain::Resend } else { Uncertain::Hold },
+            confidential: said.confidential,
+        };
+        Ok(Ok(Box::new(Order {
+            email_id,
+            email,
+            template: Some(said.template),
+            begins: true,
+            only: vec![],
+            unheard: false,
+            batch: None,
+        })))
+    }
+}
+
+impl Mailer {
+    /// What a template says, and a note of what it was made of, without what is confidential.
+    pub(crate) async fn words(
+        &self,
+        cx: &mut Cx<'_>,
+        email_id: Uuid,
+        wanted: Wanted<'_>,
+        variables: &Map<String, Value>,
+        stream: &str,
+    ) -> Result<Rendered, Fail> {
+        let link = match self.is_marketing(cx, stream).await? {
+            true => Some(self.links.unsubscribe(cx, email_id, 0).await?),
+            false => None,
+        };
+        // A later attempt makes the same mail, whatever version is active by then.
+        let before: Option<i32> =
+            sqlx::query_scalar("select version from mailer.template_sends where tenant = $1 and email_id = $2")
+                .bind(cx.tenant())
+                .bind(email_id)
+                .fetch_optional(cx.db())
+                .await?;
+        let version = before.map(i32::unsigned_abs).or(wanted.version);
+        let wanted = Wanted { unsubscribe_url: link.as_deref(), version, ..wanted };
+        let tenant = cx.tenant();
+        let said = self.content.render(cx.db(), tenant, &wanted, variables).await.map_err(|error| match error {
+            ContentError::NoTemplate(words) => Fail::reject("no_such_template", words),
+            ContentError::Faults(faults) => Fail::Invalid(faults),
+            ContentError::Database(error) => error.into(),
+        })?;
+        let now = cx.now();
+        self.content.keep(cx.db(), tenant, email_id, &said, now).await?;
+        Ok(said)
+    }
+
+    async fn is_marketing(&self, cx: &mut Cx<'_>, stream: &str) -> Result<bool, sqlx::Error> {
+        let kind: Option<String> =
+            sqlx::query_scalar("select kind from mailer.streams where tenant = $1 and stream = $2")
+                .bind(cx.tenant())
+                .bind(stream)
+                .fetch_optional(cx.db())
+                .await?;
+        Ok(kind.as_deref().unwrap_or(stream) == "marketing")
+    }
+
+    /// The brand's sender, if its domain is one from which the tenant may send; else its name alone.
+    pub(crate) async fn brands_sender(
+        &self,
+        cx: &mut Cx<'_>,
+        said: &Rendered,
+        name: Option<String>,
+    ) -> Result<(Option<String>, Option<String>), sqlx::Error> {
+        let Some(sender) = &said.brand.sender else { return Ok((None, name)) };
+        let domain = sender.email.rsplit('@').next().unwrap_or_default().to_ascii_lowercase();
+        let own: bool = sqlx::query_scalar(
+            "select exists (select from mailer.sender_domains
+                            where tenant = $1 and domain = $2 and confirmed_at is not null)",
+        )
+        .bind(cx.tenant())
+        .bind(&domain)
+        .fetch_one(cx.db())
+        .await?;
+        let shared = sender.email.parse().is_ok_and(|address| self.senders.everybodys(&address));
+        let from = (own || shared).then(|| sender.email.clone());
+        let brands = sender.name.clone().unwrap_or_else(|| said.brand.name.clone());
+        Ok((from, name.or(Some(brands))))
+    }
+}

@@ -1,0 +1,179 @@
+//! Each recipient has a fate of its own.
+
+use omnibus_schemas::mailer::{
+    AddSuppression, EmailState, EmailStats, RemoveSuppression, SuppressionReason, Suppressions,
+};
+use serde_json::json;
+
+use crate::scene::{done, email, rejected, run, run_with, stage, states, status, told, until};
+use crate::server::SmtpServer;
+
+#[tokio::test]
+async fn later_defers_that_recipient_only_who_is_tried_again_with_the_same_mail() {
+    let mut server = SmtpServer::start(json!({ "defer_times": 2 })).await;
+    let stage = stage().await;
+    let running = run_with(&stage, &server, &["--defer-seconds", "1"]).await;
+    let id = stage.publish("acme", &email(|e| e.to = vec!["a@example.com".into(), "defer@example.com".into()])).await;
+    assert_eq!(stage.outcome(id).await.name, "email_sent");
+    let first = server.next("accepted").await;
+    assert_eq!(first["to"], json!(["a@example.com"]));
+    let deferred = told(&stage, "email_deferred", id).await;
+    assert_eq!((&deferred.data["recipient"], &deferred.data["tries"]), (&json!(1), &json!(1)));
+    assert!(deferred.data["detail"].as_str().unwrap().starts_with("450"), "{deferred:?}");
+
+    let second = server.next("accepted").await;
+    assert_eq!((&second["to"], &second["text"]), (&json!(["defer@example.com"]), &first["text"]));
+    let report = until(|| status(&stage, id), |report| states(report) == [EmailState::Sent, EmailState::Sent]).await;
+    assert_eq!(report.deliveries.iter().map(|delivery| delivery.tries).collect::<Vec<_>>(), [1, 3]);
+    running.stop().await;
+    assert!(!server.rest().await.contains(&"accepted".into()));
+}
+
+#[tokio::test]
+async fn a_bad_address_bounces_by_itself_and_is_suppressed_from_then_on() {
+    let mut server = SmtpServer::start(json!({})).await;
+    let stage = stage().await;
+    let running = run(&stage, &server).await;
+    let both = email(|e| e.to = vec!["a@example.com".into(), "refuse@example.com".into()]);
+    let id = done(&stage, "acme", &both).await;
+    let bounced = told(&stage, "email_bounced", id).await;
+    assert_eq!((&bounced.data["recipient"], &bounced.data["hard"]), (&json!(1), &json!(true)));
+    assert_eq!(states(&status(&stage, id).await), [EmailState::Sent, EmailState::Bounced]);
+    server.next("accepted").await;
+
+    let again = done(&stage, "acme", &both).await;
+    let suppressed = told(&stage, "email_suppressed", again).await;
+    assert_eq!((&suppressed.data["recipient"], &suppressed.data["reason"]), (&json!(1), &json!("bounced")));
+    assert_eq!(server.next("accepted").await["to"], json!(["a@example.com"]));
+    assert_eq!(states(&status(&stage, again).await), [EmailState::Sent, EmailState::Suppressed]);
+
+    // Another tenant's list is another list.
+    let other = stage.publish("globex", &both).await;
+    stage.outcome(other).await;
+    told(&stage, "email_bounced", other).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_list_of_suppressions_holds_by_stream_and_can_be_taken_back() {
+    let server = SmtpServer::start(json!({})).await;
+    let stage = stage().await;
+    let running = run(&stage, &server).await;
+    let put =
+        |stream: Option<&str>| AddSuppression { address: "Ada@Example.com".into(), stream: stream.map(str::to_owned) };
+    done(&stage, "acme", &put(Some("marketing"))).await;
+    done(&stage, "acme", &put(Some("marketing"))).await;
+    let all = Suppressions { address: None, after: None, limit: 100 };
+    let list = stage.ask("mailer", "acme", &all).await.unwrap().suppressions;
+    assert_eq!(list.len(), 1);
+    assert_eq!((list[0].address.as_str(), list[0].reason), ("ada@example.com", SuppressionReason::Manual));
+    assert!(stage.ask("mailer", "globex", &all).await.unwrap().suppressions.is_empty());
+
+    let to_ada = |stream: &str| email(|e| (e.to, e.stream) = (vec!["ADA@example.com".into()], stream.into()));
+    let newsletter = done(&stage, "acme", &to_ada("marketing")).await;
+    assert_eq!(told(&stage, "email_suppressed", newsletter).await.data["reason"], "manual");
+    assert_eq!(status(&stage, newsletter).await.status, EmailState::Suppressed);
+    // A password reset is none of it.
+    let reset = done(&stage, "acme", &to_ada("transactional")).await;
+    assert_eq!(status(&stage, reset).await.status, EmailState::Sent);
+
+    let remove = RemoveSuppression { address: "ada@example.com".into(), stream: Some("marketing".into()) };
+    assert_eq!(rejected(&stage, "globex", &remove).await, "not_found");
+    done(&stage, "acme", &remove).await;
+    assert_eq!(rejected(&stage, "acme", &remove).await, "not_found");
+    let newsletter = done(&stage, "acme", &to_ada("marketing")).await;
+    assert_eq!(status(&stage, newsletter).await.status, EmailState::Sent);
+
+    let stats = EmailStats { from: None, to: None, stream: Some("marketing".into()), template: None };
+    let rows = stage.ask("mailer", "acme", &stats).await.unwrap().rows;
+    assert_eq!((rows[0].queued, rows[0].sent, rows[0].suppressed), (2, 1, 1));
+    assert!(stage.ask("mailer", "globex", &stats).await.unwrap().rows.is_empty());
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn those_of_whom_nothing_was_heard_are_held_while_the_others_fate_is_known() {
+    let mut server = SmtpServer::start(json!({ "cut": "dot", "times": 1 })).await;
+    let stage = stage().await;
+    let running = run(&stage, &server).await;
+    let both = email(|e| e.to = vec!["a@example.com".into(), "refuse@example.com".into()]);
+    let id = done(&stage, "acme", &both).await;
+    server.next("accepted").await;
+    told(&stage, "email_uncertain", id).await;
+    told(&stage, "email_bounced", id).await;
+    let held = stage.event(|told| told.name == "command_held").await;
+    assert_eq!(held.data["command"], "deliver_email");
+    let report = status(&stage, id).await;
+    assert_eq!(states(&report), [EmailState::Uncertain, EmailState::Bounced]);
+    assert_eq!(report.status, EmailState::Uncertain);
+
+    let held: uuid::Uuid = held.data["command_id"].as_str().unwrap().parse().unwrap();
+    crate::worker::resolve(&stage, held, omnibus_schemas::platform::Resolution::Perform).await;
+    assert_eq!(server.next("accepted").await["to"], json!(["a@example.com"]));
+    let report = until(|| status(&stage, id), |report| report.status == EmailState::Sent).await;
+    assert_eq!(states(&report), [EmailState::Sent, EmailState::Bounced]);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_mail_that_may_repeat_is_sent_again_when_nobody_knows() {
+    use omnibus_schemas::mailer::Uncertain;
+    let mut server = SmtpServer::start(json!({ "cut": "dot", "times": 1 })).await;
+    let stage = stage().await;
+    let running = run(&stage, &server).await;
+    let id = done(&stage, "acme", &email(|e| e.when_uncertain = Uncertain::Resend)).await;
+    let (first, second) = (server.next("accepted").await, server.next("accepted").await);
+    assert_eq!(first["text"], second["text"], "the Message-ID is the same on every attempt");
+    assert_eq!(status(&stage, id).await.status, EmailState::Sent);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn when_all_are_refused_each_has_the_words_that_were_said_of_it() {
+    let server = SmtpServer::start(json!({})).await;
+    let stage = stage().await;
+    let running = run(&stage, &server).await;
+    for to in [["refuse-policy@example.com", "refuse@example.com"], ["refuse@example.com", "refuse-policy@example.com"]]
+    {
+        let id = done(&stage, "acme", &email(|e| e.to = to.map(str::to_owned).to_vec())).await;
+        let report = status(&stage, id).await;
+        for delivery in &report.deliveries {
+            let policy = delivery.address.starts_with("refuse-policy");
+            let words = delivery.detail.as_deref().unwrap();
+            assert_eq!(words.starts_with("550 5.7.1"), policy, "{words}");
+        }
+        assert_eq!(report.status, EmailState::Failed);
+        let remove = RemoveSuppression { address: "refuse@example.com".into(), stream: None };
+        done(&stage, "acme", &remove).await;
+        let policy = RemoveSuppression { address: "refuse-policy@example.com".into(), stream: None };
+        assert_eq!(rejected(&stage, "acme", &policy).await, "not_found");
+    }
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn later_after_the_final_dot_defers_and_the_mail_is_sent_then() {
+    let mut server = SmtpServer::start(json!({ "replies": { "dot": "451 4.3.0 later" }, "reply_times": 1 })).await;
+    let stage = stage().await;
+    let running = run_with(&stage, &server, &["--defer-seconds", "1"]).await;
+    let id = stage.publish("acme", &email(|_| {})).await;
+    told(&stage, "email_deferred", id).await;
+    server.next("accepted").await;
+    until(|| status(&stage, id), |report| report.status == EmailState::Sent).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_mail_that_may_repeat_is_repeated_once_and_then_a_person_is_asked() {
+    use omnibus_schemas::mailer::Uncertain;
+    let mut server = SmtpServer::start(json!({ "cut": "dot" })).await;
+    let stage = stage().await;
+    let running = run(&stage, &server).await;
+    let id = stage.publish("acme", &email(|e| e.when_uncertain = Uncertain::Resend)).await;
+    server.next("accepted").await;
+    server.next("accepted").await;
+    assert_eq!(stage.outcome(id).await.name, "command_held");
+    assert_eq!(status(&stage, id).await.status, EmailState::Uncertain);
+    running.stop().await;
+    assert!(!server.rest().await.contains(&"accepted".into()));
+}

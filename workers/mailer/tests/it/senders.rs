@@ -1,0 +1,150 @@
+//! Who may send as whom, and what is kept of it.
+
+use hmac::{Hmac, Mac};
+use omnibus_schemas::Command;
+use omnibus_schemas::mailer::{
+    AddSenderDomain, ConfirmSenderDomain, EmailState, PutMailStream, RemoveSenderDomain, RenderedEmail, SendTemplate,
+    SenderDomains, StreamKind,
+};
+use serde_json::json;
+use sha2::Sha256;
+
+use crate::scene::{done, email, everything_in, rejected, run, run_with, stage, status, told};
+use crate::server::SmtpServer;
+
+/// What the operator hands out after a look at the DNS.
+fn approval(tenant: &str) -> ConfirmSenderDomain {
+    let mut mac = Hmac::<Sha256>::new_from_slice(b"operator").unwrap();
+    mac.update(format!("{tenant} shop.example").as_bytes());
+    let approval = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    ConfirmSenderDomain { domain: "shop.example".into(), approval }
+}
+
+#[tokio::test]
+async fn a_domain_is_a_tenants_once_it_is_confirmed_and_nobody_elses() {
+    let mut server = SmtpServer::start(json!({})).await;
+    let stage = stage().await;
+    let running = run_with(&stage, &server, &["--sender-approval-secret", "operator"]).await;
+    let from_shop = email(|e| e.from = Some("ada@Shop.Example".into()));
+    assert_eq!(rejected(&stage, "acme", &from_shop).await, "sender_not_allowed");
+    let confirm = approval("acme");
+    assert_eq!(rejected(&stage, "acme", &confirm).await, "not_found");
+    for tenant in ["acme", "globex"] {
+        done(&stage, tenant, &AddSenderDomain { domain: "SHOP.example".into() }).await;
+    }
+    assert_eq!(rejected(&stage, "acme", &from_shop).await, "sender_not_allowed");
+    // Neither a guess nor another tenant's approval will do.
+    let guess = ConfirmSenderDomain { approval: "0".repeat(64), ..confirm.clone() };
+    assert_eq!(rejected(&stage, "acme", &guess).await, "not_approved");
+    assert_eq!(rejected(&stage, "acme", &approval("globex")).await, "not_approved");
+    done(&stage, "acme", &confirm).await;
+    assert_eq!(rejected(&stage, "globex", &approval("globex")).await, "domain_taken");
+    // The house's own domain is not open to whoever invents a name in it.
+    let as_billing = email(|e| e.from = Some("billing@example.com".into()));
+    assert_eq!(rejected(&stage, "acme", &as_billing).await, "sender_not_allowed");
+
+    done(&stage, "acme", &from_shop).await;
+    assert_eq!(server.next("accepted").await["from"], "ada@Shop.Example");
+    assert_eq!(rejected(&stage, "globex", &from_shop).await, "sender_not_allowed");
+    let domains = stage.ask("mailer", "acme", &SenderDomains {}).await.unwrap().domains;
+    assert_eq!((domains[0].domain.as_str(), domains[0].confirmed_at.is_some()), ("shop.example", true));
+    let foreign = stage.ask("mailer", "globex", &SenderDomains {}).await.unwrap().domains;
+    assert!(foreign[0].confirmed_at.is_none() && foreign[0].proof != domains[0].proof);
+
+    // What waits is looked at again when its time comes.
+    let waiting = email(|e| {
+        e.from = Some("ada@shop.example".into());
+        e.send_at = Some(omnibus_runtime::clock::now() + chrono::Duration::seconds(3));
+    });
+    let waiting = done(&stage, "acme", &waiting).await;
+    done(&stage, "acme", &RemoveSenderDomain { domain: "shop.example".into() }).await;
+    told(&stage, "email_failed", waiting).await;
+    assert_eq!(status(&stage, waiting).await.status, EmailState::Failed);
+    assert_eq!(rejected(&stage, "acme", &from_shop).await, "sender_not_allowed");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_stream_has_to_be_named_and_a_marketing_mail_has_one_recipient() {
+    let server = SmtpServer::start(json!({})).await;
+    let stage = stage().await;
+    let running = run(&stage, &server).await;
+    let in_stream = |stream: &str, to: &[&str]| {
+        email(|e| {
+            e.stream = stream.into();
+            e.to = to.iter().map(|to| (*to).to_owned()).collect();
+        })
+    };
+    assert_eq!(rejected(&stage, "acme", &in_stream("reminders", &["a@example.com"])).await, "unknown_stream");
+    let named = PutMailStream { stream: "reminders".into(), kind: StreamKind::Marketing };
+    done(&stage, "acme", &named).await;
+    done(&stage, "acme", &in_stream("reminders", &["a@example.com"])).await;
+    let two = in_stream("reminders", &["a@example.com", "b@example.com"]);
+    assert_eq!(rejected(&stage, "acme", &two).await, "one_recipient");
+    assert_eq!(rejected(&stage, "globex", &in_stream("reminders", &["a@example.com"])).await, "unknown_stream");
+    let built_in = PutMailStream { stream: "marketing".into(), kind: StreamKind::Transactional };
+    assert_eq!(rejected(&stage, "acme", &built_in).await, "built_in");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_secret_stands_in_no_row_and_no_event_once_its_mail_has_left() {
+    let mut server = SmtpServer::start(json!({})).await;
+    let stage = stage().await;
+    let running = run(&stage, &server).await;
+    let secret = email(|e| {
+        e.subject = "Your code is q7x9-secret".into();
+        e.body = "https://example.com/reset/q7x9-secret".into();
+        e.html = Some("<b>q7x9-secret</b>".into());
+        e.confidential = true;
+    });
+    let id = done(&stage, "acme", &secret).await;
+    assert!(server.next("accepted").await["text"].as_str().unwrap().contains("q7x9-secret"));
+    let open = done(&stage, "acme", &email(|e| e.body = "kept to be looked at".into())).await;
+
+    let page = stage.ask("mailer", "acme", &RenderedEmail { email_id: id }).await.unwrap();
+    assert_eq!((page.confidential, page.subject, page.text, page.html), (true, None, None, None));
+    let page = stage.ask("mailer", "acme", &RenderedEmail { email_id: open }).await.unwrap();
+    assert_eq!((page.confidential, page.text.as_deref()), (false, Some("kept to be looked at")));
+    assert_eq!(stage.ask("mailer", "globex", &RenderedEmail { email_id: open }).await.unwrap_err().0, 404);
+
+    for schema in ["mailer", "bus"] {
+        let all = everything_in(&stage, schema).await;
+        // Bytes are shown as hexadecimal.
+        assert!(!all.contains("q7x9") && !all.contains("71377839"), "{schema}");
+        assert!(all.contains(&id.to_string()), "{schema}");
+    }
+    assert!(stage.told().iter().all(|told| !told.data.to_string().contains("q7x9")));
+    assert_eq!(status(&stage, id).await.status, EmailState::Sent);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_code_from_a_template_is_in_the_mail_and_nowhere_else() {
+    let mut server = SmtpServer::start(json!({})).await;
+    let stage = stage().await;
+    let running = run(&stage, &server).await;
+    let mut reset = SendTemplate::example();
+    reset.variables["reset_url"] = json!("https://example.com/reset/q7x9-secret");
+    let id = done(&stage, "acme", &reset).await;
+    let accepted = server.next("accepted").await;
+    let text = accepted["text"].as_str().unwrap().replace("=\r\n", "");
+    assert!(text.contains("q7x9-secret"), "{text}");
+    let page = stage.ask("mailer", "acme", &RenderedEmail { email_id: id }).await.unwrap();
+    assert_eq!((page.template.as_deref(), page.confidential, page.text), (Some("password_reset"), true, None));
+    for schema in ["mailer", "bus"] {
+        let all = everything_in(&stage, schema).await;
+        assert!(!all.contains("q7x9") && !all.contains("71377839"), "{schema}");
+    }
+    assert!(stage.told().iter().all(|told| !told.data.to_string().contains("q7x9")));
+
+    reset.variables.remove("reset_url");
+    reset.variables.insert("nonsense".into(), json!(1));
+    let id = stage.publish("acme", &reset).await;
+    let told = stage.outcome(id).await;
+    assert_eq!(told.data["code"], "invalid");
+    let faults = told.data["faults"].to_string();
+    assert!(faults.contains("reset_url") && faults.contains("nonsense"), "{faults}");
+    running.stop().await;
+    assert!(!server.rest().await.contains(&"accepted".into()));
+}

@@ -1,0 +1,119 @@
+//! Everything that speaks for or against a text, read in one statement.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use omnibus_runtime::{Cx, Fail};
+use sqlx::Row;
+
+use crate::ledger::{Caps, Purse};
+use crate::quiet::QuietHours;
+
+/// For how long texts like this one are kept apart: a provider lists a day's.
+const MEMORY_HOURS: i32 = 48;
+
+/// What is asked.
+pub(crate) struct Question<'a> {
+    pub(crate) recipient: &'a str,
+    pub(crate) country: &'a str,
+    pub(crate) day: NaiveDate,
+    pub(crate) likeness: &'a [u8],
+    /// Does an opt-out of advertising hold?
+    pub(crate) marketing: bool,
+}
+
+/// What stands in the tables.
+pub(crate) struct Gate {
+    /// The text's own row, from an earlier try.
+    pub(crate) before: Option<Before>,
+    /// Senders for whom the recipient has opted out; an empty one is all.
+    pub(crate) opted_out: Vec<String>,
+    /// Providers that are left alone.
+    pub(crate) stopped: Vec<String>,
+    /// Providers that were, and that one text may try.
+    pub(crate) paused: Vec<String>,
+    pub(crate) quiet: Option<QuietHours>,
+    /// Of all countries together.
+    pub(crate) all: Purse,
+    /// Of the recipient's.
+    pub(crate) country: Purse,
+    /// The provider's ids of other texts like this one.
+    pub(crate) others: Vec<String>,
+    /// Of another text like this one, nobody knows whether it left.
+    pub(crate) other_uncertain: bool,
+}
+
+/// An earlier try.
+pub(crate) struct Before {
+    pub(crate) status: String,
+    pub(crate) provider: String,
+    /// The day it counts for.
+    pub(crate) day: NaiveDate,
+}
+
+pub(crate) async fn read(cx: &mut Cx<'_>, caps: &Caps, asked: &Question<'_>) -> Result<Gate, Fail> {
+    let (tenant, message_id, now): (_, _, DateTime<Utc>) = (cx.tenant(), cx.meta().id, cx.now());
+    let row = sqlx::query(
+        "select m.status, m.provider, m.day, q.begins, q.ends, q.timezone,
+             array(select sender from texter.opt_outs
+                   where tenant = $1 and recipient = $3 and (covers = 'all' or $6)) as opted_out,
+             array(select provider from texter.stops where tenant in ('', $1) and until > now()) as stopped,
+             array(select provider from texter.stops where tenant in ('', $1) and until <= now()) as paused,
+             coalesce(b.daily_micro, $7) + coalesce(f.more_micro, 0) as cap,
+             coalesce(bc.daily_micro, $8) + coalesce(fc.more_micro, 0) as country_cap,
+             coalesce(f.blown, false) as blown, coalesce(fc.blown, false) as country_blown,
+             coalesce(s.spent, 0)::bigint as spent, coalesce(s.country_spent, 0)::bigint as country_spent,
+             array(select provider_id from texter.messages o
+                   where o.recipient = $3 and o.likeness = $9 and o.provider_id is not null
+                     and o.queued_at > $10::timestamptz - make_interval(hours => $11)
+                     and not (o.tenant = $1 and o.message_id = $2)) as others,
+             exists (select 1 from texter.messages o
+                     where o.recipient = $3 and o.likeness = $9 and o.status = 'uncertain' and o.provider_id is null
+                       and o.queued_at > $10::timestamptz - make_interval(hours => $11)
+                       and not (o.tenant = $1 and o.message_id = $2)) as other_uncertain
+         from (select sum(n) as spent, sum(n) filter (where country = $4) as country_spent from (
+                   select n, country from texter.tallies where tenant = $1 and day = $5 and what = 'spend'
+                   union all
+                   select n, country from texter.deltas where tenant = $1 and day = $5 and what = 'spend') sums) s
+         left join texter.messages m on m.tenant = $1 and m.message_id = $2
+         left join texter.quiet_hours q on q.tenant = $1
+         left join texter.budgets b on b.tenant = $1 and b.country = ''
+         left join texter.budgets bc on bc.tenant = $1 and bc.country = $4
+         left join texter.fuses f on f.tenant = $1 and f.country = '' and f.day = $5
+         left join texter.fuses fc on fc.tenant = $1 and fc.country = $4 and fc.day = $5",
+    )
+    .bind(tenant)
+    .bind(message_id)
+    .bind(asked.recipient)
+    .bind(asked.country)
+    .bind(asked.day)
+    .bind(asked.marketing)
+    .bind(caps.daily)
+    .bind(caps.country)
+    .bind(asked.likeness)
+    .bind(now)
+    .bind(MEMORY_HOURS)
+    .fetch_one(cx.db())
+    .await?;
+    let before = match row.try_get::<Option<String>, _>("status")? {
+        Some(status) => Some(Before { status, provider: row.try_get("provider")?, day: row.try_get("day")? }),
+        None => None,
+    };
+    let quiet = match row.try_get::<Option<i32>, _>("begins")? {
+        Some(begins) => Some(QuietHours { begins, ends: row.try_get("ends")?, timezone: row.try_get("timezone")? }),
+        None => None,
+    };
+    Ok(Gate {
+        before,
+        quiet,
+        opted_out: row.try_get("opted_out")?,
+        stopped: row.try_get("stopped")?,
+        paused: row.try_get("paused")?,
+        all: Purse { cap: row.try_get("cap")?, spent: row.try_get("spent")?, blown: row.try_get("blown")? },
+        country: Purse {
+            cap: row.try_get("country_cap")?,
+            spent: row.try_get("country_spent")?,
+            blown: row.try_get("country_blown")?,
+        },
+        others: row.try_get("others")?,
+        other_uncertain: row.try_get("other_uncertain")?,
+    })
+}

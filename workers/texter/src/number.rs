@@ -1,0 +1,122 @@
+//! Telephone numbers: read as people write them, kept as E.164.
+
+use phonenumber::country::Id;
+use phonenumber::metadata::DATABASE;
+use phonenumber::{Mode, PhoneNumber, Type};
+
+/// A number that can be texted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Number {
+    /// `+14155552671`
+    pub e164: String,
+    /// Two letters, ISO 3166-1.
+    pub country: String,
+    /// The range it lies in: country code and the first four digits after it. What fraud pumps are neighbours.
+    pub prefix: String,
+}
+
+/// Why there is no number. Never repeats it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// Not a country.
+    #[error("/country is not a country's two letters, such as US")]
+    Country,
+    /// Not a number.
+    #[error("{0} is not a telephone number; write it as E.164, such as +12025550123, or name its /country")]
+    NotANumber(&'static str),
+    /// A number of no country, such as a satellite's.
+    #[error("{0} belongs to no country that is known")]
+    NoCountry(&'static str),
+    /// Whoever calls it pays extra.
+    #[error("{0} is a number that costs its caller extra; it can't be texted")]
+    Premium(&'static str),
+}
+
+impl Unreadable {
+    /// Stable, for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Unreadable::Country | Unreadable::NotANumber(_) => "invalid_number",
+            Unreadable::NoCountry(_) => "unknown_country",
+            Unreadable::Premium(_) => "number_not_allowed",
+        }
+    }
+}
+
+/// Reads a number. `field` is where it stood, for the words.
+pub fn read(field: &'static str, text: &str, country: Option<&str>) -> Result<Number, Unreadable> {
+    let of = match country {
+        Some(name) => Some(name.to_ascii_uppercase().parse::<Id>().map_err(|_| Unreadable::Country)?),
+        None => None,
+    };
+    // The parser looks for a number anywhere in a text; here the text has to be one.
+    let written = |c: char| c.is_ascii_digit() || " +-()./".contains(c);
+    if !text.chars().all(written) {
+        return Err(Unreadable::NotANumber(field));
+    }
+    let number = phonenumber::parse(of, text.trim()).map_err(|_| Unreadable::NotANumber(field))?;
+    if !number.is_valid() {
+        return Err(Unreadable::NotANumber(field));
+    }
+    let id = number.country().id().ok_or(Unreadable::NoCountry(field))?;
+    if matches!(number.number_type(&DATABASE), Type::PremiumRate | Type::SharedCost) {
+        return Err(Unreadable::Premium(field));
+    }
+    Ok(Number { e164: e164(&number), country: id.as_ref().to_owned(), prefix: prefix(&number) })
+}
+
+fn e164(number: &PhoneNumber) -> String {
+    number.format().mode(Mode::E164).to_string()
+}
+
+fn prefix(number: &PhoneNumber) -> String {
+    let e164 = e164(number);
+    let length = 1 + number.code().value().to_string().len() + 4;
+    e164.chars().take(length).collect()
+}
+
+/// All but the ends blotted out: `+1415*****71`.
+pub fn masked(e164: &str) -> String {
+    let length = e164.chars().count();
+    let shown = |n: usize| n < 5 || n + 2 >= length;
+    e164.chars().enumerate().map(|(n, c)| if shown(n) { c } else { '*' }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_kept_as_e164_however_it_was_written() {
+        let kept = |text: &str, country| read("/to", text, country).map(|number| (number.e164, number.country));
+        let us = Ok(("+14155552671".to_owned(), "US".to_owned()));
+        assert_eq!(kept("+14155552671", None), us);
+        assert_eq!(kept("+1 (415) 555-2671", None), us);
+        assert_eq!(kept("415.555.2671", Some("us")), us);
+        assert_eq!(kept("0151 23456789", Some("DE")), Ok(("+4915123456789".into(), "DE".into())));
+        assert_eq!(kept("+1 868 291 1234", None), Ok(("+18682911234".into(), "TT".into())));
+    }
+
+    #[test]
+    fn what_is_no_number_is_refused_without_repeating_it() {
+        for text in ["", "hello", "+", "123", "+1415555267", "+999123456789", "call +14155552671", "4155552671"] {
+            let error = read("/to", text, None).unwrap_err();
+            assert_eq!(error.code(), "invalid_number", "{text}");
+            assert!(error.to_string().starts_with("/to"), "{error}");
+        }
+        assert_eq!(read("/to", "4155552671", Some("XX")), Err(Unreadable::Country));
+        assert_eq!(read("/to", "+19002345678", None), Err(Unreadable::Premium("/to")));
+        assert_eq!(read("/to", "+870773111632", None).unwrap_err().code(), "unknown_country");
+    }
+
+    #[test]
+    fn neighbours_share_a_prefix() {
+        assert_eq!(read("/to", "+14155552671", None).unwrap().prefix, "+14155");
+        assert_eq!(read("/to", "+4915123456789", None).unwrap().prefix, "+491512");
+    }
+
+    #[test]
+    fn a_masked_number_shows_its_ends() {
+        assert_eq!(masked("+14155552671"), "+1415*****71");
+    }
+}

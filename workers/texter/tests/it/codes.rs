@@ -1,0 +1,382 @@
+//! One-time codes: who gets one, who is believed, and where no code may ever stand.
+
+use futures_util::future::join_all;
+use omnibus_runtime::testing::Told;
+use omnibus_schemas::Command;
+use omnibus_schemas::platform::Outcome;
+use omnibus_schemas::texter::{SendCode, VerifyCode};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::scene::{Scene, code, number};
+
+fn ask(to: &str, change: impl FnOnce(&mut SendCode)) -> SendCode {
+    let mut ask = SendCode { to: to.to_owned(), ..SendCode::example() };
+    change(&mut ask);
+    ask
+}
+
+fn check(verification: Uuid, typed: &str) -> VerifyCode {
+    VerifyCode { verification_id: Some(verification), to: None, country: None, purpose: None, code: typed.to_owned() }
+}
+
+/// The code in a text: its run of digits of this length.
+fn code_in(text: &str, digits: usize) -> String {
+    let runs = text.split(|c: char| !c.is_ascii_digit());
+    runs.filter(|run| run.len() == digits).map(str::to_owned).next().expect("the text holds a code")
+}
+
+fn verification(told: &Told) -> Uuid {
+    told.data["verification_id"].as_str().unwrap().parse().unwrap()
+}
+
+/// Asks for a code and reads it off the text.
+async fn code_for(scene: &Scene, command: &SendCode) -> (Uuid, String) {
+    let (_, told) = scene.send(command).await;
+    assert_eq!(told.name, "code_sent", "{}", told.data);
+    let texts = scene.twilio.messages().await;
+    let mine: Vec<&Value> = texts.iter().filter(|text| text["to"] == json!(command.to)).collect();
+    let body = mine.last().unwrap()["body"].as_str().unwrap();
+    (verification(&told), code_in(body, usize::from(command.digits.unwrap_or(6))))
+}
+
+/// A code that is not this one.
+fn wrong(right: &str) -> String {
+    right.chars().map(|c| if c == '9' { '0' } else { (c as u8 + 1) as char }).collect()
+}
+
+#[tokio::test]
+async fn a_code_is_good_once() {
+    let scene = Scene::new().await;
+    let (id, right) = code_for(&scene, &ask(&number(3001), |_| ())).await;
+    let (_, told) = scene.send(&check(id, &right)).await;
+    assert_eq!((told.name.as_str(), &told.data["verified"]), ("code_verified", &json!(true)));
+    assert_eq!(told.outcome, Some(Outcome::Succeeded));
+    let (_, again) = scene.send(&check(id, &right)).await;
+    assert_eq!((again.name.as_str(), &again.data["verified"]), ("code_failed", &json!(false)));
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn by_number_too_and_for_its_purpose_and_tenant_only() {
+    let scene = Scene::new().await;
+    let to = number(3002);
+    let (id, right) = code_for(&scene, &ask(&to, |a| a.purpose = Some("payout".into()))).await;
+    let by_number = |purpose: Option<&str>| VerifyCode {
+        verification_id: None,
+        to: Some(to.clone()),
+        country: None,
+        purpose: purpose.map(str::to_owned),
+        code: right.clone(),
+    };
+    assert_eq!(scene.send(&by_number(None)).await.1.name, "code_failed");
+    assert_eq!(scene.send(&check(id, &right)).await.1.name, "code_failed");
+    let foreign = scene.stage.publish("globex", &by_number(Some("payout"))).await;
+    assert_eq!(scene.stage.outcome(foreign).await.name, "code_failed");
+    assert_eq!(scene.send(&by_number(Some("payout"))).await.1.name, "code_verified");
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn of_a_thousand_checks_at_once_one_is_right_and_five_are_compared() {
+    let scene = Scene::new().await;
+    let (id, right) = code_for(&scene, &ask(&number(3003), |_| ())).await;
+    let command = check(id, &right);
+    let sent = join_all((0..1000).map(|_| scene.stage.publish("acme", &command))).await;
+    let told = join_all(sent.into_iter().map(|id| scene.stage.outcome(id))).await;
+    assert_eq!(told.iter().filter(|told| told.name == "code_verified").count(), 1);
+    assert_eq!(told.iter().filter(|told| told.name == "code_failed").count(), 999);
+
+    // The same with wrong ones and the right one last.
+    let (id, right) = code_for(&scene, &ask(&number(3004), |_| ())).await;
+    let command = check(id, &wrong(&right));
+    let sent = join_all((0..1000).map(|_| scene.stage.publish("acme", &command))).await;
+    let told = join_all(sent.into_iter().map(|id| scene.stage.outcome(id))).await;
+    assert!(told.iter().all(|told| told.name == "code_failed"));
+    assert_eq!(scene.send(&check(id, &right)).await.1.name, "code_failed");
+    let row: (i32, String) =
+        sqlx::query_as("select checks, status from texter.verifications where verification_id = $1")
+            .bind(id)
+            .fetch_one(&scene.stage.db)
+            .await
+            .unwrap();
+    assert_eq!(row, (5, "used_up".to_owned()));
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn sent_once_more_it_is_the_same_code_and_no_check_is_given_back() {
+    let scene = Scene::new().await;
+    let command = ask(&number(3005), |_| ());
+    let (id, first) = code_for(&scene, &command).await;
+    for _ in 0..3 {
+        assert_eq!(scene.send(&check(id, &wrong(&first))).await.1.name, "code_failed");
+    }
+    let (again, second) = code_for(&scene, &command).await;
+    assert_eq!((again, &second), (id, &first));
+    for _ in 0..2 {
+        assert_eq!(scene.send(&check(id, &wrong(&first))).await.1.name, "code_failed");
+    }
+    assert_eq!(scene.send(&check(id, &first)).await.1.name, "code_failed", "five checks were used up before");
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn a_number_whose_checks_are_used_up_waits_longer_each_time() {
+    let scene = Scene::new().await;
+    let command = ask(&number(3006), |_| ());
+    for seconds in [60, 120, 240] {
+        let (id, right) = code_for(&scene, &command).await;
+        for _ in 0..5 {
+            scene.send(&check(id, &wrong(&right))).await;
+        }
+        let (_, told) = scene.send(&command).await;
+        assert_eq!(code(&told), "locked_out");
+        let left: f64 = sqlx::query_scalar(
+            "select extract(epoch from until - now())::float8 from texter.lockouts where tenant = 'acme'",
+        )
+        .fetch_one(&scene.stage.db)
+        .await
+        .unwrap();
+        assert!((left - f64::from(seconds)).abs() < 20.0, "{left} instead of {seconds}");
+        // Another purpose and another tenant don't wait.
+        assert_eq!(
+            scene.send(&ask(&command.to, |a| a.purpose = Some(format!("p{seconds}")))).await.1.name,
+            "code_sent"
+        );
+        sqlx::query("update texter.lockouts set until = now()").execute(&scene.stage.db).await.unwrap();
+    }
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn a_code_that_is_too_old_is_not_good() {
+    let scene = Scene::new().await;
+    let (id, right) = code_for(&scene, &ask(&number(3007), |_| ())).await;
+    sqlx::query("update texter.verifications set expires_at = now() - interval '1 second'")
+        .execute(&scene.stage.db)
+        .await
+        .unwrap();
+    assert_eq!(scene.send(&check(id, &right)).await.1.name, "code_failed");
+    // A new one begins.
+    let (next, _) = code_for(&scene, &ask(&number(3007), |_| ())).await;
+    assert_ne!(next, id);
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn an_answer_does_not_tell_whether_there_is_such_a_verification() {
+    let scene = Scene::new().await;
+    let (id, right) = code_for(&scene, &ask(&number(3008), |_| ())).await;
+    let by_number = |to: String| VerifyCode {
+        verification_id: None,
+        to: Some(to),
+        country: None,
+        purpose: None,
+        code: wrong(&right),
+    };
+    let (_, known) = scene.send(&by_number(number(3008))).await;
+    let (_, unknown) = scene.send(&by_number(number(3999))).await;
+    assert_eq!((known.name, known.data), (unknown.name, unknown.data));
+    let (_, one) = scene.send(&check(id, &wrong(&right))).await;
+    let (_, other) = scene.send(&check(Uuid::from_u128(7), &wrong(&right))).await;
+    let without_id = |mut data: Value| {
+        data.as_object_mut().unwrap().remove("verification_id");
+        data
+    };
+    assert_eq!(without_id(one.data), without_id(other.data));
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn digits_language_and_length_of_life_are_as_asked() {
+    let scene = Scene::new().await;
+    for digits in [4, 10] {
+        let command = ask(&number(3010 + u32::from(digits)), |a| {
+            a.digits = Some(digits);
+            a.locale = Some("de-AT".into());
+            a.ttl_seconds = Some(90);
+        });
+        let (id, right) = code_for(&scene, &command).await;
+        assert_eq!(right.len(), usize::from(digits));
+        let texts = scene.twilio.messages().await;
+        let body = texts.last().unwrap()["body"].as_str().unwrap();
+        assert!(body.starts_with("Acme: Ihr Code ist") && body.contains("2 Minuten"), "{body}");
+        assert_eq!(scene.send(&check(id, &right)).await.1.name, "code_verified");
+    }
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn floods_are_refused_by_number_address_range_and_country_and_told_once() {
+    let scene = Scene::with(|settings| {
+        settings.codes_per_recipient = 3;
+        settings.codes_per_ip = 5;
+        settings.codes_per_prefix = 8;
+        settings.codes_per_country = 10;
+    })
+    .await;
+    let refused = |told: &Told| code(told) == "too_many_codes";
+    // One number.
+    for n in 0..5 {
+        let purpose = Some(format!("p{n}"));
+        let (_, told) = scene.send(&ask(&number(3101), |a| a.purpose = purpose)).await;
+        assert_eq!(refused(&told), n >= 3, "{n}: {}", told.data);
+    }
+    // One address, several ranges of numbers.
+    for n in 0..6 {
+        let to = format!("+1212555{:04}", 3200 + n);
+        let (_, told) = scene.send(&ask(&to, |a| a.ip = Some(format!("2001:db8::{}", n + 1)))).await;
+        assert_eq!(refused(&told), n >= 5, "{n}: {}", told.data);
+    }
+    // One range; its country comes next.
+    let mut last = Vec::new();
+    for n in 0..5 {
+        let (_, told) = scene.send(&ask(&number(3300 + n), |_| ())).await;
+        last.push(refused(&told));
+    }
+    assert_eq!(last, [false, false, true, true, true]);
+    let kinds: Vec<String> = scene
+        .stage
+        .told()
+        .iter()
+        .filter(|told| told.name == "fraud_suspected")
+        .map(|told| told.data["kind"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(kinds, ["recipient", "ip", "country"]);
+    assert_eq!(scene.twilio.counts().await.1, 10);
+    assert!(scene.stage.told().iter().all(|told| !told.data.to_string().contains(&number(3101))));
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn codes_that_nobody_types_in_raise_an_alarm() {
+    let scene = Scene::with(|settings| settings.fraud_least_codes = 4).await;
+    for n in 0..4 {
+        code_for(&scene, &ask(&number(3400 + n), |_| ())).await;
+    }
+    // They had their time.
+    sqlx::query("update texter.verifications set created_at = created_at - interval '5 minutes'")
+        .execute(&scene.stage.db)
+        .await
+        .unwrap();
+    assert!(scene.stage.told().iter().all(|told| told.name != "fraud_suspected"));
+    code_for(&scene, &ask(&number(3410), |_| ())).await;
+    let alarm = scene.event("fraud_suspected").await;
+    assert_eq!((&alarm.data["kind"], &alarm.data["key"]), (&json!("conversion"), &json!("US")));
+    assert_eq!((&alarm.data["sent"], &alarm.data["verified"]), (&json!(4), &json!(0)));
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn a_lost_answer_to_a_code_is_looked_up_by_its_very_words() {
+    let scene = Scene::new().await;
+    scene.twilio.next(json!([{ "lose": true }])).await;
+    let (id, right) = code_for(&scene, &ask(&number(3500), |_| ())).await;
+    assert_eq!(scene.twilio.counts().await, (1, 1));
+    assert_eq!(scene.send(&check(id, &right)).await.1.name, "code_verified");
+    scene.running.stop().await;
+}
+
+/// Everything that is kept anywhere: rows of every table, and every message of every stream.
+async fn everything_kept(scene: &Scene) -> Vec<(String, String)> {
+    let tables: Vec<String> = sqlx::query_scalar(
+        "select table_schema || '.' || table_name from information_schema.tables where table_schema in ('bus', 'texter')",
+    )
+    .fetch_all(&scene.stage.db)
+    .await
+    .unwrap();
+    let mut all = Vec::new();
+    for table in tables {
+        let statement = format!(
+            "select coalesce(string_agg(convert_from(t.r::text::bytea, 'UTF8'), ' '), '') from (select x::text as r from {table} x) t"
+        );
+        let rows: String = sqlx::query_scalar(sqlx::AssertSqlSafe(statement)).fetch_one(&scene.stage.db).await.unwrap();
+        // A bytea is written in hex.
+        all.push((format!("{table} as text"), unhexed(&rows)));
+        all.push((table, rows));
+    }
+    let js = scene.stage.operator.jetstream();
+    for stream in ["CMD_TEXTER", "EVT", "DLQ", "SCHEDULE"] {
+        let mut stream_of = js.get_stream(stream).await.unwrap();
+        let last = stream_of.info().await.unwrap().state.last_sequence;
+        for sequence in 1..=last {
+            if let Ok(message) = stream_of.get_raw_message(sequence).await {
+                let text = format!("{} {}", message.subject, String::from_utf8_lossy(&message.payload));
+                all.push((format!("{stream} {sequence}"), text));
+            }
+        }
+    }
+    all
+}
+
+/// `\x4142` in a row's text is `AB`.
+fn unhexed(rows: &str) -> String {
+    let bytes = |hex: &str| -> Vec<u8> {
+        let digits: Vec<u8> = hex.bytes().take_while(u8::is_ascii_hexdigit).collect();
+        digits.chunks_exact(2).filter_map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
+    };
+    rows.split("\\x").skip(1).map(|hex| String::from_utf8_lossy(&bytes(hex)).into_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_code_stands_in_no_table_and_no_stream() {
+    let scene = Scene::new().await;
+    // One is sent and waits, one is lost on the way, one is refused and gone.
+    let command = |n| ask(&number(n), |a| a.digits = Some(10));
+    let (_, waiting) = code_for(&scene, &command(3601)).await;
+    scene.twilio.next(json!([{ "status": 429 }, { "lose": true }])).await;
+    let (lost_id, lost) = code_for(&scene, &command(3602)).await;
+    let sealed: omnibus_schemas::texter::SealedCode = scene
+        .stage
+        .ask(
+            "texter",
+            "acme",
+            &omnibus_schemas::texter::SealCode {
+                verification_id: Some(lost_id),
+                to: None,
+                country: None,
+                purpose: None,
+                code: lost.clone(),
+            },
+        )
+        .await
+        .unwrap();
+    assert_eq!(scene.send(&check(lost_id, &sealed.code)).await.1.name, "code_verified");
+    // And one is out just now: its plan stands in the ledger.
+    scene.twilio.next(json!([{ "delay_ms": 2000 }])).await;
+    let out = scene.stage.publish("acme", &command(3603)).await;
+    scene.stage.event(|told| told.name == "cost_booked" && told.causation == out.to_string()).await;
+    let kept = everything_kept(&scene).await;
+    let plans = kept.iter().find(|(place, _)| place == "bus.attempts as text").unwrap();
+    assert!(plans.1.contains("two_factor"), "the plan was not looked at");
+    scene.stage.outcome(out).await;
+    let texts = scene.twilio.messages().await;
+    let out = code_in(texts.last().unwrap()["body"].as_str().unwrap(), 10);
+    assert!(kept.iter().any(|(place, text)| place.starts_with("CMD_TEXTER") && text.contains("verify_code")));
+    assert!(kept.iter().any(|(_, text)| text.contains("two_factor")), "nothing was looked through");
+    for right in [waiting, lost, out] {
+        let place = kept.iter().find(|(_, text)| text.contains(&right));
+        assert_eq!(place.map(|(place, _)| place), None, "{right}");
+    }
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn bad_questions_are_named() {
+    let scene = Scene::new().await;
+    for (wrong, expected) in [
+        (ask("nonsense", |_| ()), "invalid_number"),
+        (ask(&number(3701), |a| a.purpose = Some("Log in".into())), "invalid"),
+        (ask(&number(3701), |a| a.ip = Some("localhost".into())), "invalid"),
+        (ask(&number(3701), |a| a.digits = Some(3)), "invalid"),
+        (ask(&number(3701), |a| a.digits = Some(11)), "invalid"),
+    ] {
+        let (_, told) = scene.send(&wrong).await;
+        assert_eq!((told.outcome, code(&told)), (Some(Outcome::Rejected), expected), "{wrong:?}");
+    }
+    let nobody = VerifyCode { verification_id: None, to: None, country: None, purpose: None, code: "1".into() };
+    assert_eq!(code(&scene.send(&nobody).await.1), "invalid");
+    assert_eq!(scene.twilio.counts().await, (0, 0));
+    scene.running.stop().await;
+}

@@ -1,0 +1,130 @@
+//! `kill -9` of the texter at every point on a text's way. Afterwards the stand-in has taken no text twice, and every
+//! command has ended.
+
+use std::collections::BTreeMap;
+use std::process::Stdio;
+use std::time::Duration;
+
+use omnibus_runtime::local::Postgres;
+use omnibus_runtime::testing::Stage;
+use omnibus_schemas::platform::Outcome;
+use omnibus_schemas::texter::{PutOptOut, SendCode};
+use omnibus_schemas::{Catalogue, Command};
+use omnibus_texter::{Settings, worker};
+use serde_json::json;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout};
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use crate::scene::{ACCOUNT, FROM, SECRET, TOKEN, Twilio, number, text};
+
+/// One life of the texter as a process. Dropped, it is killed.
+struct Life {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+    _stdin: ChildStdin,
+}
+
+impl Life {
+    fn begin(stage: &Stage, twilio: &Twilio, folder: &std::path::Path, point: Option<&str>) -> Self {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_texter"));
+        command
+            .env("NATS_URL", stage.nats_url())
+            .env("NATS_NKEY_FILE", stage.seed_file("texter"))
+            .env("DATABASE_URL", &stage.database_url)
+            .env("TWILIO_ACCOUNT_SID", ACCOUNT)
+            .env("TWILIO_AUTH_TOKEN", TOKEN)
+            .env("TWILIO_PHONE_NUMBER", FROM)
+            .env("TWILIO_API_URL", &twilio.url)
+            .env("SMS_SECRET", SECRET)
+            .env("SMS_SETTLE_SECONDS", "1")
+            .env("SMS_TIMEOUT", "2")
+            .env("LEASE_SECONDS", "1")
+            .env("REPUBLISH_AFTER_SECONDS", "2")
+            .env("LOG_FORMAT", "json")
+            .current_dir(folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true);
+        if let Some(point) = point {
+            command.env("OMNIBUS_FAILPOINT", point);
+        }
+        let mut child = command.spawn().expect("the texter's program can be started");
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let _stdin = child.stdin.take().unwrap();
+        Life { child, lines, _stdin }
+    }
+
+    async fn reached(&mut self, point: &str) {
+        let line = timeout(Duration::from_secs(60), self.lines.next_line()).await.expect("the point is reached");
+        assert_eq!(line.unwrap().as_deref(), Some(format!("failpoint {point}").as_str()));
+    }
+}
+
+async fn killed_at(point: &str) -> BTreeMap<&'static str, usize> {
+    // What is killed in flight comes again after a second, and not after thirty.
+    let limits = omnibus_bus::Settings { ack_wait: Duration::from_secs(1), ..omnibus_bus::Settings::default() };
+    let postgres = Postgres::shared().await.unwrap();
+    let (stage, twilio) = tokio::join!(Stage::with(Catalogue::omnibus(), limits, postgres), Twilio::start());
+    let folder = tempfile::tempdir().unwrap();
+    let migrations = worker(Settings { sms_dir: folder.path().into(), ..Settings::defaults() }).unwrap().migrations();
+    migrations.unwrap().apply(&stage.db).await.unwrap();
+    // Whichever come first: one to be tried again, one refused, one whose answer is lost.
+    twilio.next(json!([{ "status": 429 }, { "code": 21614 }, { "lose": true }])).await;
+    let mut texts: Vec<(Uuid, String)> = Vec::new();
+    for n in 0..6 {
+        let to = number(6000 + n);
+        texts.push((stage.publish("acme", &text(|t| t.to.clone_from(&to))).await, to));
+    }
+    let to = number(6100);
+    texts.push((stage.publish("acme", &SendCode { to: to.clone(), ..SendCode::example() }).await, to));
+    let opt_out = stage.publish("acme", &PutOptOut { number: number(6200), ..PutOptOut::example() }).await;
+
+    let mut life = Life::begin(&stage, &twilio, folder.path(), Some(point));
+    life.reached(point).await;
+    life.child.kill().await.unwrap();
+    let _second = Life::begin(&stage, &twilio, folder.path(), None);
+    stage.outcome(opt_out).await;
+    let mut ended: BTreeMap<&'static str, usize> = BTreeMap::new();
+    for (id, to) in &texts {
+        let told = stage.outcome(*id).await;
+        let taken = twilio.messages().await.iter().filter(|message| message["to"] == json!(to)).count();
+        match told.outcome {
+            Some(Outcome::Succeeded) => assert_eq!(taken, 1, "{point}: {told:?}"),
+            Some(Outcome::Rejected) => assert_eq!(taken, 0, "{point}: {told:?}"),
+            _ => panic!("{point}: {told:?}"),
+        }
+        *ended.entry(if taken == 1 { "sent" } else { "refused" }).or_default() += 1;
+    }
+    let sum: i64 =
+        sqlx::query_scalar("select sum(amount_micro)::bigint from texter.ledger").fetch_one(&stage.db).await.unwrap();
+    assert_eq!(sum, 7900 * i64::try_from(ended["sent"]).unwrap(), "{point}: the books are wrong");
+    ended
+}
+
+macro_rules! points {
+    ($($test:ident: $point:literal,)*) => { $(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $test() {
+            let ended = killed_at($point).await;
+            assert_eq!(ended.values().sum::<usize>(), 7, "{ended:?}");
+            assert!(ended["sent"] >= 6, "{ended:?}");
+        }
+    )* };
+}
+
+points! {
+    no_text_is_sent_twice_when_it_dies_before_the_claim: "before_claim",
+    no_text_is_sent_twice_when_it_dies_in_the_handler: "in_handler",
+    no_text_is_sent_twice_when_it_dies_before_the_commit: "before_commit",
+    no_text_is_sent_twice_when_it_dies_after_the_commit: "after_commit",
+    no_text_is_sent_twice_when_it_dies_between_publishes: "between_publishes",
+    no_text_is_sent_twice_when_it_dies_before_the_ack: "before_ack",
+    no_text_is_sent_twice_when_it_dies_before_the_call: "between_prepare_and_perform",
+    no_text_is_sent_twice_when_it_dies_after_the_call: "between_perform_and_record",
+    no_text_is_sent_twice_when_it_dies_after_the_record: "after_record",
+    no_text_is_sent_twice_when_it_dies_after_a_refusal: "after_refusal",
+    no_text_is_sent_twice_when_it_dies_after_the_next_attempt_is_opened: "after_next_attempt",
+}

@@ -1,0 +1,262 @@
+//! What texts cost, who stops them, and whether the books add up.
+
+use omnibus_schemas::Command;
+use omnibus_schemas::platform::Outcome;
+use omnibus_schemas::texter::{
+    Budgets, Costs, EstimateSms, ResetFuse, SendBatch, SendSms, SendTemplate, SetBudget, SmsStats, SmsTemplates,
+};
+use serde_json::json;
+
+use crate::scene::{Scene, code, number, text};
+
+fn to(n: u32) -> SendSms {
+    text(|t| t.to = number(n))
+}
+
+#[tokio::test]
+async fn a_spent_budget_blows_the_fuse_and_a_person_puts_it_in_again() {
+    let scene = Scene::new().await;
+    let (_, told) = scene.send(&SetBudget { country: None, daily_micro: 20_000 }).await;
+    assert_eq!(told.name, "budget_set");
+    for n in 0..3 {
+        assert_eq!(scene.send(&to(5001 + n)).await.1.name, "sms_sent");
+    }
+    let tripped = scene.event("spend_fuse_tripped").await;
+    assert_eq!((&tripped.data["cap_micro"], &tripped.data["spent_micro"]), (&json!(20_000), &json!(23_700)));
+    let (_, refused) = scene.send(&to(5004)).await;
+    assert_eq!((refused.outcome, code(&refused)), (Some(Outcome::Rejected), "spend_fuse"));
+    assert_eq!(scene.twilio.counts().await.1, 3);
+    // Not for another tenant.
+    let other = scene.stage.publish("globex", &to(5005)).await;
+    assert_eq!(scene.stage.outcome(other).await.name, "sms_sent");
+
+    let budgets = scene.stage.ask("texter", "acme", &Budgets {}).await.unwrap().budgets;
+    assert!(budgets[0].fuse_blown && budgets[0].country.is_none() && budgets[0].spent_micro == 23_700, "{budgets:?}");
+    let reset = ResetFuse { country: None, more_micro: 7_900, note: "it is ours".into() };
+    let (_, told) = scene.send(&reset).await;
+    assert_eq!((told.name.as_str(), &told.data["cap_micro"]), ("spend_fuse_reset", &json!(31_600)));
+    assert_eq!(scene.send(&to(5006)).await.1.name, "sms_sent");
+    assert_eq!(code(&scene.send(&to(5007)).await.1), "spend_fuse");
+    let times = scene.stage.told().iter().filter(|told| told.name == "spend_fuse_tripped").count();
+    assert_eq!(times, 2, "each time it blows is told once");
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn a_countrys_fuse_leaves_the_others_alone() {
+    let scene = Scene::new().await;
+    scene.send(&SetBudget { country: Some("de".into()), daily_micro: 75_000 }).await;
+    let german = |n: u32| text(|t| t.to = format!("+49151234567{n:02}"));
+    assert_eq!(scene.send(&german(1)).await.1.name, "sms_sent");
+    let (_, refused) = scene.send(&german(2)).await;
+    assert_eq!(code(&refused), "spend_fuse");
+    assert!(refused.data["detail"].as_str().unwrap().contains("DE"), "{}", refused.data);
+    assert_eq!(scene.send(&to(5101)).await.1.name, "sms_sent");
+    let not_blown = ResetFuse { country: Some("US".into()), more_micro: 1, note: "x".into() };
+    assert_eq!(code(&scene.send(&not_blown).await.1), "not_blown");
+    scene.running.stop().await;
+}
+
+/// Many at once: the fuse blows while they are under way, and what left is no more than was in flight.
+#[tokio::test]
+async fn a_flood_is_stopped_while_it_runs() {
+    let scene = Scene::with(|settings| settings.sms_daily_cap = 7_900 * 100).await;
+    let mut ids = Vec::new();
+    for n in 0..600 {
+        ids.push(scene.stage.publish("acme", &text(|t| t.to = number(n))).await);
+    }
+    let mut refused = 0;
+    for id in ids {
+        refused += usize::from(code(&scene.stage.outcome(id).await) == "spend_fuse");
+    }
+    scene.event("spend_fuse_tripped").await;
+    let (_, taken) = scene.twilio.counts().await;
+    assert_eq!(taken as usize + refused, 600);
+    assert!((100..600).contains(&taken), "{taken}: it blew too early, or not at all");
+    assert_eq!(scene.stage.told().iter().filter(|told| told.name == "spend_fuse_tripped").count(), 1);
+    let booked = scene.spent().await;
+    assert_eq!(booked, 7_900 * i64::try_from(taken).unwrap());
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn a_cost_reports_lines_add_up_to_its_total_and_to_the_ledger() {
+    let scene = Scene::new().await;
+    scene.send(&to(5201)).await;
+    scene.send(&text(|t| t.to = "+4915123456701".into())).await;
+    scene.send(&text(|t| t.body = "a".repeat(161))).await;
+    scene.send(&SendTemplate { to: number(5202), ..SendTemplate::example() }).await;
+    scene.twilio.next(json!([{ "code": 21614 }])).await;
+    scene.send(&to(5203)).await;
+    let batch = SendBatch::example();
+    let (_, told) = scene.send(&batch).await;
+    assert_eq!((told.name.as_str(), &told.data["messages"]), ("batch_accepted", &json!(1)));
+    scene.count(5, |told| told.name == "sms_sent").await;
+
+    let costs = Costs { from: None, to: None, country: None };
+    let report = scene.stage.ask("texter", "acme", &costs).await.unwrap();
+    let sum: i64 = report.lines.iter().map(|line| line.amount_micro).sum();
+    assert_eq!((report.totals.len(), report.totals[0].amount_micro), (1, sum));
+    assert_eq!(sum, scene.spent().await);
+    assert_eq!(sum, 7_900 + 75_000 + 2 * 7_900 + 7_900 + 7_900);
+    assert_eq!((report.totals[0].messages, report.totals[0].segments), (5, 6));
+    for line in &report.lines {
+        assert_eq!(line.amount_micro, line.estimate_micro + line.difference_micro, "{line:?}");
+    }
+    let welcome = report.lines.iter().find(|line| line.template.as_deref() == Some("welcome")).unwrap();
+    assert_eq!((welcome.messages, welcome.amount_micro), (2, 15_800));
+    let german =
+        scene.stage.ask("texter", "acme", &Costs { country: Some("de".into()), ..costs.clone() }).await.unwrap();
+    assert_eq!((german.lines.len(), german.totals[0].amount_micro), (1, 75_000));
+    assert_eq!(scene.stage.ask("texter", "globex", &costs).await.unwrap().lines, []);
+    let wrong = Costs { from: Some("2026-13-01".into()), ..costs };
+    assert_eq!(scene.stage.ask("texter", "acme", &wrong).await.unwrap_err().0, 422);
+
+    let stats = scene.stage.ask("texter", "acme", &SmsStats { from: None, to: None }).await.unwrap();
+    assert_eq!((stats.days.len(), stats.days[0].sent, stats.days[0].failed), (1, 5, 1));
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn a_row_of_a_batch_that_can_not_be_sent_costs_the_others_nothing() {
+    let scene = Scene::new().await;
+    let mut batch = SendBatch::example();
+    batch.rows = (0..6)
+        .map(|n| {
+            let mut row = batch.rows[0].clone();
+            row.to = if n == 2 { "nonsense".into() } else { number(5300 + n) };
+            if n == 4 {
+                row.variables.insert("brand".into(), "x".repeat(31));
+            }
+            row
+        })
+        .collect();
+    let (id, told) = scene.send(&batch).await;
+    assert_eq!(told.data["messages"], json!(6));
+    scene.count(4, |told| told.name == "sms_sent").await;
+    scene.count(2, |told| told.outcome == Some(Outcome::Rejected)).await;
+    let theirs = |told: &&omnibus_runtime::testing::Told| told.header("ce-correlationid") == Some(&id.to_string());
+    assert_eq!(scene.stage.told().iter().filter(theirs).filter(|told| told.name == "sms_sent").count(), 4);
+    let unknown = SendBatch { template: "nothing".into(), ..batch };
+    assert_eq!(code(&scene.send(&unknown).await.1), "unknown_template");
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn an_estimate_says_what_a_text_would_be_and_sends_nothing() {
+    let scene = Scene::new().await;
+    let ask = |body: &str, smart_encoding| EstimateSms {
+        to: "030 1234567".into(),
+        country: Some("DE".into()),
+        body: body.into(),
+        smart_encoding,
+    };
+    let quoted = format!("\u{201c}{}\u{201d}", "a".repeat(100));
+    let plain = scene.stage.ask("texter", "acme", &ask(&quoted, false)).await.unwrap();
+    assert_eq!((plain.segments, plain.estimate_micro, plain.country.as_str()), (2, 150_000, "DE"));
+    let smart = scene.stage.ask("texter", "acme", &ask(&quoted, true)).await.unwrap();
+    assert_eq!((smart.segments, smart.estimate_micro), (1, 75_000));
+    let nobody = EstimateSms { to: "nonsense".into(), country: None, body: "a".into(), smart_encoding: false };
+    assert_eq!(scene.stage.ask("texter", "acme", &nobody).await.unwrap_err().0, 422);
+    assert_eq!(scene.twilio.counts().await, (0, 0));
+
+    let templates = scene.stage.ask("texter", "acme", &SmsTemplates {}).await.unwrap().templates;
+    let names: Vec<&str> = templates.iter().map(|template| template.name.as_str()).collect();
+    assert_eq!(names, ["alert", "invoice", "password_reset", "reminder", "two_factor", "welcome"]);
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn quiet_hours_put_texts_off_and_never_a_code_or_what_is_urgent() {
+    let scene = Scene::new().await;
+    // All day but a minute that is over: quiet now, wherever this runs.
+    let quiet = omnibus_schemas::texter::SetQuietHours {
+        from: "00:00".into(),
+        to: "23:59".into(),
+        timezone: "Pacific/Kiritimati".into(),
+    };
+    let wrong = omnibus_schemas::texter::SetQuietHours { from: "25:00".into(), ..quiet.clone() };
+    assert_eq!(code(&scene.send(&wrong).await.1), "invalid");
+    assert_eq!(scene.send(&quiet).await.1.name, "quiet_hours_changed");
+    let waits = scene.stage.publish("acme", &to(5401)).await;
+    let urgent = text(|t| {
+        t.to = number(5402);
+        t.category = omnibus_schemas::texter::Category::Urgent;
+    });
+    assert_eq!(scene.send(&urgent).await.1.name, "sms_sent");
+    let ask = omnibus_schemas::texter::SendCode { to: number(5403), ..Command::example() };
+    assert_eq!(scene.send(&ask).await.1.name, "code_sent");
+    assert!(scene.stage.caused_by(waits).is_empty());
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn the_next_provider_takes_over_and_the_cheaper_one_is_chosen() {
+    use axum::{Json, Router, routing::post};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/send", listener.local_addr().unwrap());
+    let (seen, mut taken) = tokio::sync::mpsc::unbounded_channel();
+    let gateway = Router::new().route(
+        "/send",
+        post(move |Json(body): Json<serde_json::Value>| {
+            let id = body["reference"].clone();
+            seen.send(body).unwrap();
+            async move { Json(json!({ "id": id })) }
+        }),
+    );
+    tokio::spawn(async move { axum::serve(listener, gateway).await });
+    let scene = Scene::with(|settings| {
+        settings.gateway_url = Some(url);
+        settings.gateway_prices = vec![("US".into(), 9_000), ("DE".into(), 10_000)];
+    })
+    .await;
+    // Twilio is cheaper for one country, the gateway for the other.
+    let (_, told) = scene.send(&to(5501)).await;
+    assert_eq!(told.data["provider"], "twilio");
+    let (_, told) = scene.send(&text(|t| t.to = "+4915123456702".into())).await;
+    assert_eq!((&told.data["provider"], &told.data["estimate_micro"]), (&json!("gateway"), &json!(10_000)));
+    assert_eq!(taken.recv().await.unwrap()["to"], "+4915123456702");
+    // Twilio is busy: the gateway takes it, at its own price.
+    scene.twilio.next(json!([{ "status": 429 }])).await;
+    let (_, told) = scene.send(&to(5502)).await;
+    assert_eq!(told.data["provider"], "gateway");
+    assert_eq!(scene.spent().await, 7_900 + 10_000 + 9_000);
+    assert_eq!(scene.twilio.counts().await, (2, 1));
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn a_budget_below_what_is_spent_blows_at_once() {
+    let scene = Scene::new().await;
+    scene.send(&to(5601)).await;
+    scene.send(&SetBudget { country: None, daily_micro: 5_000 }).await;
+    let tripped = scene.event("spend_fuse_tripped").await;
+    assert_eq!(tripped.data["spent_micro"], json!(7_900));
+    scene.running.stop().await;
+}
+
+/// The books that the events make are those of the ledger, whichever way a text took.
+#[tokio::test]
+async fn cost_events_add_up_to_the_ledger_whatever_was_tried() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let scene = Scene::with(|settings| {
+        settings.gateway_url = Some(format!("http://{closed}/send"));
+        settings.gateway_prices = vec![("US".into(), 9_000)];
+    })
+    .await;
+    // Twilio is busy, nobody listens at the gateway, Twilio takes it.
+    scene.twilio.next(json!([{ "status": 429 }])).await;
+    let (_, told) = scene.send(&to(5701)).await;
+    assert_eq!((&told.data["provider"], &told.data["estimate_micro"]), (&json!("twilio"), &json!(7_900)));
+    scene.twilio.next(json!([{ "status": 429 }, { "code": 21614 }])).await;
+    assert_eq!(code(&scene.send(&to(5702)).await.1), "invalid_number");
+    let booked: i64 = scene
+        .stage
+        .told()
+        .iter()
+        .filter(|told| told.name == "cost_booked")
+        .map(|told| told.data["amount_micro"].as_i64().unwrap())
+        .sum();
+    assert_eq!((booked, scene.spent().await), (7_900, 7_900));
+    scene.running.stop().await;
+}

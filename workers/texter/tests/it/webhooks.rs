@@ -1,0 +1,303 @@
+//! What Twilio tells afterwards: signed or not believed, in any order, any number of times.
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use omnibus_runtime::Visit;
+use omnibus_schemas::Command;
+use omnibus_schemas::Hook;
+use omnibus_schemas::platform::Outcome;
+use omnibus_schemas::texter::{CheckMessage, NoteStatus, OptOuts, SendSms, SmsState, TwilioInbound, TwilioStatus};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::scene::{FROM, PUBLIC, Scene, TOKEN, code, number, text};
+
+/// A signed visit, as Twilio makes it.
+pub(crate) fn visit(path: &str, query: &str, form: &[(&str, &str)]) -> Visit {
+    let question = if query.is_empty() { "" } else { "?" };
+    let mut sorted = form.to_vec();
+    sorted.sort_unstable();
+    let said = sorted.iter().fold(format!("{PUBLIC}{path}{question}{query}"), |said, (a, b)| said + a + b);
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, TOKEN.as_bytes());
+    let signature = base64::engine::general_purpose::STANDARD.encode(ring::hmac::sign(&key, said.as_bytes()));
+    let encoded: Vec<String> = form
+        .iter()
+        .map(|(name, value)| {
+            let value: String = value.bytes().map(|byte| format!("%{byte:02X}")).collect();
+            format!("{name}={value}")
+        })
+        .collect();
+    Visit {
+        method: "POST".into(),
+        path: path.into(),
+        query: query.into(),
+        host: "somewhere.else".into(),
+        headers: BTreeMap::from([
+            ("x-twilio-signature".to_owned(), signature),
+            ("content-type".to_owned(), "application/x-www-form-urlencoded".to_owned()),
+        ]),
+        body: encoded.join("&").into_bytes(),
+        ..Visit::default()
+    }
+}
+
+async fn visited<H: Hook>(scene: &Scene, visit: &Visit) -> u16 {
+    scene.stage.visit::<H>(visit).await.unwrap().code()
+}
+
+fn told(message: Uuid, sid: &str, status: &str, error: Option<&str>) -> Visit {
+    let mut form = vec![("MessageSid", sid), ("MessageStatus", status), ("AccountSid", "AC1")];
+    form.extend(error.map(|error| ("ErrorCode", error)));
+    visit("/webhooks/twilio/status", &format!("tenant=acme&message={message}"), &form)
+}
+
+async fn sent(scene: &Scene, command: &SendSms) -> (Uuid, String) {
+    let (id, told) = scene.send(command).await;
+    assert_eq!(told.name, "sms_sent", "{}", told.data);
+    (id, told.data["provider_id"].as_str().unwrap().to_owned())
+}
+
+/// The address that a text asked to be told at is the one that the texter believes.
+#[tokio::test]
+async fn a_callback_moves_a_text_forward_and_never_back() {
+    let scene = Scene::new().await;
+    let (id, sid) = sent(&scene, &SendSms::example()).await;
+    for status in ["delivered", "sent", "queued", "sending", "delivered"] {
+        assert_eq!(visited::<TwilioStatus>(&scene, &told(id, &sid, status, None)).await, 204);
+    }
+    let changed = scene.event("sms_status_changed").await;
+    assert_eq!((&changed.data["status"], &changed.data["previous"]), (&json!("delivered"), &json!("accepted")));
+    // A text after all of these: what they had to say has been said.
+    let (other, other_sid) = sent(&scene, &text(|t| t.to = number(4001))).await;
+    visited::<TwilioStatus>(&scene, &told(other, &other_sid, "sent", None)).await;
+    scene.stage.event(|told| told.name == "sms_status_changed" && told.data["message_id"] == other.to_string()).await;
+    assert_eq!(scene.status(id).await.status, SmsState::Delivered);
+    let changes = scene.stage.told().iter().filter(|told| told.name == "sms_status_changed").count();
+    assert_eq!(changes, 2);
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn in_order_every_status_is_an_event_with_a_rising_revision() {
+    let scene = Scene::new().await;
+    let (id, sid) = sent(&scene, &SendSms::example()).await;
+    for status in ["sending", "sent", "delivered", "read"] {
+        visited::<TwilioStatus>(&scene, &told(id, &sid, status, None)).await;
+        scene.stage.event(|told| told.name == "sms_status_changed" && told.data["status"] == status).await;
+    }
+    let revisions: Vec<u64> = scene
+        .stage
+        .told()
+        .iter()
+        .filter(|told| told.name == "sms_status_changed")
+        .map(|told| told.data["revision"].as_u64().unwrap())
+        .collect();
+    assert_eq!(revisions, [3, 4, 5, 6]);
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn what_twilio_did_not_sign_is_not_believed() {
+    let scene = Scene::new().await;
+    let (id, sid) = sent(&scene, &SendSms::example()).await;
+    let right = told(id, &sid, "delivered", None);
+    let changed = |change: &dyn Fn(&mut Visit)| {
+        let mut visit = right.clone();
+        change(&mut visit);
+        visit
+    };
+    let forged = [
+        changed(&|v| drop(v.headers.remove("x-twilio-signature"))),
+        changed(&|v| drop(v.headers.insert("x-twilio-signature".into(), "AAAAAAAAAAAAAAAAAAAAAAAAAAA=".into()))),
+        changed(&|v| v.query = v.query.replace("acme", "globex")),
+        changed(&|v| v.body.extend_from_slice(b"&ErrorCode=30007")),
+        changed(&|v| v.path = "/webhooks/twilio/inbound".into()),
+        changed(&|v| drop(v.headers.insert("content-type".into(), "application/json".into()))),
+    ];
+    for visit in &forged {
+        assert_eq!(visited::<TwilioStatus>(&scene, visit).await, 403, "{visit:?}");
+    }
+    assert_eq!(visited::<TwilioInbound>(&scene, &forged[4]).await, 403);
+    // A tenant that writes the command itself is not believed either.
+    let note = NoteStatus {
+        message_id: id,
+        provider: "twilio".into(),
+        provider_id: sid.clone(),
+        status: "delivered".into(),
+        error_code: None,
+        proof: "guess".into(),
+    };
+    assert_eq!(code(&scene.send(&note).await.1), "forged");
+    assert_eq!(scene.status(id).await.status, SmsState::Accepted);
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn a_status_of_another_tenants_or_an_unknown_text_changes_nothing() {
+    let scene = Scene::new().await;
+    let (id, _) = sent(&scene, &SendSms::example()).await;
+    for visit in
+        [told(id, "SMffffffffffffffffffffffffffffffff", "delivered", None), told(Uuid::nil(), "SM1", "sent", None)]
+    {
+        assert_eq!(visited::<TwilioStatus>(&scene, &visit).await, 204);
+    }
+    let refused = |told: &omnibus_runtime::testing::Told| told.outcome == Some(Outcome::Rejected);
+    scene.stage.event(refused).await;
+    assert_eq!(scene.status(id).await.status, SmsState::Accepted);
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn a_callback_that_overtakes_the_answer_wins() {
+    let scene = Scene::new().await;
+    scene.twilio.next(json!([{ "delay_ms": 1500 }])).await;
+    let id = scene.stage.publish("acme", &SendSms::example()).await;
+    scene.event("cost_booked").await;
+    visited::<TwilioStatus>(&scene, &told(id, &format!("SM{:032x}", 1), "delivered", None)).await;
+    scene.event("sms_status_changed").await;
+    let sent = scene.stage.outcome(id).await;
+    assert_eq!((sent.name.as_str(), &sent.data["status"]), ("sms_sent", &json!("delivered")));
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn the_price_is_asked_for_and_the_difference_is_booked_once() {
+    let scene = Scene::new().await;
+    let (id, sid) = sent(&scene, &SendSms::example()).await;
+    scene.twilio.tell(json!({ "sid": sid, "status": "delivered", "price": "-0.00830" })).await;
+    for round in [0, 1, 0] {
+        let check = CheckMessage { message_id: id, round };
+        assert_eq!(scene.send(&check).await.1.outcome, Some(Outcome::Succeeded));
+    }
+    let report = scene.status(id).await;
+    assert_eq!((report.estimate_micro, report.actual_micro, report.status), (7900, Some(8300), SmsState::Delivered));
+    assert_eq!(scene.spent().await, 8300);
+    let difference = scene.stage.event(|told| told.name == "cost_booked" && told.data["kind"] == "difference").await;
+    assert_eq!(difference.data["amount_micro"], json!(400));
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn carriers_that_filter_stop_the_provider_for_that_tenant() {
+    let scene = Scene::new().await;
+    let (id, sid) = sent(&scene, &SendSms::example()).await;
+    visited::<TwilioStatus>(&scene, &told(id, &sid, "undelivered", Some("30007"))).await;
+    let stopped = scene.event("provider_stopped").await;
+    assert_eq!((&stopped.data["error_code"], &stopped.data["tenant_only"]), (&json!(30007), &json!(true)));
+    // Another tenant's leave.
+    let other = scene.stage.publish("globex", &text(|t| t.to = number(4002))).await;
+    assert_eq!(scene.stage.outcome(other).await.name, "sms_sent");
+    // A code does not wait for the provider to come back: it is refused.
+    let ask = omnibus_schemas::texter::SendCode { to: number(4003), ..Command::example() };
+    assert_eq!(code(&scene.send(&ask).await.1), "provider_stopped");
+    scene.running.stop().await;
+}
+
+fn inbound(body: &str, sid: &str) -> Visit {
+    let from = SendSms::example().to;
+    visit("/webhooks/twilio/inbound", "", &[("From", &from), ("To", FROM), ("Body", body), ("MessageSid", sid)])
+}
+
+#[tokio::test]
+async fn stop_and_start_are_obeyed_and_told_to_every_channel() {
+    let scene = Scene::new().await;
+    sent(&scene, &SendSms::example()).await;
+    assert_eq!(visited::<TwilioInbound>(&scene, &inbound(" Stop. ", "SM9")).await, 200);
+    let out = scene.event("consent_changed").await;
+    assert_eq!((&out.data["channel"], &out.data["state"]), (&json!("sms"), &json!("opted_out")));
+    assert_eq!((&out.data["sender"], &out.data["source"]), (&json!(FROM), &json!("word")));
+    // Once more, and again: a word that came before changes nothing.
+    visited::<TwilioInbound>(&scene, &inbound(" Stop. ", "SM9")).await;
+    assert_eq!(code(&scene.send(&text(|t| t.body = "After".into())).await.1), "opted_out");
+    let list = scene.stage.ask("texter", "acme", &OptOuts { number: None, after: None, limit: None }).await.unwrap();
+    assert_eq!((list.opt_outs.len(), list.opt_outs[0].number.as_str()), (1, "+14155552671"));
+    let foreign =
+        scene.stage.ask("texter", "globex", &OptOuts { number: None, after: None, limit: None }).await.unwrap();
+    assert_eq!(foreign.opt_outs, []);
+
+    visited::<TwilioInbound>(&scene, &inbound("please stop", "SM10")).await;
+    visited::<TwilioInbound>(&scene, &inbound("START", "SM11")).await;
+    scene.stage.event(|told| told.name == "consent_changed" && told.data["state"] == "opted_in").await;
+    sent(&scene, &text(|t| t.body = "After".into())).await;
+    let received = scene.stage.told().iter().filter(|told| told.name == "sms_received").count();
+    assert_eq!(received, 3);
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn words_are_answered_where_the_provider_does_not() {
+    let scene = Scene::with(|settings| settings.sms_replies = true).await;
+    sent(&scene, &SendSms::example()).await;
+    for (n, word) in ["AIDE", "STOP"].into_iter().enumerate() {
+        visited::<TwilioInbound>(&scene, &inbound(word, &format!("SM2{n}"))).await;
+        scene.count(n + 2, |told| told.name == "sms_sent").await;
+    }
+    let bodies: Vec<String> =
+        scene.twilio.messages().await.iter().map(|m| m["body"].as_str().unwrap().to_owned()).collect();
+    assert!(bodies[1].starts_with("Envoyez ARRET") && bodies[2].starts_with("You will get no more"), "{bodies:?}");
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn a_text_that_comes_in_belongs_to_those_who_have_written_or_own_the_number() {
+    let scene = Scene::with(|settings| settings.sms_numbers = vec![("+15005550009".into(), "globex".into())]).await;
+    // Nobody has written to it.
+    let stranger = visit(
+        "/webhooks/twilio/inbound",
+        "",
+        &[("From", "+14155559999"), ("To", FROM), ("Body", "hi"), ("MessageSid", "SM30")],
+    );
+    assert_eq!(visited::<TwilioInbound>(&scene, &stranger).await, 200);
+    let owned = visit(
+        "/webhooks/twilio/inbound",
+        "",
+        &[("From", "+14155559999"), ("To", "+15005550009"), ("Body", "hi"), ("MessageSid", "SM31")],
+    );
+    assert_eq!(visited::<TwilioInbound>(&scene, &owned).await, 200);
+    let received = scene.event("sms_received").await;
+    assert_eq!((received.tenant.as_str(), &received.data["provider_id"]), ("globex", &json!("SM31")));
+    assert_eq!(scene.stage.told().iter().filter(|told| told.name == "sms_received").count(), 1);
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn what_she_writes_is_for_whoever_wrote_last_and_her_stop_is_for_all() {
+    let scene = Scene::new().await;
+    let other = scene.stage.publish("globex", &text(|t| t.body = "Spam".into())).await;
+    assert_eq!(scene.stage.outcome(other).await.name, "sms_sent");
+    sent(&scene, &SendSms::example()).await;
+    visited::<TwilioInbound>(&scene, &inbound("my PIN is 1", "SM40")).await;
+    visited::<TwilioInbound>(&scene, &inbound("STOP", "SM41")).await;
+    scene.count(2, |told| told.name == "consent_changed").await;
+    scene.count(2, |told| told.name == "sms_received").await;
+    let received: Vec<String> =
+        scene.stage.told().iter().filter(|told| told.name == "sms_received").map(|told| told.tenant.clone()).collect();
+    assert_eq!(received, ["acme", "acme"]);
+    let again = scene.stage.publish("globex", &text(|t| t.body = "Spam".into())).await;
+    assert_eq!(code(&scene.stage.outcome(again).await), "opted_out");
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn a_text_that_was_given_up_and_arrived_after_all_is_in_the_books_again() {
+    let scene = Scene::new().await;
+    let (id, sid) = sent(&scene, &SendSms::example()).await;
+    // As if a person had dropped it while nobody knew.
+    sqlx::query("update texter.messages set status = 'failed', provider_id = null")
+        .execute(&scene.stage.db)
+        .await
+        .unwrap();
+    sqlx::query(
+        "insert into texter.ledger select tenant, message_id, 2, 'release', -amount_micro, currency, -1, -segments, day, country,
+             template, provider, booked_at from texter.ledger",
+    )
+    .execute(&scene.stage.db)
+    .await
+    .unwrap();
+    assert_eq!(scene.spent().await, 0);
+    visited::<TwilioStatus>(&scene, &told(id, &sid, "delivered", None)).await;
+    scene.event("sms_status_changed").await;
+    assert_eq!(scene.spent().await, 7900);
+    scene.running.stop().await;
+}
