@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use futures_util::TryStreamExt;
 use futures_util::future::join_all;
 use omnibus_schemas::subject;
-use omnibus_tests::referee::{Evidence, Sent, Verdict, judge};
+use omnibus_tests::referee::{Evidence, Message, Sent, Verdict, judge};
+use uuid::Uuid;
 
 use crate::house::House;
-use crate::plan::Plan;
+use crate::plan::{Kind, Plan};
 use crate::say::say;
 
 /// How long everything may take to come to an end after the last fault is over.
@@ -78,7 +79,7 @@ async fn judged(house: &House, plan: &Plan) -> Result<Verdict, Vec<String>> {
     Evidence::settled(js, &house.stage.db, PATIENCE)
         .await
         .map_err(|left| vec![format!("not everything came to an end: {left:#}")])?;
-    let evidence = Evidence::gather(js, &house.stage.db, house.provider.path())
+    let mut evidence = Evidence::gather(js, &house.stage.db, house.provider.path())
         .await
         .map_err(|error| vec![format!("the evidence can't be read: {error:#}")])?;
     let sent: Vec<_> = plan
@@ -86,6 +87,9 @@ async fn judged(house: &House, plan: &Plan) -> Result<Verdict, Vec<String>> {
         .iter()
         .map(|saying| Sent { id: saying.id, tenant: saying.tenant.to_owned(), order: saying.order.clone() })
         .collect();
+    if plan.faults.iter().any(|fault| fault.kind == Kind::CommandsFull) {
+        purged(plan, &mut evidence);
+    }
     let mut verdict = judge(&sent, plan.faults.len() as u64 * 2, &evidence);
     match consumers(house).await {
         Ok(strangers) if strangers.is_empty() => {}
@@ -93,6 +97,27 @@ async fn judged(house: &House, plan: &Plan) -> Result<Verdict, Vec<String>> {
         Err(error) => verdict = Err(vec![format!("the consumers can't be listed: {error:#}")]),
     }
     verdict
+}
+
+/// A stream that runs full is relieved of commands that are done: they are not there to be read any more. That they were
+/// accepted is known from their publisher, and of follow-ups from their ids.
+fn purged(plan: &Plan, evidence: &mut Evidence) {
+    let nobody = Uuid::nil();
+    let said = plan.sayings.iter().map(|saying| (saying.tenant, saying.id, nobody));
+    let followed = plan.sayings.iter().map(|saying| (saying.tenant, Uuid::new_v5(&saying.id, b"0"), saying.id));
+    for (tenant, id, parent) in said.chain(followed) {
+        let known = evidence.accepted.iter().any(|message| message.tenant == tenant && message.id == id.to_string());
+        if !known && evidence.rows.iter().any(|row| row.tenant == tenant && row.id == id && row.outcome.is_some()) {
+            evidence.accepted.push(Message {
+                subject: format!("cmd.shop.purged.{tenant}"),
+                tenant: tenant.to_owned(),
+                id: id.to_string(),
+                causation: if parent == nobody { String::new() } else { parent.to_string() },
+                outcome: None,
+                body: vec![],
+            });
+        }
+    }
 }
 
 /// Consumers of the shop's stream beyond its lanes.

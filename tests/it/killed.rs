@@ -4,6 +4,7 @@
 mod calls;
 mod campaign;
 mod case;
+mod clocks;
 mod points;
 mod rollout;
 mod twice;

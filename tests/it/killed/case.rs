@@ -70,6 +70,15 @@ impl Case {
         Life::begin(Path::new(env!("CARGO_BIN_EXE_shop")), &self.stage, self.provider.path(), &variables)
     }
 
+    /// A life of the worker whose wall clock is wrong by so many seconds.
+    pub(crate) fn begin_at(&self, seconds: i64) -> Life {
+        let file = self.provider.path().join(format!("clock-{seconds}"));
+        std::fs::write(&file, seconds.to_string()).expect("the provider's folder is there");
+        let file = file.display().to_string();
+        let variables = [("BATCH", "8"), ("LEASE_SECONDS", "2"), ("OMNIBUS_CLOCK", file.as_str())];
+        Life::begin(Path::new(env!("CARGO_BIN_EXE_shop")), &self.stage, self.provider.path(), &variables)
+    }
+
     pub(crate) async fn send(&mut self, tenant: &str, order: Order) -> Uuid {
         let id = match &order {
             Order::Put(put) => self.stage.publish(tenant, put).await,

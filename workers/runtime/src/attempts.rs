@@ -44,14 +44,13 @@ pub(crate) async fn open(
     consumer: &str,
     attempts: &[Attempt],
     lease: Duration,
-    now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
     if attempts.is_empty() {
         return Ok(());
     }
     sqlx::query(
         "insert into bus.attempts (consumer, tenant, message_id, number, attempt_id, plan, started_at, lease_until)
-         select $1, x.tenant, x.id, x.number, x.attempt, x.plan, $7, now() + make_interval(secs => $8)
+         select $1, x.tenant, x.id, x.number, x.attempt, x.plan, now(), now() + make_interval(secs => $7)
          from unnest($2::text[], $3::uuid[], $4::int[], $5::uuid[], $6::bytea[]) as x(tenant, id, number, attempt, plan)",
     )
     .bind(consumer)
@@ -60,7 +59,6 @@ pub(crate) async fn open(
     .bind(attempts.iter().map(|a| a.number as i32).collect::<Vec<_>>())
     .bind(attempts.iter().map(|a| a.id).collect::<Vec<_>>())
     .bind(attempts.iter().map(|a| a.plan.clone()).collect::<Vec<_>>())
-    .bind(now)
     .bind(lease.as_secs_f64())
     .execute(db)
     .await?;

@@ -264,9 +264,7 @@ impl Lane {
     async fn retry(self: &Arc<Self>, delivery: &Arc<Delivery>, error: &anyhow::Error) {
         let words = format!("{error:#}");
         let key = delivery.key();
-        let spend = async {
-            inbox::spend(&mut *self.engine.db.acquire().await?, &self.consumer, &key, &words, clock::now()).await
-        };
+        let spend = async { inbox::spend(&mut *self.engine.db.acquire().await?, &self.consumer, &key, &words).await };
         let spent = match spend.await {
             Ok(spent) => spent,
             Err(error) => {

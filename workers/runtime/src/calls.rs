@@ -324,7 +324,7 @@ impl Lane {
             });
             members.push(index);
         }
-        inbox::finish(&mut tx, &self.consumer, &finishes, now).await?;
+        inbox::finish(&mut tx, &self.consumer, &finishes).await?;
         tx.commit().await?;
         failpoint::reached("after_record").await;
         Ok(Recorded { messages, members })
@@ -404,7 +404,7 @@ impl Lane {
 
     async fn next_attempt(self: &Arc<Self>, delivery: &Arc<Delivery>, number: u32) -> Result<(), sqlx::Error> {
         let engine = &self.engine;
-        let (now, key) = (clock::now(), delivery.key());
+        let key = delivery.key();
         let Some(call) = self.call(delivery) else { return Ok(()) };
         let mut tx = engine.db.begin().await?;
         let row = inbox::find(&mut tx, &self.consumer, std::slice::from_ref(&key), true).await?;
@@ -420,7 +420,7 @@ impl Lane {
         match prepared {
             Ok(Prepared::Go(plan, _)) => {
                 let attempt = Attempt { key, number, id: clock::new_id(), plan, told: 0, opened: Instant::now() };
-                attempts::open(&mut tx, &self.consumer, std::slice::from_ref(&attempt), engine.settings.lease(), now)
+                attempts::open(&mut tx, &self.consumer, std::slice::from_ref(&attempt), engine.settings.lease())
                     .await?;
                 tx.commit().await?;
                 failpoint::reached("after_next_attempt").await;
@@ -432,7 +432,7 @@ impl Lane {
                 let outbox = Arc::new(Outbox::of(&delivery.meta, list));
                 let outcome = Some(Outcome::Succeeded);
                 let finish = Finish { key: key.clone(), outcome, outbox: Some(outbox.clone()), detail: None };
-                inbox::finish(&mut tx, &self.consumer, &[finish], now).await?;
+                inbox::finish(&mut tx, &self.consumer, &[finish]).await?;
                 tx.commit().await?;
                 let published = self.publish(due(engine.domain, &key, &outbox, 0).collect()).await;
                 if published == Published::Yes {

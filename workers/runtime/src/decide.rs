@@ -4,7 +4,6 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 
@@ -63,17 +62,16 @@ struct Writing {
 impl Lane {
     pub(crate) async fn decide(self: &Arc<Self>, batch: &[Arc<Delivery>]) -> Result<Decided, NotDecided> {
         let engine = &self.engine;
-        let now = clock::now();
         let mut tx = engine.db.begin().await?;
         let deliveries: Vec<_> = batch.iter().map(Arc::as_ref).collect();
-        let mut fresh = inbox::claim(&mut tx, &self.consumer, &deliveries, now).await?;
+        let mut fresh = inbox::claim(&mut tx, &self.consumer, &deliveries).await?;
         let (mut decided, mut writing) = (Decided::default(), Writing::default());
         let (ours, again) = (0..batch.len()).partition(|index| fresh.remove(&batch[*index].key()));
         decided.again = again;
         self.handle(&mut tx, batch, ours, &mut decided, &mut writing).await?;
-        inbox::finish(&mut tx, &self.consumer, &writing.rows, now).await?;
-        attempts::open(&mut tx, &self.consumer, &writing.opened, engine.settings.lease(), now).await?;
-        self.commit(tx, now).await?;
+        inbox::finish(&mut tx, &self.consumer, &writing.rows).await?;
+        attempts::open(&mut tx, &self.consumer, &writing.opened, engine.settings.lease()).await?;
+        self.commit(tx).await?;
         Ok(decided)
     }
 
@@ -157,14 +155,13 @@ impl Lane {
     /// `None` if somebody has claimed one of them before; then nothing is written.
     pub(crate) async fn decide_fresh(self: &Arc<Self>, batch: &[Arc<Delivery>]) -> Result<Option<Decided>, NotDecided> {
         let engine = &self.engine;
-        let now = clock::now();
         let mut tx = engine.db.begin().await?;
         let (mut decided, mut writing) = (Decided::default(), Writing::default());
         let everyone = (0..batch.len()).collect();
         self.handle(&mut tx, batch, everyone, &mut decided, &mut writing).await?;
         let finished = decided.finished.iter();
         let successes = finished.map(|(index, outbox)| Success { delivery: &batch[*index], outbox }).collect();
-        if !inbox::claim_finished(&mut tx, &self.consumer, successes, now).await? {
+        if !inbox::claim_finished(&mut tx, &self.consumer, successes).await? {
             tx.rollback().await?;
             return Ok(None);
         }
@@ -172,14 +169,14 @@ impl Lane {
         let keys: Vec<_> = batch.iter().map(|delivery| delivery.key()).collect();
         unpublished::note(&mut tx, note, &self.consumer, &keys).await?;
         decided.note = Some(note);
-        self.commit(tx, now).await?;
+        self.commit(tx).await?;
         Ok(Some(decided))
     }
 
-    async fn commit(&self, mut tx: Transaction<'_, Postgres>, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    async fn commit(&self, mut tx: Transaction<'_, Postgres>) -> Result<(), sqlx::Error> {
         let noted = self.engine.take_published();
         let written = async {
-            noted.write(&mut tx, now).await?;
+            noted.write(&mut tx).await?;
             failpoint::reached("before_commit").await;
             tx.commit().await
         };

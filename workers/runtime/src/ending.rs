@@ -147,7 +147,7 @@ impl Lane {
         let engine = &self.engine;
         let (now, key, meta) = (clock::now(), delivery.key(), &delivery.meta);
         let mut tx = engine.db.begin().await?;
-        inbox::claim(&mut tx, &self.consumer, &[delivery.as_ref()], now).await?;
+        inbox::claim(&mut tx, &self.consumer, &[delivery.as_ref()]).await?;
         let row = inbox::find(&mut tx, &self.consumer, std::slice::from_ref(&key), true).await?;
         let Some(row) = row.into_iter().next() else { return Ok(Ended::NotByUs) };
         if row.outcome.is_some() {
@@ -195,7 +195,7 @@ impl Lane {
             outbox: Some(outbox.clone()),
             detail: Some(end.why.detail().to_owned()),
         };
-        inbox::finish(&mut tx, &self.consumer, &[finish], now).await?;
+        inbox::finish(&mut tx, &self.consumer, &[finish]).await?;
         tx.commit().await?;
         crate::failpoint::reached("after_refusal").await;
         if self.publish(due(engine.domain, &key, &outbox, from).collect()).await == Published::Yes {

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_nats::jetstream::AckKind;
-use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -62,8 +61,8 @@ pub(crate) struct Noted {
 }
 
 impl Noted {
-    pub(crate) async fn write(&self, db: &mut PgConnection, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
-        inbox::published(db, &self.rows, now).await?;
+    pub(crate) async fn write(&self, db: &mut PgConnection) -> Result<(), sqlx::Error> {
+        inbox::published(db, &self.rows).await?;
         unpublished::forget(db, &self.notes).await
     }
 }
@@ -193,7 +192,7 @@ impl Engine {
         if published.rows.is_empty() && published.notes.is_empty() {
             return;
         }
-        let written = async { published.write(&mut *self.db.acquire().await?, clock::now()).await };
+        let written = async { published.write(&mut *self.db.acquire().await?).await };
         if let Err(error) = written.await {
             self.notice_away(Some(&error));
             tracing::debug!(domain = self.domain, %error, "published_at is written later");

@@ -1,9 +1,9 @@
-//! The inbox table: what is claimed, how it ended, what it caused.
+//! The inbox table: what is claimed, how it ended, what it caused. Its times are the database's: a worker's clock may be
+//! wrong by weeks, and by these times it is decided what may be forgotten.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
 use omnibus_schemas::platform::Outcome;
 use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, Row};
@@ -85,14 +85,13 @@ pub(crate) async fn claim(
     db: &mut PgConnection,
     consumer: &str,
     deliveries: &[&Delivery],
-    now: DateTime<Utc>,
 ) -> Result<HashSet<Key>, sqlx::Error> {
     // In one order everywhere, so that two workers that claim the same rows wait for each other in a line.
     let mut sorted = deliveries.to_vec();
     sorted.sort_by(|a, b| (&a.meta.tenant, a.meta.id).cmp(&(&b.meta.tenant, b.meta.id)));
     let rows = sqlx::query(
         "insert into bus.inbox (consumer, tenant, message_id, name, sequence, deliveries, received_at)
-         select $1, x.tenant, x.id, x.name, x.sequence, x.deliveries, $7
+         select $1, x.tenant, x.id, x.name, x.sequence, x.deliveries, now()
          from unnest($2::text[], $3::uuid[], $4::text[], $5::bigint[], $6::int[])
               as x(tenant, id, name, sequence, deliveries)
          on conflict do nothing
@@ -104,7 +103,6 @@ pub(crate) async fn claim(
     .bind(sorted.iter().map(|d| d.meta.name.clone()).collect::<Vec<_>>())
     .bind(sorted.iter().map(|d| d.meta.sequence as i64).collect::<Vec<_>>())
     .bind(sorted.iter().map(|d| i32::try_from(d.delivered).unwrap_or(i32::MAX)).collect::<Vec<_>>())
-    .bind(now)
     .fetch_all(db)
     .await?;
     rows.iter().map(|row| Ok(Key { tenant: row.try_get(0)?, id: row.try_get(1)? })).collect()
@@ -123,7 +121,6 @@ pub(crate) async fn claim_finished(
     db: &mut PgConnection,
     consumer: &str,
     mut successes: Vec<Success<'_>>,
-    now: DateTime<Utc>,
 ) -> Result<bool, sqlx::Error> {
     // As in `claim`.
     successes.sort_by(|a, b| {
@@ -134,8 +131,8 @@ pub(crate) async fn claim_finished(
     let done = sqlx::query(
         "insert into bus.inbox (consumer, tenant, message_id, name, sequence, deliveries, outcome, messages,
                                 received_at, finished_at, published_at)
-         select $1, x.tenant, x.id, x.name, x.sequence, x.deliveries, $8, x.messages, $7, $7, $7
-         from unnest($2::text[], $3::uuid[], $4::text[], $5::bigint[], $6::int[], $9::bytea[])
+         select $1, x.tenant, x.id, x.name, x.sequence, x.deliveries, $7, x.messages, now(), now(), now()
+         from unnest($2::text[], $3::uuid[], $4::text[], $5::bigint[], $6::int[], $8::bytea[])
               as x(tenant, id, name, sequence, deliveries, messages)
          on conflict do nothing",
     )
@@ -145,7 +142,6 @@ pub(crate) async fn claim_finished(
     .bind(metas().map(|meta| meta.name.as_str()).collect::<Vec<_>>())
     .bind(metas().map(|meta| meta.sequence as i64).collect::<Vec<_>>())
     .bind(successes.iter().map(|s| i32::try_from(s.delivery.delivered).unwrap_or(i32::MAX)).collect::<Vec<_>>())
-    .bind(now)
     .bind(Outcome::Succeeded.as_str())
     .bind(successes.iter().map(|success| success.outbox.encode()).collect::<Vec<_>>())
     .execute(db)
@@ -176,19 +172,14 @@ pub(crate) async fn delivered(
 
 /// Writes outcomes and messages into claimed rows. A row that has a terminal outcome already is left as it is.
 /// Returns how many rows were written.
-pub(crate) async fn finish(
-    db: &mut PgConnection,
-    consumer: &str,
-    rows: &[Finish],
-    now: DateTime<Utc>,
-) -> Result<u64, sqlx::Error> {
+pub(crate) async fn finish(db: &mut PgConnection, consumer: &str, rows: &[Finish]) -> Result<u64, sqlx::Error> {
     if rows.is_empty() {
         return Ok(0);
     }
     let done = sqlx::query(
         "update bus.inbox i
          set outcome = x.outcome, messages = x.messages, detail = x.detail, published_at = null,
-             finished_at = case when x.outcome is null then null else $7 end
+             finished_at = case when x.outcome is null then null else now() end
          from unnest($2::text[], $3::uuid[], $4::text[], $5::bytea[], $6::text[]) as x(tenant, id, outcome, messages, detail)
          where i.consumer = $1 and i.tenant = x.tenant and i.message_id = x.id
            and (i.outcome is null or i.outcome = 'held')",
@@ -199,7 +190,6 @@ pub(crate) async fn finish(
     .bind(rows.iter().map(|r| r.outcome.map(Outcome::as_str)).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.outbox.as_deref().map(Outbox::encode)).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.detail.as_deref().map(text)).collect::<Vec<_>>())
-    .bind(now)
     .execute(db)
     .await?;
     Ok(done.rows_affected())
@@ -241,23 +231,18 @@ pub(crate) async fn find(
 }
 
 /// Notes that the messages of these rows have reached the bus.
-pub(crate) async fn published(
-    db: &mut PgConnection,
-    rows: &[(String, Key)],
-    now: DateTime<Utc>,
-) -> Result<(), sqlx::Error> {
+pub(crate) async fn published(db: &mut PgConnection, rows: &[(String, Key)]) -> Result<(), sqlx::Error> {
     if rows.is_empty() {
         return Ok(());
     }
     sqlx::query(
-        "update bus.inbox i set published_at = $4
+        "update bus.inbox i set published_at = now()
          from unnest($1::text[], $2::text[], $3::uuid[]) as x(consumer, tenant, id)
          where i.consumer = x.consumer and i.tenant = x.tenant and i.message_id = x.id and i.published_at is null",
     )
     .bind(rows.iter().map(|(consumer, _)| consumer.clone()).collect::<Vec<_>>())
     .bind(rows.iter().map(|(_, key)| key.tenant.clone()).collect::<Vec<_>>())
     .bind(rows.iter().map(|(_, key)| key.id).collect::<Vec<_>>())
-    .bind(now)
     .execute(db)
     .await?;
     Ok(())
@@ -269,15 +254,9 @@ pub(crate) fn text(words: &str) -> String {
 }
 
 /// Counts one more failed try; returns how many there are now.
-pub(crate) async fn spend(
-    db: &mut PgConnection,
-    consumer: &str,
-    key: &Key,
-    error: &str,
-    now: DateTime<Utc>,
-) -> Result<u32, sqlx::Error> {
+pub(crate) async fn spend(db: &mut PgConnection, consumer: &str, key: &Key, error: &str) -> Result<u32, sqlx::Error> {
     let spent: i32 = sqlx::query_scalar(
-        "insert into bus.retries (consumer, tenant, message_id, spent, last_error, at) values ($1, $2, $3, 1, $4, $5)
+        "insert into bus.retries (consumer, tenant, message_id, spent, last_error, at) values ($1, $2, $3, 1, $4, now())
          on conflict (consumer, tenant, message_id)
          do update set spent = bus.retries.spent + 1, last_error = excluded.last_error, at = excluded.at
          returning spent",
@@ -286,7 +265,6 @@ pub(crate) async fn spend(
     .bind(&key.tenant)
     .bind(key.id)
     .bind(text(error))
-    .bind(now)
     .fetch_one(db)
     .await?;
     Ok(spent.unsigned_abs())

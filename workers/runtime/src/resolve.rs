@@ -10,7 +10,6 @@ use sqlx::Row;
 
 use crate::attempts;
 use crate::batch::tenant_bound_to;
-use crate::clock;
 use crate::cx::Cx;
 use crate::delivery::Delivery;
 use crate::ending::generic;
@@ -82,7 +81,7 @@ pub(crate) async fn resolve(lane: &Lane, cx: &mut Cx<'_>, bytes: &[u8]) -> Resul
     };
     let outbox = Arc::new(Outbox { list, ..target.outbox });
     let finish = Finish { key: key.clone(), outcome, outbox: Some(outbox.clone()), detail: Some(note) };
-    inbox::finish(cx.db(), &target.consumer, &[finish], clock::now()).await.map_err(Fail::from)?;
+    inbox::finish(cx.db(), &target.consumer, &[finish]).await.map_err(Fail::from)?;
     Ok((events, Touched { consumer: target.consumer, key, outbox, from }))
 }
 

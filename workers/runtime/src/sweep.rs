@@ -17,7 +17,6 @@ use uuid::Uuid;
 
 use crate::attempts;
 use crate::bus::PublishError;
-use crate::clock;
 use crate::delivery::Delivery;
 use crate::ending::{End, Why, passed_on};
 use crate::engine::{self, Engine, PATIENCE};
@@ -110,7 +109,7 @@ impl Engine {
                     }
                 }
             }
-            inbox::published(&mut tx, &told, clock::now()).await?;
+            inbox::published(&mut tx, &told).await?;
             tx.commit().await?;
             if !told.is_empty() {
                 Metric::Republished.add(told.len() as u64, &[("domain", self.domain)]);

@@ -11,7 +11,6 @@ use futures_util::TryStreamExt;
 use omnibus_schemas::subject;
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use crate::clock;
 use crate::engine::Engine;
 
 const EVERY: Duration = Duration::from_secs(15 * 60);
@@ -58,7 +57,8 @@ impl Engine {
     }
 
     async fn trim_alone(&self, db: &mut PgConnection, consumers: &[String]) -> anyhow::Result<()> {
-        let now = clock::now();
+        // The database's clock, as in the rows: a worker's may be wrong by weeks.
+        let now: DateTime<Utc> = sqlx::query_scalar("select now()").fetch_one(&mut *db).await?;
         let inbox_before = now - TimeDelta::days(self.settings.keep_inbox_days.into());
         let done_before = now - TimeDelta::days(self.settings.keep_done_days.into());
         for (table, old) in [
