@@ -1,9 +1,10 @@
 // BullMQ on Redis: 64 jobs at once in one process, finished jobs removed.
 import { randomUUID } from 'node:crypto';
 import { Queue, Worker } from 'bullmq';
+import { Redis } from 'ioredis';
 import pg from 'pg';
 
-const connection = { host: '127.0.0.1', port: Number(process.env.REDIS_PORT), maxRetriesPerRequest: null };
+const connection = new Redis(Number(process.env.REDIS_PORT), '127.0.0.1', { maxRetriesPerRequest: null });
 
 if (process.argv[2] === 'enqueue') {
   const queue = new Queue('peer', { connection });
@@ -17,6 +18,7 @@ if (process.argv[2] === 'enqueue') {
     await queue.addBulk(bulk);
   }
   await queue.close();
+  await connection.quit();
 } else {
   const pool = new pg.Pool({ connectionString: process.env.DATABASE_URL, max: 16 });
   const store = (job) => pool.query('insert into peer.rows (id, body) values ($1, $2)', [randomUUID(), job.data.body]);

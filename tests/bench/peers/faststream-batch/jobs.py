@@ -4,6 +4,7 @@ import asyncio
 import os
 import uuid
 
+import nats
 import psycopg_pool
 from faststream import FastStream
 from faststream.nats import JStream, NatsBroker, PullSub
@@ -22,9 +23,16 @@ async def store(bodies: list[str]):
 
 
 def enqueue(jobs):
+    # With the client beneath: a broker that starts here would begin to work.
     async def publish():
-        await broker.start()
-        await asyncio.gather(*(broker.publish(f"{n:0>245}", "peer.jobs", stream="peer") for n in range(jobs)))
+        client = await nats.connect(os.environ["NATS_URL"])
+        js = client.jetstream()
+        await js.add_stream(name="peer", subjects=["peer.jobs"])
+        text = {"content-type": "text/plain"}
+        for at in range(0, jobs, 250):
+            some = range(at, min(at + 250, jobs))
+            await asyncio.gather(*(js.publish("peer.jobs", f"{n:0>245}".encode(), headers=text) for n in some))
+        await client.close()
 
     asyncio.run(publish())
 
