@@ -202,6 +202,28 @@ need_test_packages() {
     fi
 }
 
+# Pebble, an ACME server for the tests of certificates.
+need_pebble() {
+    local folder=$home/pebble
+    [ -z "${OMNIBUS_PEBBLE:-}" ] || return 0
+    ! has pebble || return 0
+    [ ! -x "$folder/usr/bin/pebble" ] || return 0
+    if has apt-get && has dpkg; then
+        say "fetching Pebble, the ACME server of the tests, once"
+        rm -rf "$folder.$$"
+        mkdir -p "$folder.$$"
+        # Only unpacked: nothing of it is installed, so no root is needed.
+        (
+            cd "$folder.$$"
+            apt-get download pebble >/dev/null 2>&1 || { apt-get update >/dev/null && apt-get download pebble >/dev/null; }
+            dpkg -x pebble_*.deb .
+        ) && { [ -d "$folder" ] || mv "$folder.$$" "$folder"; }
+        rm -rf "$folder.$$"
+    fi
+    [ -x "$folder/usr/bin/pebble" ] ||
+        die "Pebble is missing, which the tests of certificates ask for some; put it on PATH (go install github.com/letsencrypt/pebble/v2/cmd/pebble@latest), or set OMNIBUS_PEBBLE"
+}
+
 # node and npm on PATH, for the AsyncAPI parser and the JavaScript example.
 need_node() {
     local bin=$home/node wheel name
@@ -241,7 +263,7 @@ fresh_home() {
     if [ -z "${OMNIBUS_PG_BIN:-}" ] && [ -x "$home/bin/postgres" ]; then
         export OMNIBUS_PG_BIN=$home/bin
     fi
-    unset NATS_URL NATS_NKEY_FILE DATABASE_URL MAIL_DIR
+    unset NATS_URL NATS_NKEY_FILE DATABASE_URL MAIL_DIR SMS_DIR PAYOUT_DIR PARTNER_SECRET_FILE
     # 127.0.0.1 is not for a proxy.
     export no_proxy=127.0.0.1,localhost NO_PROXY=127.0.0.1,localhost
     export OMNIBUS_HOME=$1
