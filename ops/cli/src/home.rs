@@ -58,11 +58,6 @@ impl Home {
         self.0.join("mail")
     }
 
-    /// Where texts land without a provider.
-    pub(crate) fn sms(&self) -> PathBuf {
-        self.0.join("sms")
-    }
-
     /// One line: where NATS listens.
     pub(crate) fn nats_url(&self) -> PathBuf {
         self.0.join("nats.url")
