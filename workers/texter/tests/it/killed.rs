@@ -39,7 +39,7 @@ impl Life {
             .env("TWILIO_API_URL", &twilio.url)
             .env("SMS_SECRET", SECRET)
             .env("SMS_SETTLE_SECONDS", "1")
-            .env("SMS_TIMEOUT", "2")
+            .env("SMS_TIMEOUT", "4")
             .env("LEASE_SECONDS", "1")
             .env("REPUBLISH_AFTER_SECONDS", "2")
             .env("LOG_FORMAT", "json")
