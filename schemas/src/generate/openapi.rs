@@ -279,8 +279,10 @@ impl<'a> Parts<'a> {
 
 fn parameter(place: &str, name: &str, mut schema: Value, required: bool, example: Option<Value>) -> Value {
     let description = schema.as_object_mut().and_then(|schema| schema.remove("description"));
-    let mut parameter =
-        json!({ "name": name, "in": place, "required": required, "description": description, "schema": schema });
+    let mut parameter = json!({ "name": name, "in": place, "required": required, "schema": schema });
+    if let Some(description) = description {
+        parameter["description"] = description;
+    }
     if let Some(example) = example {
         parameter["example"] = example;
     }
