@@ -89,7 +89,7 @@ pub(crate) fn signed_at(key: &str, header: &str, body: &[u8]) -> Option<i64> {
     any.into_iter().any(|given| mac.clone().verify_slice(&given).is_ok()).then_some(time)
 }
 
-/// What [`signed_at`] accepts.
+/// What `signed_at` accepts.
 pub fn sign(key: &str, time: i64, body: &[u8]) -> String {
     let mut mac = hmac(key.as_bytes(), format!("{time}.").as_bytes());
     mac.update(body);

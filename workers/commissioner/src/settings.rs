@@ -19,7 +19,7 @@ pub struct Settings {
     /// Where payouts are written as CSV files while PAYOUT_URL is unset.
     #[arg(long, env = "PAYOUT_DIR", default_value = ".omnibus/payouts")]
     pub payout_dir: PathBuf,
-    /// A payout provider's address: payouts are POSTed to <address>/payouts with an Idempotency-Key.
+    /// A payout provider's address: payouts are POSTed to `ADDRESS/payouts` with an Idempotency-Key.
     #[arg(long, env = "PAYOUT_URL")]
     pub payout_url: Option<String>,
     /// The bearer token for PAYOUT_URL.

@@ -59,7 +59,7 @@ pub struct Settings {
     /// The key to SendGrid's v3 API, with the permission `mail.send`.
     #[arg(long, env = "SENDGRID_API_KEY", hide_env_values = true)]
     pub sendgrid_api_key: Option<SecretString>,
-    /// Where SendGrid is; another region's is https://api.eu.sendgrid.com.
+    /// Where SendGrid is; another region's is `https://api.eu.sendgrid.com`.
     #[arg(long, env = "SENDGRID_URL", default_value = "https://api.sendgrid.com")]
     pub sendgrid_url: String,
     /// In which order providers are tried where a tenant says nothing else. A later one is tried only when it is certain

@@ -60,7 +60,7 @@ pub struct Settings {
     /// one, it is drawn once and kept in SMS_DIR.
     #[arg(long, env = "SMS_SECRET", hide_env_values = true)]
     pub sms_secret: Option<SecretString>,
-    /// Under which address providers reach the HTTP door, such as https://api.example.com. Webhooks are checked
+    /// Under which address providers reach the HTTP door, such as `https://api.example.com`. Webhooks are checked
     /// against it, whatever the Host header says. Unset: no callbacks are asked for and none are believed.
     #[arg(long, env = "SMS_PUBLIC_URL")]
     pub sms_public_url: Option<String>,

@@ -1,7 +1,7 @@
 //! A tenant's own stylesheet: read by a real CSS parser, refused where it says anything outside the allowed subset, and
 //! written anew from what was understood, with every selector inside the brand's root.
 //!
-//! Three walls stand one behind the other. The tokens are walked first ([`tokens`]), so that nothing that loads, runs or
+//! Three walls stand one behind the other. The tokens are walked first (`tokens`), so that nothing that loads, runs or
 //! nests without end reaches the parser. The parsed rules are then copied by allow-list. What comes out is walked
 //! once more before anyone sees it. None of them looks for bad words in text: escapes, comments and odd spacing mean to
 //! us what they mean to a browser.
