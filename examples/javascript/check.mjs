@@ -55,7 +55,8 @@ console.log(`bare publish, number ${stored.sequence}: ${bare.outcome}, caused by
 const id = randomUUID();
 const first = await publish(client, id);
 assert.equal(first.duplicate, false);
-const ours = await event(({ causation }) => causation === id);
+// An event before the last has no outcome.
+const ours = await event(({ causation, outcome }) => causation === id && outcome);
 assert.equal(ours.outcome, "succeeded");
 console.log(`with the envelope, number ${first.sequence}: ${ours.outcome}, caused by ${ours.causation}`);
 

@@ -21,9 +21,9 @@ def run(program: str, *arguments: str) -> dict:
 
 
 def over_nats(*arguments: str) -> tuple[dict, dict]:
-    """What the publisher was answered, and the next event."""
+    """What the publisher was answered, and the last of the two events that follow: queued, then sent."""
     listener = subprocess.Popen(
-        [sys.executable, HERE / "subscribe.py", "--count", "1", "--seconds", "30"],
+        [sys.executable, HERE / "subscribe.py", "--count", "2", "--seconds", "30"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -36,7 +36,7 @@ def over_nats(*arguments: str) -> tuple[dict, dict]:
         told, trouble = listener.communicate(timeout=40)
         if listener.returncode != 0:
             raise SystemExit(f"subscribe.py: {trouble.strip()}")
-        return stored, json.loads(told)
+        return stored, json.loads(told.splitlines()[-1])
     finally:
         listener.kill()
         listener.wait()
