@@ -42,6 +42,8 @@ pub struct Domain {
     pub owns: Vec<Bucket>,
     /// Buckets of others that it reads and follows.
     pub reads: Vec<&'static str>,
+    /// Does it keep a record of every command and of every other domain's events?
+    pub records: bool,
 }
 
 /// A route with its path written out.
@@ -299,6 +301,7 @@ impl Domain {
             hooks: vec![],
             owns: vec![],
             reads: vec![],
+            records: false,
         };
         platform::declare(bare)
     }
@@ -360,6 +363,13 @@ impl Domain {
         self
     }
 
+    /// Says that this domain's worker keeps a record of all that happens: every domain's commands, and every event but its
+    /// own.
+    pub fn records(mut self) -> Self {
+        self.records = true;
+        self
+    }
+
     /// Says that this domain's worker reads another domain's bucket.
     pub fn reads(mut self, bucket: &'static str) -> Self {
         self.reads.push(bucket);
@@ -398,6 +408,7 @@ impl Catalogue {
             crate::texter::domain(),
             crate::commissioner::domain(),
             crate::brander::domain(),
+            crate::auditor::domain(),
             crate::greeter::domain(),
         ])
     }

@@ -4,6 +4,7 @@
 //! alternates the contestants, and prints medians with minimum and maximum over the rounds. Absolute figures drift from
 //! machine to machine and from hour to hour; the ratios are what to compare.
 
+mod auditor;
 mod bare;
 mod bare_door;
 mod brander;
@@ -48,8 +49,8 @@ struct Bench {
     /// Seconds of load in each round of `door` and `latency`, and of light load in `commissioner`.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
-    /// Commands in each round of `work`, `durable`, `growth` and `peers`, orders in each of `commissioner`; a tenth of them
-    /// in each of `texter`.
+    /// Commands in each round of `work`, `durable`, `growth` and `peers`, orders in each of `commissioner`, events in each
+    /// of `auditor`; a tenth of them in each of `texter`.
     #[arg(long, default_value_t = 20_000)]
     commands: usize,
     /// Mails in each round of `mailer`.
@@ -88,6 +89,8 @@ enum Case {
     Commissioner,
     /// Texts a second through the texter, beside a bare reqwest loop.
     Texter,
+    /// Entries a second into the log, beside a bare batched insert; checking a million of them.
+    Auditor,
     /// An activation until every reader has it; a host's page in memory.
     Brander,
 }
@@ -145,6 +148,7 @@ async fn main() -> anyhow::Result<()> {
                 results.add(&growth::run(&postgres, rounds, bench.commands, bench.scale).await?.to_string())?;
             }
             Case::Texter => results.add(&texter::run(&postgres, rounds, bench.commands / 10).await?.to_string())?,
+            Case::Auditor => results.add(&auditor::run(&postgres, rounds, bench.commands).await?.to_string())?,
             Case::Brander => results.add(&brander::run(&postgres, rounds, 100).await?.to_string())?,
             Case::Load => results.add(&load::run(&postgres, bench.seconds).await?.to_string())?,
             Case::Work | Case::Durable => {

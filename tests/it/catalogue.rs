@@ -15,6 +15,16 @@ use uuid::Uuid;
 
 use crate::scene::headers;
 
+fn auditor(home: &Path) -> omnibus_auditor::Settings {
+    omnibus_auditor::Settings {
+        audit_secret: Some("a secret of tests, thirty-two characters long".to_owned().into()),
+        audit_secret_file: home.join("unused"),
+        audit_dir: home.join("audit"),
+        audit_origin: "omnibus.test/audit".into(),
+        audit_retention_days: 2555,
+    }
+}
+
 /// Every worker of the product.
 fn workers(mail: &Path) -> Vec<Worker> {
     let mailer = omnibus_mailer::Settings {
@@ -58,6 +68,7 @@ fn workers(mail: &Path) -> Vec<Worker> {
         omnibus_texter::worker(texter).unwrap(),
         omnibus_commissioner::worker(commissioner).unwrap(),
         brander,
+        omnibus_auditor::worker(auditor(mail)).unwrap(),
         minimal_worker::worker(minimal_worker::Settings {}).unwrap(),
     ]
 }

@@ -43,6 +43,18 @@ fn commissioner_settings(home: &Path) -> anyhow::Result<omnibus_commissioner::Se
     Ok(settings)
 }
 
+/// The auditor's settings, likewise.
+fn auditor_settings(home: &Path) -> anyhow::Result<omnibus_auditor::Settings> {
+    let mut settings: omnibus_auditor::Settings = from_environment("auditor")?;
+    if std::env::var_os("AUDIT_DIR").is_none() {
+        settings.audit_dir = home.join("audit");
+    }
+    if std::env::var_os("AUDIT_SECRET_FILE").is_none() {
+        settings.audit_secret_file = home.join("audit-secret");
+    }
+    Ok(settings)
+}
+
 /// The texter's settings, likewise.
 fn texter_settings(home: &Path) -> anyhow::Result<omnibus_texter::Settings> {
     let mut settings: omnibus_texter::Settings = from_environment("texter")?;
@@ -59,6 +71,7 @@ pub(crate) fn workers(mailer: omnibus_mailer::Settings, home: &Path) -> anyhow::
         omnibus_texter::worker(texter_settings(home)?)?,
         omnibus_commissioner::worker(commissioner_settings(home)?)?,
         omnibus_brander::worker(brander_settings()?)?,
+        omnibus_auditor::worker(auditor_settings(home)?)?,
         minimal_worker::worker(from_environment("greeter")?)?,
     ])
 }

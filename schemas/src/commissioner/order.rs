@@ -56,6 +56,7 @@ pub struct RecordOrder {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(inner(length(min = 1, max = 254), custom(one_line)))]
     #[schemars(length(min = 1, max = 254), regex(pattern = ONE_LINE))]
+    #[schemars(extend("x-personal" = "subject"))]
     pub customer_email: Option<String>,
     /// What identifies the customer's way to pay: compared with the partner's, and not kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -15,6 +15,7 @@ use crate::contract::{Command, Event, Http, Query, Sealed};
 pub struct SendCode {
     /// The recipient's number: E.164, or as it is dialled inside `country`.
     #[garde(length(chars, min = 1, max = 40))]
+    #[schemars(extend("x-personal" = "subject"))]
     pub to: String,
     /// Whose national numbers `to` is written in: two letters, ISO 3166-1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -87,6 +88,7 @@ pub struct VerifyCode {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(inner(length(chars, min = 1, max = 40)))]
     #[schemars(length(min = 1, max = 40))]
+    #[schemars(extend("x-personal" = "subject"))]
     pub to: Option<String>,
     /// Whose national numbers `to` is written in: two letters, ISO 3166-1.
     #[serde(default, skip_serializing_if = "Option::is_none")]

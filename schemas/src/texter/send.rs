@@ -14,6 +14,7 @@ use crate::contract::{Command, Event, Http, Query};
 pub struct SendSms {
     /// The recipient's number: E.164 such as `+14155552671`, or as it is dialled inside `country`.
     #[garde(length(chars, min = 1, max = 40))]
+    #[schemars(extend("x-personal" = "subject"))]
     pub to: String,
     /// Whose national numbers `to` is written in: two letters, ISO 3166-1. Not needed for E.164.
     #[serde(default, skip_serializing_if = "Option::is_none")]

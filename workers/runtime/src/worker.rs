@@ -304,7 +304,7 @@ impl Worker {
     }
 }
 
-async fn bind(
+pub(crate) async fn bind(
     bus: &Bus,
     spec: &omnibus_bus::ConsumerSpec,
 ) -> Result<(async_nats::jetstream::consumer::PullConsumer, Bound), RunError> {
