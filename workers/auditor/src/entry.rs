@@ -8,9 +8,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use omnibus_runtime::Meta;
+use omnibus_schemas::auditor::EraseSubject;
 use omnibus_schemas::catalogue::Catalogue;
 use omnibus_schemas::personal::{self, Mark};
-use omnibus_schemas::{Encoding, body, headers};
+use omnibus_schemas::{Command, Encoding, body, headers};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -136,7 +137,12 @@ impl Draft {
             Err(_) => HOUSE.to_owned(),
         };
         let what = format!("{}.{}", meta.domain, meta.name);
-        let found = marks.find(&what, meta.encoding, &message.payload);
+        // Whoever asks for an erasure leaves no new trace of whom.
+        let erasure = meta.domain == EraseSubject::DOMAIN && meta.name == EraseSubject::NAME;
+        let people = match erasure {
+            true => People::unopenable(),
+            false => People::of(keys, &tenant, marks.find(&what, meta.encoding, &message.payload))?,
+        };
         let body = Body {
             kind,
             what: short(&what),
@@ -145,13 +151,7 @@ impl Draft {
             bytes: message.payload.len(),
             ..envelope(&meta, map, stream, stored)
         };
-        Ok(Draft {
-            key: key(kind, &tenant, &meta.ce_id),
-            people: People::of(keys, &tenant, found)?,
-            tenant,
-            body,
-            payload: message.payload.to_vec(),
-        })
+        Ok(Draft { key: key(kind, &tenant, &meta.ce_id), people, tenant, body, payload: message.payload.to_vec() })
     }
 
     /// Of the auditor's own event, which it does not read on the bus.

@@ -36,13 +36,18 @@ pub(crate) struct People {
     /// Their pseudonyms; empty if there are too many.
     pub(crate) all: BTreeSet<Pseudonym>,
     fields: Vec<(Found, Option<Pseudonym>)>,
-    too_many: bool,
+    unopenable: bool,
 }
 
 /// A person's key, or that it was destroyed.
 pub(crate) type Known = BTreeMap<(String, Pseudonym), Option<[u8; 32]>>;
 
 impl People {
+    /// Of a message of which nothing but the commitment is kept, and no way to open it.
+    pub(crate) fn unopenable() -> Self {
+        People { unopenable: true, ..People::default() }
+    }
+
     pub(crate) fn of(keys: &Keys, tenant: &str, found: Vec<Found>) -> anyhow::Result<Self> {
         let mut people = People::default();
         for found in found {
@@ -54,7 +59,7 @@ impl People {
             people.fields.push((found, person));
         }
         if people.all.len() > MOST {
-            return Ok(People { too_many: true, ..People::default() });
+            return Ok(People::unopenable());
         }
         Ok(people)
     }
@@ -62,7 +67,7 @@ impl People {
     /// The salt of the payload's commitment, from the part that is stored and a share of each person's key. `None` if one
     /// of them was erased: then nobody can know it again.
     pub(crate) fn salt(&self, tenant: &str, stored: &[u8], known: &Known) -> Option<Hash> {
-        if self.too_many {
+        if self.unopenable {
             return None;
         }
         salt(stored, self.all.iter().map(|person| known.get(&(tenant.to_owned(), *person)).copied().flatten()))

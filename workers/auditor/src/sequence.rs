@@ -66,7 +66,9 @@ pub(crate) struct Moved {
 
 pub(crate) async fn round(auditor: &Auditor, db: &PgPool) -> anyhow::Result<Sequenced> {
     // Most rounds find nothing, and a transaction with a lock is more than a look.
-    let any: bool = sqlx::query_scalar("select exists (select from auditor.arrivals order by txid, pos limit 1)").fetch_one(db).await?;
+    let any: bool = sqlx::query_scalar("select exists (select from auditor.arrivals order by txid, pos limit 1)")
+        .fetch_one(db)
+        .await?;
     if !any {
         return Ok(Sequenced::default());
     }

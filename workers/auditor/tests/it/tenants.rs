@@ -19,6 +19,7 @@ async fn a_tenant_can_neither_see_nor_touch_what_is_anothers() {
     let scene = Scene::new().await;
     let running = scene.run().await;
     scene.consent("acme", "e-1", "+14155552671").await;
+    scene.grown("acme", 1).await;
     let placed = scene.does("acme", &PlaceHold { reason: "matter 1".into() }).await;
     let placed: HoldPlaced = serde_json::from_value(placed.data).unwrap();
     scene.grown("acme", 3).await;
