@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use omnibus_auditor::export;
-use omnibus_auditor::note::Checkpoint;
+use omnibus_auditor::note::{Checkpoint, VerifierKey};
 use omnibus_auditor::tree::{self, Hash};
 use omnibus_schemas::auditor::{ConsistencyProof, EntryProof, LogHead};
 
@@ -113,6 +113,66 @@ async fn a_log_that_was_rolled_back_and_written_anew_does_not_continue_what_was_
     scene.grown("acme", 40).await;
     let flaw = scene.checked("acme", Some(&kept)).await.unwrap_err();
     assert!(flaw.what.contains("forked"), "{flaw}");
+    running.stop().await;
+}
+
+/// What the second verifier, which shares no code with the first, says of an export.
+fn second_opinion(scene: &Scene, export: &str, key: &VerifierKey, kept: Option<&str>) -> (bool, String) {
+    let (file, kept_file) = (scene.dir.path().join("export.jsonl"), scene.dir.path().join("kept"));
+    std::fs::write(&file, export).unwrap();
+    let python = std::env::var_os("OMNIBUS_PYTHON").unwrap_or_else(|| "python3".into());
+    let mut command = std::process::Command::new(python);
+    let verifier = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/audit-verifier/verify.py");
+    command.arg("-B").arg(verifier).arg(&file).arg(key.to_string());
+    if let Some(kept) = kept {
+        std::fs::write(&kept_file, kept).unwrap();
+        command.arg(&kept_file);
+    }
+    let ended = command.output().unwrap();
+    let said = [ended.stdout, ended.stderr].concat();
+    (ended.status.success(), String::from_utf8(said).unwrap().trim().to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_verifiers_that_share_no_code_say_the_same() {
+    let scene = Scene::new().await;
+    let running = scene.run().await;
+    log_of(&scene, 10).await;
+    let kept = scene.asks("acme", &LogHead {}).await.unwrap().checkpoint;
+    log_of(&scene, 300).await;
+    let (good, key) = (scene.export("acme", Some(&kept)).await, scene.key("acme").await);
+    let (well, said) = second_opinion(&scene, &good, &key, Some(&kept));
+    assert!(well && said.starts_with("OK: 300 entries"), "{said}");
+
+    let line = |start: &str| good.lines().position(|line| line.starts_with(start)).unwrap();
+    let (at, tile) = (line(r#"{"index":270,"#), line(r#"{"tile":1,"#));
+    let lines: Vec<String> = good.lines().map(str::to_owned).collect();
+    let changed = |change: &dyn Fn(&mut Vec<String>)| {
+        let mut lines = lines.clone();
+        change(&mut lines);
+        lines.join("\n")
+    };
+    let size = export::check(good.as_bytes(), &key, None).unwrap().size;
+    for (what, bad) in [
+        ("a byte", changed(&|lines| lines[at] = lines[at].replace("greeter", "greeteR"))),
+        ("a deletion", changed(&|lines| drop(lines.remove(at)))),
+        ("a swap", changed(&|lines| lines.swap(at, at + 1))),
+        ("a repetition", changed(&|lines| lines.insert(at, lines[at].clone()))),
+        ("a cut", changed(&|lines| lines.truncate(at))),
+        ("all cut", changed(&|lines| lines.truncate(1))),
+        ("another tile's hashes", changed(&|lines| lines[tile] = lines[1].replace(r#"{"tile":0,"#, r#"{"tile":1,"#))),
+        (
+            "a head",
+            changed(&|lines| lines[0] = lines[0].replace(&format!("\\n{size}\\n"), &format!("\\n{}\\n", size + 1))),
+        ),
+        ("a fork", changed(&|lines| lines[0] = lines[0].replace("\"consistency\":[\"", "\"consistency\":[\"AAAA"))),
+    ] {
+        let flaw = export::check(bad.as_bytes(), &key, None).unwrap_err();
+        let (well, said) = second_opinion(&scene, &bad, &key, None);
+        assert!(!well && said.starts_with("NOT OK: "), "{what}: {said}");
+        let index = flaw.index.map(|index| format!("entry {index}:"));
+        assert!(index.is_none_or(|index| said.contains(&index)), "{what}: {flaw} / {said}");
+    }
     running.stop().await;
 }
 
