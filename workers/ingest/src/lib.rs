@@ -15,6 +15,7 @@ pub mod jwt;
 mod keyring;
 pub mod keys;
 mod limits;
+mod linger;
 mod observe;
 mod outcome;
 mod peer;
