@@ -3,9 +3,11 @@
 
 mod batch;
 mod brands;
+mod domains;
 mod fake_sendgrid;
 mod feedback;
 mod files;
+mod killed;
 mod login;
 mod providers;
 mod quiet;
