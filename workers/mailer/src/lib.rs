@@ -121,6 +121,7 @@ pub struct Mailer {
     content: Content,
     links: Links,
     objects: Objects,
+    specs: batch::Specs,
     dkim: Dkim,
     /// None where the machine names no server and the settings don't either.
     dns: Option<Dns>,
@@ -140,6 +141,7 @@ impl Mailer {
             content: Content::new()?,
             links: Links::new(settings.door()?),
             objects: Objects::default(),
+            specs: batch::Specs::default(),
             dkim: Dkim::new(settings.dkim_dir.clone())?,
             dns: dns(&settings.dns_servers)?,
             sender_approval_secret: settings.sender_approval_secret.clone(),

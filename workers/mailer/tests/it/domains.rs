@@ -155,7 +155,10 @@ async fn the_same_command_id_is_another_proof_for_another_tenant() {
     let id = omnibus_runtime::clock::new_id();
     let mut values = vec![];
     for tenant in ["acme", "globex"] {
-        scene.stage.publish_as(id, tenant, &AddSenderDomain { domain: DOMAIN.into() }).await;
+        let mut headers = async_nats::HeaderMap::new();
+        headers.insert("ce-id", id.to_string().as_str());
+        let subject = format!("cmd.mailer.default.add_sender_domain.{tenant}");
+        scene.stage.publish_raw(&subject, headers, format!("{{\"domain\": \"{DOMAIN}\"}}")).await;
         let added = scene.stage.event(|told| told.name == "sender_domain_added" && told.tenant == tenant).await;
         values.push(added.data["record_value"].as_str().unwrap().to_owned());
     }

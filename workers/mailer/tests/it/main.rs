@@ -17,6 +17,7 @@ mod scene;
 mod senders;
 mod server;
 mod stages;
+mod stats;
 mod templates;
 mod timing;
 mod verdicts;
