@@ -27,6 +27,7 @@ pub use settings::Settings;
 
 use std::sync::Arc;
 
+use omnibus_dns::Dns;
 use omnibus_runtime::{Desk, Worker};
 use omnibus_schemas::brander::{
     ActivateBranding, AddDomain, AnswerChallenge, Assets, BrandOfVersion, Branding, BrandingVersions, CancelSchedule,
@@ -37,7 +38,6 @@ use omnibus_schemas::brander::{
 use tokio::sync::{Semaphore, watch};
 
 use certificates::authority::Authority;
-use domains::dns::Dns;
 use pages::Shelf;
 
 const MIGRATIONS: &[(&str, &str)] = &[
@@ -113,7 +113,7 @@ impl Brander {
     fn new(settings: Settings) -> anyhow::Result<Self> {
         settings.check()?;
         let ours = settings.ours()?;
-        let dns = Dns::new(&settings)?;
+        let dns = Dns::new(&settings.dns_servers)?;
         let authority = Authority::new(&settings)?;
         Ok(Brander {
             settings,

@@ -6,7 +6,6 @@ mod assets;
 mod certificates;
 mod css_attacks;
 mod domains;
-mod names;
 mod pages;
 mod scene;
 mod svg_attacks;

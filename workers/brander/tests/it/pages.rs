@@ -1,5 +1,6 @@
 //! Pages and previews: whose they are, what they may do, and where they must never end up.
 
+use omnibus_dns::testing::Names;
 use omnibus_runtime::{Reply, Visit};
 use omnibus_schemas::brander::{BrandOfVersion, DashboardPage, LoginPage, Page, Preview, PreviewPage};
 
@@ -21,7 +22,7 @@ fn text(reply: Reply) -> String {
     String::from_utf8(reply.into_body().0).unwrap()
 }
 
-async fn branded(name: &str) -> (Scene, crate::names::Names) {
+async fn branded(name: &str) -> (Scene, Names) {
     let (scene, names) = scene().await;
     proved(&scene, &names, "acme").await;
     let version = scene.draft("acme", look(name)).await;
