@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sqlx::{PgConnection, Postgres, Transaction};
 use uuid::Uuid;
@@ -33,6 +33,8 @@ pub(crate) struct Decided {
     pub(crate) note: Option<Uuid>,
     /// Calls that are about to go out, with what is to be published before.
     pub(crate) calls: Vec<(usize, Attempt, Option<Arc<Outbox>>)>,
+    /// Effects that are to be prepared again after a time.
+    pub(crate) later: Vec<(usize, Duration)>,
     /// Claimed before by somebody.
     pub(crate) again: Vec<usize>,
     /// Other rows that got new messages.
@@ -108,6 +110,10 @@ impl Lane {
                     match guarded(timeout, call.prepare(&mut cx, delivery.body())).await.map_err(fails)? {
                         Prepared::Go(plan, events) => (Some(plan), events),
                         Prepared::Skip(events) => (None, events),
+                        Prepared::Later(wait) => {
+                            decided.later.push((index, wait));
+                            continue;
+                        }
                     }
                 }
                 Entry::Resolve => {
