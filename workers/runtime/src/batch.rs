@@ -167,6 +167,9 @@ impl Lane {
         for (index, _) in &decided.finished {
             self.answer(&batch[*index], published).await;
         }
+        for (index, wait) in decided.later {
+            self.put_off(&batch[index], wait, "handler").await;
+        }
         if !decided.again.is_empty() {
             let deliveries: Vec<_> = decided.again.iter().map(|index| batch[*index].clone()).collect();
             self.again(deliveries).await;
@@ -232,6 +235,9 @@ impl Lane {
                     let published = self.publish(due(self.engine.domain, &key, &outbox, 0).collect()).await;
                     if published == Published::Yes {
                         self.engine.note_published(&self.consumer, [key]);
+                        if let Some(outcome) = row.outcome {
+                            self.erase_unsealed(&delivery, outcome).await;
+                        }
                         failpoint::reached("before_ack").await;
                     }
                     self.answer(&delivery, published).await;
@@ -247,7 +253,12 @@ impl Lane {
     pub(crate) async fn trouble(self: &Arc<Self>, delivery: &Arc<Delivery>, trouble: Trouble) {
         match trouble {
             Trouble::Undecodable(fault) => {
-                self.end(delivery, End::of(Why::dead("undecodable", fault.to_string(), 0))).await;
+                // The decoder's words may quote a value.
+                let words = match self.engine.registry.sealed.contains(delivery.meta.name.as_str()) {
+                    true => format!("{} is not as this command has it", fault.pointer),
+                    false => fault.to_string(),
+                };
+                self.end(delivery, End::of(Why::dead("undecodable", words, 0))).await;
             }
             Trouble::Invalid(faults) | Trouble::Fail(Fail::Invalid(faults)) => {
                 self.end(delivery, End::of(Why::invalid(faults))).await;

@@ -12,7 +12,7 @@ use futures_util::FutureExt;
 use omnibus_schemas::platform::Outcome;
 
 use crate::attempts::{self, Attempt, Row};
-use crate::batch::Published;
+use crate::batch::{Published, tenant_bound};
 use crate::clock;
 use crate::cx::Cx;
 use crate::delivery::Delivery;
@@ -253,6 +253,31 @@ impl Lane {
             guarded::<_, Trouble>(call.policy().timeout, call.prepare(&mut cx, delivery.body())).await
         };
         match prepared {
+            Ok(Prepared::Later(wait)) => {
+                tx.commit().await?;
+                self.put_off(delivery, wait, "handler").await;
+            }
+            // What a first attempt has to tell is told once, also if the command had been put off before.
+            Ok(Prepared::Go(plan, events)) if number == 1 && !events.is_empty() => {
+                let outbox = match self.checked(delivery, tenant_bound(delivery, events)) {
+                    Ok(outbox) => outbox,
+                    Err(trouble) => {
+                        drop(tx);
+                        self.trouble(delivery, trouble).await;
+                        return Ok(());
+                    }
+                };
+                let early = Finish { key: key.clone(), outcome: None, outbox: Some(outbox.clone()), detail: None };
+                inbox::finish(&mut tx, &self.consumer, &[early]).await?;
+                let (id, opened) = (clock::new_id(), Instant::now());
+                let attempt = Attempt { key: key.clone(), number, id, plan, told: 0, row: Row::Unknown, opened };
+                attempts::open(&mut tx, &self.consumer, &[&attempt], engine.settings.lease()).await?;
+                tx.commit().await?;
+                failpoint::reached("after_next_attempt").await;
+                let published = self.publish(due(engine.domain, &key, &outbox, 0).collect()).await;
+                let told = if published == Published::Yes { outbox.list.len() } else { 0 };
+                self.spawn_call(delivery.clone(), Attempt { told, ..attempt });
+            }
             Ok(Prepared::Go(plan, _)) => {
                 let (id, opened) = (clock::new_id(), Instant::now());
                 let attempt = Attempt { key, number, id, plan, told: 0, row: Row::Unknown, opened };

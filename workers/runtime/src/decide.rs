@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sqlx::{PgConnection, Postgres, Transaction};
 use uuid::Uuid;
@@ -34,6 +34,8 @@ pub(crate) struct Decided {
     pub(crate) note: Option<Uuid>,
     /// Calls that are about to go out, with what is to be published before.
     pub(crate) calls: Vec<(usize, Attempt, Option<Arc<Outbox>>)>,
+    /// Effects that are to be prepared again after a time.
+    pub(crate) later: Vec<(usize, Duration)>,
     /// Claimed before by somebody.
     pub(crate) again: Vec<usize>,
     /// Other rows that got new messages.
@@ -111,6 +113,10 @@ impl Lane {
                     match guarded(timeout, call.prepare(&mut cx, delivery.body())).await.map_err(fails)? {
                         Prepared::Go(plan, events) => (Some(plan), events),
                         Prepared::Skip(events) => (None, events),
+                        Prepared::Later(wait) => {
+                            decided.later.push((index, wait));
+                            continue;
+                        }
                     }
                 }
                 Entry::Resolve => {
@@ -147,6 +153,10 @@ impl Lane {
                 match prepared {
                     Prepared::Go(plan, events) => self.goes_out(index, &batch[index], plan, events, decided, writing),
                     Prepared::Skip(events) => self.is_done(index, &batch[index], events, decided, writing),
+                    Prepared::Later(wait) => {
+                        decided.later.push((index, wait));
+                        Ok(())
+                    }
                 }
                 .map_err(|trouble| NotDecided::Trouble(index, trouble))?;
             }
@@ -174,6 +184,11 @@ impl Lane {
         let (mut decided, mut writing) = (Decided::default(), Writing::default());
         let everyone = (0..batch.len()).collect();
         self.handle(&mut tx, batch, everyone, &mut decided, &mut writing).await?;
+        if !decided.later.is_empty() {
+            // What waits keeps what it wrote, and so is claimed before.
+            tx.rollback().await?;
+            return Ok(None);
+        }
         let finished = decided.finished.iter();
         let successes: Vec<_> = finished.map(|(index, outbox)| Success { delivery: &batch[*index], outbox }).collect();
         let calls = decided.calls.iter();

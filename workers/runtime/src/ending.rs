@@ -248,6 +248,7 @@ impl Lane {
         if self.publish(due(engine.domain, &key, &outbox, from).collect()).await == Published::Yes {
             engine.note_published(&self.consumer, [key]);
             self.count(delivery, outcome);
+            self.erase_unsealed(delivery, outcome).await;
             match &end.why {
                 Why::Dead { code, .. } => {
                     Metric::Dlq.count(&[("domain", engine.domain), ("command", &meta.name), ("code", code)]);
@@ -318,7 +319,13 @@ impl Lane {
                 }
             }
         }
-        if body.len() > limit {
+        let sealed = self.engine.registry.sealed.contains(meta.name.as_str());
+        if sealed {
+            extra.push((
+                "omnibus-dlq-body".to_owned(),
+                "left out: what is to be sealed may stand in it as it is".to_owned(),
+            ));
+        } else if body.len() > limit {
             extra.push(("omnibus-dlq-body".to_owned(), "left in the command stream: too large to carry".to_owned()));
         }
         Outgoing {
@@ -329,7 +336,7 @@ impl Lane {
             outcome: None,
             at: None,
             extra,
-            body: if body.len() > limit { vec![] } else { body.to_vec() },
+            body: if sealed || body.len() > limit { vec![] } else { body.to_vec() },
         }
     }
 
@@ -337,7 +344,9 @@ impl Lane {
     pub(crate) async fn put_off(self: &Arc<Self>, delivery: &Arc<Delivery>, wait: Duration, reason: &str) {
         Metric::Snoozes.count(&[("domain", self.engine.domain), ("reason", reason)]);
         let wait = wait.min(LONGEST);
-        let scheduled = !self.reaction && (wait >= LONG || delivery.delivered >= OFTEN);
+        // A second copy of what may have to be erased would not be found again.
+        let single = self.reaction || self.engine.registry.sealed.contains(delivery.meta.name.as_str());
+        let scheduled = !single && (wait >= LONG || delivery.delivered >= OFTEN);
         if scheduled && self.schedule(delivery, wait).await {
             delivery.ack().await;
         } else {

@@ -45,6 +45,7 @@ pub mod testing;
 pub mod trace;
 mod trim;
 mod unpublished;
+mod unsealed;
 mod visit;
 pub mod worker;
 

@@ -1,7 +1,7 @@
 //! A worker's handlers, by name. The generics end here: one boxed future per command is what that costs.
 
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
@@ -157,6 +157,8 @@ pub(crate) struct Registry {
     pub(crate) commands: BTreeMap<&'static str, Entry>,
     /// Names without old ones, with their lanes.
     pub(crate) lanes: BTreeMap<&'static str, &'static str>,
+    /// Names of commands with a field that nobody is to read on the bus, old names included.
+    pub(crate) sealed: BTreeSet<&'static str>,
     /// By (domain, event).
     pub(crate) reactions: BTreeMap<(&'static str, &'static str), Entry>,
     /// By query name.
@@ -175,6 +177,9 @@ impl Registry {
     pub(crate) fn command<C: Command>(&mut self, entry: Entry) {
         self.lanes.insert(C::NAME, C::LANE);
         for name in std::iter::once(&C::NAME).chain(C::ALIASES) {
+            if C::SEALED.is_some() {
+                self.sealed.insert(name);
+            }
             assert!(self.commands.insert(name, entry.clone()).is_none(), "registered twice: the command {name}");
         }
     }
@@ -360,6 +365,7 @@ fn encoded<P: Serialize>(prepared: Prepared<P>) -> Prepared<Vec<u8>> {
     match prepared {
         Prepared::Go(plan, events) => Prepared::Go(body::encode(Encoding::MessagePack, &plan), events),
         Prepared::Skip(events) => Prepared::Skip(events),
+        Prepared::Later(wait) => Prepared::Later(wait),
     }
 }
 
