@@ -33,6 +33,7 @@ pub mod process;
 mod publish;
 mod registry;
 mod resolve;
+pub mod seal;
 pub mod settings;
 mod sweep;
 pub mod telemetry;

@@ -4,6 +4,7 @@ mod activate;
 mod delete;
 mod list;
 mod page;
+mod look;
 mod preview;
 mod replay;
 mod save;
