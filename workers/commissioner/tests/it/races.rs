@@ -177,7 +177,7 @@ async fn orders_beside_moves_of_the_tree_are_each_judged_by_one_tree() {
     }
     // Each order has one parent, and what is owed follows from that.
     let other: i64 =
-        sqlx::query_scalar("select count(*) from commissioner.orders where parents <> array[$1] and parents <> array[$2]")
+        sqlx::query_scalar("select count(*) from commissioner.orders where parents <> array[$1::uuid] and parents <> array[$2::uuid]")
             .bind(ada)
             .bind(bob)
             .fetch_one(scene.db())
