@@ -32,8 +32,8 @@ use omnibus_runtime::{Desk, Worker};
 use omnibus_schemas::brander::{
     ActivateBranding, AddDomain, AnswerChallenge, Assets, BrandOfVersion, Branding, BrandingVersions, CancelSchedule,
     ChallengeFile, ContrastReport, DashboardPage, Domains, FinishCertificate, LoginPage, OrderCertificate, Preview,
-    PreviewPage, RecheckDomain, RemoveDomain, RollbackBranding, ScheduleBranding, Schedules, SetBranding, ShowDraft, StoredAsset,
-    TurnSchedule, UploadAsset, VerifyDomain,
+    PreviewPage, RecheckDomain, RemoveDomain, RollbackBranding, ScheduleBranding, Schedules, SetBranding, ShowDraft,
+    StoredAsset, TurnSchedule, UploadAsset, VerifyDomain,
 };
 use tokio::sync::{Semaphore, broadcast, watch};
 

@@ -167,9 +167,10 @@ fn book<'a>(
     let parents = found.seller.as_ref().map(|seller| seller.parents.clone()).unwrap_or_default();
     // Those above who earn nothing on it have no reason to buy through it.
     let earning = rules.overrides_bp.len();
-    let suspected = found.seller.as_ref().map(|seller| {
-        suspected(order, &seller.traits, seller.above.iter().take(earning).flatten())
-    });
+    let suspected = found
+        .seller
+        .as_ref()
+        .map(|seller| suspected(order, &seller.traits, seller.above.iter().take(earning).flatten()));
     let suspected = suspected.unwrap_or_default();
     let review = if suspected.is_empty() { Review::None } else { Review::Held };
     let tier = found.seller.as_ref().map_or(Tier::Bronze, |seller| seller.tier);

@@ -159,9 +159,7 @@ impl Door {
             bound().map_err(|error| DoorError::Listen { address, error })
         };
         let (first, second) = match (shared.settings.https_listen, tls) {
-            (Some(secure), Some(tls)) => {
-                (listen(shared.settings.http_listen, None)?, Some(listen(secure, Some(tls))?))
-            }
+            (Some(secure), Some(tls)) => (listen(shared.settings.http_listen, None)?, Some(listen(secure, Some(tls))?)),
             (Some(_), None) => {
                 let reason = "needs TLS_CERT_FILE and TLS_KEY_FILE, or CERTIFICATE_KEY".to_owned();
                 return Err(DoorError::Setting { setting: "HTTPS_LISTEN", reason });
@@ -345,7 +343,14 @@ fn cors(origins: &[String]) -> Result<Option<CorsLayer>, DoorError> {
                 "traceparent",
                 "x-api-key",
             ]))
-            .expose_headers(names(&["link", "location", "preference-applied", "ratelimit", "ratelimit-policy", "retry-after"]))
+            .expose_headers(names(&[
+                "link",
+                "location",
+                "preference-applied",
+                "ratelimit",
+                "ratelimit-policy",
+                "retry-after",
+            ]))
             .max_age(Duration::from_secs(3600)),
     ))
 }

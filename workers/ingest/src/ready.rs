@@ -11,8 +11,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::door::{DoorError, Shared};
-use crate::{certificates, keyring};
 use crate::settings::Settings;
+use crate::{certificates, keyring};
 
 const BUS: &str = "ingest.bus";
 const STREAMS: &str = "ingest.streams";

@@ -98,7 +98,8 @@ async fn killed_at(point: &str) -> (u32, i32) {
     let told = stage.caused_by(id).into_iter().filter(|told| told.name == "branding_activated");
     let ids: std::collections::BTreeSet<_> = told.map(|told| told.id).collect();
     assert_eq!(ids.len(), 1, "{point}: one switch is told of once");
-    let opened: i64 = sqlx::query_scalar("select count(*) from brander.activations").fetch_one(&stage.db).await.unwrap();
+    let opened: i64 =
+        sqlx::query_scalar("select count(*) from brander.activations").fetch_one(&stage.db).await.unwrap();
     assert_eq!(opened, 2, "{point}: one command is one activation");
     then
 }

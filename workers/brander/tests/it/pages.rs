@@ -125,7 +125,10 @@ async fn a_preview_link_that_is_over_shows_nothing_and_what_it_showed_was_kept_b
     let mut visit = visit(HOST);
     visit.params.insert("token".into(), token.clone());
     let shown = scene.stage.visit::<PreviewPage>(&visit).await.unwrap();
-    assert_eq!((shown.code(), header(&shown, "cache-control"), header(&shown, "etag")), (200, "no-store".into(), String::new()));
+    assert_eq!(
+        (shown.code(), header(&shown, "cache-control"), header(&shown, "etag")),
+        (200, "no-store".into(), String::new())
+    );
     // The same link, signed with the same key, whose end has come.
     let (body, _) = token.split_once('.').unwrap();
     let body = BASE64_URL_SAFE_NO_PAD.decode(body).unwrap();

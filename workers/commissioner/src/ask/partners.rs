@@ -17,8 +17,8 @@ impl Answer<Partners> for Commissioner {
 }
 
 pub(super) async fn page(ask: &mut Ask<'_>, query: &Partners) -> Result<PartnersPage, AskError> {
-        let (at, id) = place_of_id(query.after.as_deref())?.unzip();
-        let rows = sqlx::query(
+    let (at, id) = place_of_id(query.after.as_deref())?.unzip();
+    let rows = sqlx::query(
             "select p.*, coalesce(t.tier, 'bronze') as tier from commissioner.partners p
              left join lateral (
                 select tier from commissioner.tiers
@@ -38,9 +38,9 @@ pub(super) async fn page(ask: &mut Ask<'_>, query: &Partners) -> Result<Partners
         .bind(one_more(query.limit))
         .fetch_all(&mut *ask.db)
         .await?;
-        let mut items = rows.iter().map(summary).collect::<Result<Vec<_>, _>>()?;
-        let next = cut(&mut items, query.limit, |item| after(item.registered_at, item.partner_id));
-        Ok(PartnersPage { items, next })
+    let mut items = rows.iter().map(summary).collect::<Result<Vec<_>, _>>()?;
+    let next = cut(&mut items, query.limit, |item| after(item.registered_at, item.partner_id));
+    Ok(PartnersPage { items, next })
 }
 
 /// A row of `commissioner.partners` with the tier of today.

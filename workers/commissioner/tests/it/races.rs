@@ -176,13 +176,14 @@ async fn orders_beside_moves_of_the_tree_are_each_judged_by_one_tree() {
         scene.stage.outcome(id).await;
     }
     // Each order has one parent, and what is owed follows from that.
-    let other: i64 =
-        sqlx::query_scalar("select count(*) from commissioner.orders where parents <> array[$1::uuid] and parents <> array[$2::uuid]")
-            .bind(ada)
-            .bind(bob)
-            .fetch_one(scene.db())
-            .await
-            .unwrap();
+    let other: i64 = sqlx::query_scalar(
+        "select count(*) from commissioner.orders where parents <> array[$1::uuid] and parents <> array[$2::uuid]",
+    )
+    .bind(ada)
+    .bind(bob)
+    .fetch_one(scene.db())
+    .await
+    .unwrap();
     assert_eq!(other, 0);
     let earned = scene.balance(ada, "EUR").await + scene.balance(bob, "EUR").await;
     assert_eq!((earned, scene.balance(cleo, "EUR").await), (40 * 200, 40 * 500));

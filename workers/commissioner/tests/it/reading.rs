@@ -3,8 +3,8 @@
 use chrono::Datelike;
 use omnibus_runtime::clock;
 use omnibus_schemas::commissioner::{
-    ExplainCommission, Ledger, PartnerCommissions, PartnerReferrals, PartnerStats, Partners, Programs,
-    RecordClick, RecordOrder, RecordRefund, Statement,
+    ExplainCommission, Ledger, PartnerCommissions, PartnerReferrals, PartnerStats, Partners, Programs, RecordClick,
+    RecordOrder, RecordRefund, Statement,
 };
 
 use crate::scene::{Scene, of, order};

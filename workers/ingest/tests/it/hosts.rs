@@ -28,7 +28,12 @@ async fn stage() -> Stage {
 }
 
 /// A certificate of the host's, sealed for `tenant/sealed_for`, and what a visitor has to trust.
-fn made(host: &str, key: [u8; 32], sealed_for: &str, until: chrono::DateTime<Utc>) -> (HostCertificate, CertificateDer<'static>) {
+fn made(
+    host: &str,
+    key: [u8; 32],
+    sealed_for: &str,
+    until: chrono::DateTime<Utc>,
+) -> (HostCertificate, CertificateDer<'static>) {
     let made = rcgen::generate_simple_self_signed(vec![host.to_owned()]).unwrap();
     let sealed = Seal::new(&key).close(&made.signing_key.serialize_der(), sealed_for).unwrap();
     let certificate = HostCertificate {

@@ -30,7 +30,8 @@ impl Mailer {
             match newest.as_ref().map_or(0, |brand| brand.revision) {
                 revision if revision == u64::from(number) => return Ok(Arc::new(newest.expect("it has a revision"))),
                 revision if revision > u64::from(number) || tokio::time::Instant::now() > late => {
-                    let words = format!("brand_version: version {number} is neither the newest look nor the active one");
+                    let words =
+                        format!("brand_version: version {number} is neither the newest look nor the active one");
                     return Err(AskError::NotFound(words));
                 }
                 _ => tokio::time::sleep(LOOK).await,

@@ -3,8 +3,8 @@
 mod activate;
 mod delete;
 mod list;
-mod page;
 mod look;
+mod page;
 mod preview;
 mod replay;
 mod save;
