@@ -37,6 +37,7 @@ mod publish;
 mod record;
 mod registry;
 mod resolve;
+pub mod seal;
 pub mod settings;
 mod sweep;
 pub mod telemetry;
