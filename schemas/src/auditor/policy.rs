@@ -18,8 +18,6 @@ fn a_hash() -> String {
     "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824".into()
 }
 
-const HASH: &str = "^[0-9a-f]{64}$";
-
 /// Where a version of a policy stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -111,7 +109,6 @@ pub struct MovePolicy {
     pub policy: Token,
     /// The version's content hash: SHA-256 of the title, an empty line and the text, in hexadecimal.
     #[garde(length(bytes, min = 64, max = 64))]
-    #[schemars(regex(pattern = HASH))]
     pub hash: String,
     /// Which step.
     #[garde(skip)]
@@ -171,7 +168,6 @@ pub struct AcknowledgePolicy {
     pub policy: Token,
     /// The content hash of the version that the person has read. Only the one in force can be acknowledged.
     #[garde(length(bytes, min = 64, max = 64))]
-    #[schemars(regex(pattern = HASH))]
     pub hash: String,
     /// The address by which the person is known. 1 to 320 characters.
     #[garde(length(chars, min = 1, max = 320))]
@@ -274,7 +270,7 @@ pub struct Policy {
     /// A version's content hash.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(inner(length(bytes, min = 64, max = 64)))]
-    #[schemars(regex(pattern = HASH))]
+    #[schemars(length(min = 64, max = 64))]
     pub hash: Option<String>,
 }
 
