@@ -53,15 +53,31 @@ fn texter_settings(home: &Path) -> anyhow::Result<omnibus_texter::Settings> {
     Ok(settings)
 }
 
+/// The texter's settings where its tables alone are asked for: without a secret it would draw one, and keep it in a file.
+fn texter_at_rest(home: &Path) -> anyhow::Result<omnibus_texter::Settings> {
+    let mut settings = texter_settings(home)?;
+    settings.sms_secret = Some("nothing is sealed with this: whoever migrates sends no code".into());
+    Ok(settings)
+}
+
 /// Every worker. `home` is where files land of which nothing else is said.
 pub(crate) fn workers(
     mailer: omnibus_mailer::Settings,
     home: &Path,
     door: Option<SocketAddr>,
 ) -> anyhow::Result<Vec<Worker>> {
+    all(mailer, texter_settings(home)?, home, door)
+}
+
+fn all(
+    mailer: omnibus_mailer::Settings,
+    texter: omnibus_texter::Settings,
+    home: &Path,
+    door: Option<SocketAddr>,
+) -> anyhow::Result<Vec<Worker>> {
     Ok(vec![
         omnibus_mailer::worker(mailer)?,
-        omnibus_texter::worker(texter_settings(home)?)?,
+        omnibus_texter::worker(texter)?,
         omnibus_commissioner::worker(commissioner_settings(home)?)?,
         omnibus_brander::worker(brander_settings(door)?)?,
         minimal_worker::worker(from_environment("greeter")?)?,
@@ -71,7 +87,8 @@ pub(crate) fn workers(
 /// The tables of the runtime and of every worker, in the order in which they are made.
 pub(crate) fn migrations() -> anyhow::Result<Vec<Migrations>> {
     // Migrations touch no files.
-    let workers = workers(mailer_settings()?, Path::new(".omnibus"), None)?;
+    let home = Path::new(".omnibus");
+    let workers = all(mailer_settings()?, texter_at_rest(home)?, home, None)?;
     Ok(std::iter::once(migrate::BUS).chain(workers.iter().filter_map(Worker::migrations)).collect())
 }
 

@@ -28,6 +28,7 @@ pub use settings::Settings;
 
 use std::sync::Arc;
 
+use omnibus_dns::Dns;
 use omnibus_runtime::{Desk, Worker};
 use omnibus_schemas::brander::{
     ActivateBranding, AddDomain, AnswerChallenge, Assets, BrandOfVersion, Branding, BrandingVersions, CancelSchedule,
@@ -38,7 +39,6 @@ use omnibus_schemas::brander::{
 use tokio::sync::{Semaphore, broadcast, watch};
 
 use certificates::authority::Authority;
-use domains::dns::Dns;
 use pages::Shelf;
 
 const MIGRATIONS: &[(&str, &str)] = &[
@@ -119,7 +119,7 @@ impl Brander {
     fn new(settings: Settings) -> anyhow::Result<Self> {
         settings.check()?;
         let ours = settings.ours()?;
-        let dns = Dns::new(&settings)?;
+        let dns = Dns::new(&settings.dns_servers)?;
         let authority = Authority::new(&settings)?;
         Ok(Brander {
             settings,

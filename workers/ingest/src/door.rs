@@ -29,7 +29,7 @@ use crate::observe::{self, Observed};
 use crate::outcome::Outcomes;
 use crate::problem::Problem;
 use crate::settings::Settings;
-use crate::{docs, peer, ready, routes, secure, tls};
+use crate::{docs, linger, peer, ready, routes, secure, tls};
 
 /// How long a connection may stand without a whole request line and headers.
 const HEADERS: Duration = Duration::from_secs(30);
@@ -283,7 +283,8 @@ fn app(shared: &Arc<Shared>, health: &Health) -> Result<Router, DoorError> {
     if let Some(cors) = cors(&shared.settings.cors_origins)? {
         app = app.layer(cors);
     }
-    Ok(app.layer(CatchPanicLayer::custom(panicked)).layer(middleware::from_fn(observe::measure)))
+    let app = app.layer(CatchPanicLayer::custom(panicked)).layer(middleware::from_fn(observe::measure));
+    Ok(app.layer(middleware::map_request(async |request: Request| linger::over(request))))
 }
 
 async fn limit_by_address(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {

@@ -16,6 +16,7 @@ pub mod jwt;
 mod keyring;
 pub mod keys;
 mod limits;
+mod linger;
 mod mirror;
 mod observe;
 mod outcome;

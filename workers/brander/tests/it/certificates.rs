@@ -7,6 +7,7 @@ use std::process::Stdio;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use omnibus_brander::Settings;
+use omnibus_dns::testing::Names;
 use omnibus_runtime::Visit;
 use omnibus_schemas::brander::{
     AddDomain, CertificateStatus, ChallengeFile, DomainStatus, Domains, OrderCertificate, VerifyDomain,
@@ -15,7 +16,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use crate::names::Names;
+use crate::domains::ZONE;
 use crate::scene::{Scene, look, refusal};
 
 const HOST: &str = "portal.northwind-coffee.com";
@@ -150,7 +151,7 @@ async fn status(scene: &Scene) -> (DomainStatus, CertificateStatus) {
 
 #[tokio::test]
 async fn a_proved_host_gets_its_certificate_by_itself_and_no_other_host_does() {
-    let names = Names::start().await;
+    let names = Names::start(ZONE).await;
     names.point(HOST).await;
     let acme = acme(&names).await;
     let scene = Scene::with(acme.settings.clone()).await;
@@ -195,7 +196,7 @@ async fn a_proved_host_gets_its_certificate_by_itself_and_no_other_host_does() {
 
 #[tokio::test]
 async fn a_host_that_does_not_point_here_gets_none_and_stays_verified() {
-    let names = Names::start().await;
+    let names = Names::start(ZONE).await;
     let acme = acme(&names).await;
     let scene = Scene::with(acme.settings.clone()).await;
     let told = scene.tell("acme", &AddDomain { host: HOST.into() }).await;
@@ -209,7 +210,7 @@ async fn a_host_that_does_not_point_here_gets_none_and_stays_verified() {
 
 #[tokio::test]
 async fn beyond_the_authoritys_budget_an_order_waits_and_is_not_sent() {
-    let names = Names::start().await;
+    let names = Names::start(ZONE).await;
     let acme = acme(&names).await;
     for (orders, registered, age) in [(300, "elsewhere.com", "1 hour"), (50, "northwind-coffee.com", "6 days")] {
         let scene = Scene::with(acme.settings.clone()).await;

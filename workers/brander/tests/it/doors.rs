@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use omnibus_dns::testing::Names;
 use omnibus_ingest::{Door, DoorParts};
 use omnibus_runtime::Health;
 use omnibus_runtime::testing::Stage;
@@ -15,8 +16,7 @@ use rustls::pki_types::pem::PemObject;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::certificates::acme;
-use crate::domains::{HOST, RECORD, add, proved, scene, verify};
-use crate::names::Names;
+use crate::domains::{HOST, RECORD, ZONE, add, proved, scene, verify};
 use crate::scene::Scene;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -79,7 +79,7 @@ impl Opened {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_proved_host_is_served_over_tls_by_its_name_without_a_restart_and_no_more_once_it_is_given_up() {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let names = Names::start().await;
+    let names = Names::start(ZONE).await;
     names.point(HOST).await;
     let acme = acme(&names).await;
     let scene = Scene::with(acme.settings.clone()).await;

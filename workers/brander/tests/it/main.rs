@@ -8,7 +8,6 @@ mod css_attacks;
 mod domains;
 mod doors;
 mod killed;
-mod names;
 mod pages;
 mod scene;
 mod svg_attacks;

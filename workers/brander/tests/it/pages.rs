@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use omnibus_dns::testing::Names;
 use omnibus_runtime::{Reply, Visit};
 use omnibus_schemas::Command;
 use omnibus_schemas::brander::{
@@ -34,7 +35,7 @@ fn shown(name: &str, page: String) -> String {
     page
 }
 
-async fn branded(name: &str) -> (Scene, crate::names::Names) {
+async fn branded(name: &str) -> (Scene, Names) {
     let (scene, names) = scene().await;
     proved(&scene, &names, "acme").await;
     let version = scene.draft("acme", look(name)).await;

@@ -1,4 +1,5 @@
 //! A real authoritative DNS server for one zone, which the test may change, silence and bring back.
+#![expect(clippy::unwrap_used, reason = "a test that can not go on has failed")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,11 +11,11 @@ use hickory_server::store::in_memory::InMemoryZoneHandler;
 use hickory_server::zone_handler::{AxfrPolicy, Catalog, ZoneType};
 use tokio::net::UdpSocket;
 
-/// The zone that the server answers for. For every other it refuses, as an authoritative server does.
-pub(crate) const ZONE: &str = "northwind-coffee.com";
-
-pub(crate) struct Names {
-    pub(crate) address: SocketAddr,
+/// The server. For every other zone than its own it refuses, as an authoritative server does.
+pub struct Names {
+    /// Where it listens: a free port of this machine.
+    pub address: SocketAddr,
+    origin: Name,
     zone: Arc<InMemoryZoneHandler>,
     server: Option<Server<Catalog>>,
 }
@@ -24,20 +25,22 @@ fn name(text: &str) -> Name {
 }
 
 impl Names {
-    pub(crate) async fn start() -> Self {
-        let origin = name(ZONE);
-        let zone = InMemoryZoneHandler::empty(origin.clone(), ZoneType::Primary, AxfrPolicy::Deny);
-        let soa = SOA::new(name("ns.northwind-coffee.com"), name("office.northwind-coffee.com"), 1, 60, 60, 3600, 1);
-        zone.upsert(Record::from_rdata(origin, 60, RData::SOA(soa)), 1).await;
-        let mut names = Names { address: "127.0.0.1:0".parse().unwrap(), zone: Arc::new(zone), server: None };
+    /// Answers for this zone, which is empty.
+    pub async fn start(zone: &str) -> Self {
+        let origin = name(zone);
+        let handler = InMemoryZoneHandler::empty(origin.clone(), ZoneType::Primary, AxfrPolicy::Deny);
+        let soa = SOA::new(name(&format!("ns.{zone}")), name(&format!("office.{zone}")), 1, 60, 60, 3600, 1);
+        handler.upsert(Record::from_rdata(origin.clone(), 60, RData::SOA(soa)), 1).await;
+        let address = "127.0.0.1:0".parse().unwrap();
+        let mut names = Names { address, origin, zone: Arc::new(handler), server: None };
         names.speak().await;
         names
     }
 
     /// Answers, at the same address as before.
-    pub(crate) async fn speak(&mut self) {
+    pub async fn speak(&mut self) {
         let mut catalog = Catalog::new();
-        catalog.upsert(LowerName::from(name(ZONE)), vec![self.zone.clone()]);
+        catalog.upsert(LowerName::from(self.origin.clone()), vec![self.zone.clone()]);
         let socket = UdpSocket::bind(self.address).await.unwrap();
         self.address = socket.local_addr().unwrap();
         let mut server = Server::new(catalog);
@@ -46,26 +49,26 @@ impl Names {
     }
 
     /// Answers nobody.
-    pub(crate) async fn fall_silent(&mut self) {
+    pub async fn fall_silent(&mut self) {
         if let Some(mut server) = self.server.take() {
             server.shutdown_gracefully().await.unwrap();
         }
     }
 
     /// One more text at a name.
-    pub(crate) async fn write(&self, at: &str, text: &str) {
+    pub async fn write(&self, at: &str, text: &str) {
         let record = Record::from_rdata(name(at), 60, RData::TXT(TXT::new(vec![text.to_owned()])));
         self.zone.upsert(record, 1).await;
     }
 
     /// A host points at this machine.
-    pub(crate) async fn point(&self, at: &str) {
+    pub async fn point(&self, at: &str) {
         let record = Record::from_rdata(name(at), 60, RData::A(std::net::Ipv4Addr::LOCALHOST.into()));
         self.zone.upsert(record, 1).await;
     }
 
     /// No texts any more at a name.
-    pub(crate) async fn wipe(&self, at: &str) {
+    pub async fn wipe(&self, at: &str) {
         self.zone.records_mut().await.remove(&RrKey::new(LowerName::from(name(at)), RecordType::TXT));
     }
 }

@@ -1,5 +1,9 @@
-//! Asking DNS for a proof. "It is not there" and "nobody answered" are two things, and only the first one counts.
+#![doc = include_str!("../README.md")]
 
+#[cfg(feature = "testing")]
+pub mod testing;
+
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
@@ -9,12 +13,9 @@ use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{RData, RecordType};
 
-use crate::Settings;
-use crate::domains::record_name;
-
-/// Asks the machine's servers, or those of the settings. Keeps nothing: a proof that was just made must be seen.
+/// Asks the machine's servers, or those it was given. Keeps nothing: a proof that was just made must be seen.
 #[derive(Clone)]
-pub(crate) struct Dns {
+pub struct Dns {
     resolver: TokioResolver,
 }
 
@@ -27,11 +28,12 @@ impl std::fmt::Debug for Dns {
 /// Nobody gave an answer that means anything.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("DNS gave no answer: {0}")]
-pub(crate) struct Unanswered(String);
+pub struct Unanswered(String);
 
 impl Dns {
-    pub(crate) fn new(settings: &Settings) -> anyhow::Result<Self> {
-        let mut builder = match settings.dns_servers.as_slice() {
+    /// Without servers, those of the machine. Asks nobody yet.
+    pub fn new(servers: &[SocketAddr]) -> Result<Self, NetError> {
+        let mut builder = match servers {
             [] => TokioResolver::builder_tokio()?,
             servers => {
                 let servers = servers.iter().map(|address| {
@@ -52,10 +54,10 @@ impl Dns {
         Ok(Dns { resolver: builder.build()? })
     }
 
-    /// The texts that stand at a host's record, none if DNS says that there are none.
-    pub(crate) async fn texts(&self, host: &str) -> Result<Vec<String>, Unanswered> {
+    /// The texts that stand at a name, none if DNS says that there are none.
+    pub async fn texts(&self, name: &str) -> Result<Vec<String>, Unanswered> {
         // With the dot at its end, no search list is tried.
-        let name = format!("{}.", record_name(host));
+        let name = format!("{}.", name.trim_end_matches('.'));
         match self.resolver.lookup(name, RecordType::TXT).await {
             Ok(found) => Ok(found
                 .answers()
@@ -72,5 +74,32 @@ impl Dns {
             },
             Err(error) => Err(Unanswered(error.to_string())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use testing::Names;
+
+    #[tokio::test]
+    async fn what_is_not_there_is_told_from_what_nobody_answers() {
+        let mut names = Names::start("shop.example").await;
+        let dns = Dns::new(&[names.address]).unwrap();
+        assert_eq!(dns.texts("_omnibus.shop.example").await, Ok(vec![]));
+        names.write("_omnibus.shop.example", "one").await;
+        names.write("_omnibus.shop.example", "two").await;
+        let mut found = dns.texts("_omnibus.shop.example").await.unwrap();
+        found.sort();
+        assert_eq!(found, ["one", "two"]);
+        // A name without a text, though with something else, is the zone's own word as well.
+        names.point("www.shop.example").await;
+        assert_eq!(dns.texts("www.shop.example").await, Ok(vec![]));
+        // A zone that the server does not answer for.
+        dns.texts("_omnibus.other.example").await.unwrap_err();
+        names.wipe("_omnibus.shop.example").await;
+        assert_eq!(dns.texts("_omnibus.shop.example").await, Ok(vec![]));
+        names.fall_silent().await;
+        dns.texts("_omnibus.shop.example").await.unwrap_err();
     }
 }
