@@ -130,6 +130,8 @@ pub struct QueryEntry {
     pub http: Option<Route>,
     /// [`Query::SCOPE`].
     pub scope: String,
+    /// [`Query::SHEET`].
+    pub sheet: bool,
     /// JSON Schema of the request.
     pub schema: fn() -> Schema,
     /// JSON Schema of the answer.
@@ -273,6 +275,7 @@ impl QueryEntry {
             name: Q::NAME,
             http: Q::HTTP.map(|http| Route::of(http, domain)),
             scope: Q::SCOPE.replace("{domain}", domain),
+            sheet: Q::SHEET,
             schema: schema_of::<Q>,
             answer: schema_of::<Q::Answer>,
             example: || to_value(&Q::example()),

@@ -3,7 +3,7 @@
 use omnibus_runtime::local::Postgres;
 
 use crate::bare::Commit;
-use crate::figures::{Series, Table};
+use crate::figures::{Series, Table, wanted};
 use crate::work::{self, Contestant, Run, in_flight};
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ pub(crate) struct Contest {
 
 impl Contest {
     pub(crate) fn of(all: Vec<Contestant>, only: Option<&str>, commands: usize, sync_always: bool) -> Self {
-        let wanted = all.into_iter().filter(|c| only.is_none_or(|word| c.name().contains(word)));
+        let wanted = all.into_iter().filter(|c| wanted(&c.name(), only));
         let fresh = |contestant| Result { contestant, rate: Series::default(), cpu: Default::default() };
         Contest { results: wanted.map(fresh).collect(), commands, sync_always }
     }

@@ -57,7 +57,7 @@ struct Bench {
     /// 100,000 if absent.
     #[arg(long)]
     mails: Option<usize>,
-    /// Of the contestants in `work`, `durable` and `peers`, those whose names hold this.
+    /// Of the contestants in `work`, `durable`, `growth` and `peers`, those whose names hold this, or one of `these|words`.
     #[arg(long)]
     only: Option<String>,
     /// How far `growth` goes: 100 is a million waiting commands and ten million rows in the inbox.
@@ -164,7 +164,8 @@ async fn measure() -> anyhow::Result<()> {
             Case::Door => results.add(&door::run(&postgres, rounds, bench.seconds).await?.to_string())?,
             Case::Latency => results.add(&latency::run(&postgres, rounds, bench.seconds).await?.to_string())?,
             Case::Growth => {
-                results.add(&growth::run(&postgres, rounds, bench.commands, bench.scale).await?.to_string())?;
+                let table = growth::run(&postgres, rounds, bench.commands, bench.scale, bench.only.as_deref()).await?;
+                results.add(&table.to_string())?;
             }
             Case::Texter => results.add(&texter::run(&postgres, rounds, bench.commands / 10).await?.to_string())?,
             Case::Brander => results.add(&brander::run(&postgres, rounds, 100).await?.to_string())?,

@@ -160,7 +160,8 @@ pub struct OrderRecorded {
     pub attribution: Attribution,
     /// Is it held?
     pub review: Review,
-    /// What it is suspected for: `email`, `domain`, `payment`, `device`.
+    /// What it is suspected for: the customer's `email`, `domain`, `payment` or `device` is the selling partner's;
+    /// `above_email` and so on where it is that of a partner above who earns on it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<String>,
     /// How many commissions it earned, all levels and lines together.

@@ -194,6 +194,9 @@ pub enum Prepared<P> {
     Go(P, Events),
     /// Nothing has to leave; the command has succeeded with these events.
     Skip(Events),
+    /// Not now: it is prepared again after this time. Spends no attempt. Unlike [`Fail::Snooze`] it keeps what was written,
+    /// so that what waits can be seen.
+    Later(Duration),
 }
 
 impl<P> Prepared<P> {

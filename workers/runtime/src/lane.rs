@@ -8,11 +8,11 @@ use async_nats::jetstream::consumer::PullConsumer;
 use futures_util::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use crate::calls::Finished;
 use crate::clock;
 use crate::delivery::Delivery;
 use crate::ear::{Ear, Hearing};
 use crate::engine::Engine;
+use crate::record::Finished;
 
 /// How long a pull waits for a first message. Short, because a worker that is told to stop waits it out: what the
 /// server sends to a pull that nobody listens to any more is lost until `ack_wait`.

@@ -1,6 +1,6 @@
 //! Everything that speaks for or against a text, read in one statement.
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::NaiveDate;
 use omnibus_runtime::{Cx, Fail};
 use sqlx::Row;
 
@@ -24,6 +24,8 @@ pub(crate) struct Question<'a> {
 pub(crate) struct Gate {
     /// The text's own row, from an earlier try.
     pub(crate) before: Option<Before>,
+    /// It has a row that says that it waits, and none that it left.
+    pub(crate) waits: bool,
     /// Senders for whom the recipient has opted out; an empty one is all.
     pub(crate) opted_out: Vec<String>,
     /// Providers that are left alone.
@@ -50,7 +52,7 @@ pub(crate) struct Before {
 }
 
 pub(crate) async fn read(cx: &mut Cx<'_>, caps: &Caps, asked: &Question<'_>) -> Result<Gate, Fail> {
-    let (tenant, message_id, now): (_, _, DateTime<Utc>) = (cx.tenant(), cx.meta().id, cx.now());
+    let (tenant, message_id) = (cx.tenant(), cx.meta().id);
     let row = sqlx::query(
         "select m.status, m.provider, m.day, q.begins, q.ends, q.timezone,
              array(select sender from texter.opt_outs
@@ -63,11 +65,11 @@ pub(crate) async fn read(cx: &mut Cx<'_>, caps: &Caps, asked: &Question<'_>) -> 
              coalesce(s.spent, 0)::bigint as spent, coalesce(s.country_spent, 0)::bigint as country_spent,
              array(select provider_id from texter.messages o
                    where o.recipient = $3 and o.likeness = $9 and o.provider_id is not null
-                     and o.queued_at > $10::timestamptz - make_interval(hours => $11)
+                     and coalesce(o.sent_at, o.queued_at) > now() - make_interval(hours => $10)
                      and not (o.tenant = $1 and o.message_id = $2)) as others,
              exists (select 1 from texter.messages o
                      where o.recipient = $3 and o.likeness = $9 and o.status = 'uncertain' and o.provider_id is null
-                       and o.queued_at > $10::timestamptz - make_interval(hours => $11)
+                       and coalesce(o.sent_at, o.queued_at) > now() - make_interval(hours => $10)
                        and not (o.tenant = $1 and o.message_id = $2)) as other_uncertain
          from (select sum(n) as spent, sum(n) filter (where country = $4) as country_spent from (
                    select n, country from texter.tallies where tenant = $1 and day = $5 and what = 'spend'
@@ -89,11 +91,12 @@ pub(crate) async fn read(cx: &mut Cx<'_>, caps: &Caps, asked: &Question<'_>) -> 
     .bind(caps.daily)
     .bind(caps.country)
     .bind(asked.likeness)
-    .bind(now)
     .bind(MEMORY_HOURS)
     .fetch_one(cx.db())
     .await?;
-    let before = match row.try_get::<Option<String>, _>("status")? {
+    let status: Option<String> = row.try_get("status")?;
+    let waits = status.as_deref() == Some("waiting");
+    let before = match status.filter(|_| !waits) {
         Some(status) => Some(Before { status, provider: row.try_get("provider")?, day: row.try_get("day")? }),
         None => None,
     };
@@ -103,6 +106,7 @@ pub(crate) async fn read(cx: &mut Cx<'_>, caps: &Caps, asked: &Question<'_>) -> 
     };
     Ok(Gate {
         before,
+        waits,
         quiet,
         opted_out: row.try_get("opted_out")?,
         stopped: row.try_get("stopped")?,

@@ -37,27 +37,31 @@ fn pebble() -> PathBuf {
     )
 }
 
-async fn free() -> u16 {
+pub(crate) async fn free() -> u16 {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
 }
 
-struct Acme {
+pub(crate) struct Acme {
     _process: tokio::process::Child,
     _dir: tempfile::TempDir,
-    settings: Settings,
+    pub(crate) settings: Settings,
     /// Where it fetches challenges from.
-    http: u16,
+    pub(crate) http: u16,
+    /// Where it tells its own root, and with which certificate.
+    pub(crate) management: u16,
+    pub(crate) speaks_with: rustls::pki_types::CertificateDer<'static>,
 }
 
-async fn acme(names: &Names) -> Acme {
+pub(crate) async fn acme(names: &Names) -> Acme {
     let dir = tempfile::tempdir().unwrap();
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
     std::fs::write(&cert, made.cert.pem()).unwrap();
     std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-    let (api, http, tls) = (free().await, free().await, free().await);
+    let (api, http, tls, management) = (free().await, free().await, free().await, free().await);
     let config = json!({ "pebble": {
-        "listenAddress": format!("127.0.0.1:{api}"), "managementListenAddress": "", "certificate": &cert,
+        "listenAddress": format!("127.0.0.1:{api}"),
+        "managementListenAddress": format!("127.0.0.1:{management}"), "certificate": &cert,
         "privateKey": key, "httpPort": http, "tlsPort": tls, "ocspResponderURL": "",
         "externalAccountBindingRequired": false
     } });
@@ -84,7 +88,8 @@ async fn acme(names: &Names) -> Acme {
         certificate_key: Some(BASE64_STANDARD.encode([7; 32]).into()),
         ..Settings::defaults()
     };
-    Acme { _process: process, _dir: dir, settings, http }
+    let speaks_with = made.cert.der().clone();
+    Acme { _process: process, _dir: dir, settings, http, management, speaks_with }
 }
 
 /// The host's own web server: asks the worker, as the door does. Returns what was asked for.

@@ -13,8 +13,8 @@ use crate::scene::{Scene, look, refusal};
 
 /// The zone that the DNS server answers for.
 pub(crate) const ZONE: &str = "northwind-coffee.com";
-const HOST: &str = "portal.northwind-coffee.com";
-const RECORD: &str = "_omnibus.portal.northwind-coffee.com";
+pub(crate) const HOST: &str = "portal.northwind-coffee.com";
+pub(crate) const RECORD: &str = "_omnibus.portal.northwind-coffee.com";
 
 pub(crate) async fn scene() -> (Scene, Names) {
     let names = Names::start(ZONE).await;
@@ -28,13 +28,13 @@ fn host() -> String {
 }
 
 /// Claims the host; what its record must say.
-async fn add(scene: &Scene, tenant: &str) -> String {
+pub(crate) async fn add(scene: &Scene, tenant: &str) -> String {
     let told = scene.tell(tenant, &AddDomain { host: host() }).await;
     assert_eq!((told.name.as_str(), &told.data["record_name"]), ("domain_added", &RECORD.into()), "{}", told.data);
     told.data["record_value"].as_str().unwrap().to_owned()
 }
 
-async fn verify(scene: &Scene, tenant: &str) -> Told {
+pub(crate) async fn verify(scene: &Scene, tenant: &str) -> Told {
     scene.tell(tenant, &VerifyDomain { host: host() }).await
 }
 

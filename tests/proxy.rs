@@ -1,22 +1,26 @@
 //! A TCP proxy between a worker and a server, on which lines are cut, slowed down or made mute.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::watch;
 
 /// Where the proxy leads to.
 #[derive(Debug, Clone)]
-pub(crate) enum Target {
+pub enum Target {
+    /// A port of this machine.
     Port(u16),
+    /// A socket in the file system.
     Socket(PathBuf),
 }
 
 /// How the line is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Line {
+pub enum Line {
+    /// Everything arrives.
     Open,
     /// Each piece takes this much longer, in both directions.
     Slow(Duration),
@@ -28,29 +32,43 @@ pub(crate) enum Line {
 
 /// Ends with the last clone's drop of its sender.
 #[derive(Debug)]
-pub(crate) struct Proxy {
-    pub(crate) port: u16,
+pub struct Proxy {
+    /// Where it listens.
+    pub port: u16,
     line: watch::Sender<Line>,
 }
 
 impl Proxy {
-    pub(crate) async fn to(target: Target) -> anyhow::Result<Self> {
+    /// On a free port.
+    pub async fn to(target: Target) -> anyhow::Result<Self> {
         Self::on(TcpListener::bind("127.0.0.1:0").await?, target)
     }
 
-    pub(crate) fn on(listener: TcpListener, target: Target) -> anyhow::Result<Self> {
+    /// Where somebody has bound already.
+    pub fn on(listener: TcpListener, target: Target) -> anyhow::Result<Self> {
         let port = listener.local_addr()?.port();
         let (line, follow) = watch::channel(Line::Open);
         tokio::spawn(accept(listener, target, follow));
         Ok(Proxy { port, line })
     }
 
-    pub(crate) fn set(&self, line: Line) {
+    /// Before the PostgreSQL of this URL; with the URL that leads through the proxy.
+    pub async fn to_postgres(database_url: &str) -> anyhow::Result<(Self, String)> {
+        // postgres://omnibus@localhost:5432/name?host=<folder of the socket>&sslmode=disable
+        let (address, rest) = database_url.split_once("?host=").context("a socket's folder in the URL")?;
+        let folder = rest.split('&').next().unwrap_or_default();
+        let proxy = Self::to(Target::Socket(Path::new(folder).join(".s.PGSQL.5432"))).await?;
+        let address = address.replace("localhost:5432", &format!("127.0.0.1:{}", proxy.port));
+        Ok((proxy, format!("{address}?sslmode=disable")))
+    }
+
+    /// From now on the line is like that.
+    pub fn set(&self, line: Line) {
         self.line.send_replace(line);
     }
 
     /// Cuts what is connected; whoever connects again is let through.
-    pub(crate) async fn cut_once(&self) {
+    pub async fn cut_once(&self) {
         self.set(Line::Cut);
         tokio::time::sleep(Duration::from_millis(20)).await;
         self.set(Line::Open);
