@@ -41,6 +41,7 @@ fn workers(mail: &Path) -> Vec<Worker> {
         sendgrid_webhook_key: None,
         returned_mail_secret: None,
         sender_approval_secret: None,
+        dns_servers: vec![],
         max_attachment_bytes: 10 * 1024 * 1024,
     };
     let commissioner = omnibus_commissioner::Settings {
