@@ -143,8 +143,10 @@ fn msgpack(body: &[u8]) -> MessagePack<'_> {
     from
 }
 
-type MessagePack<'a> =
-    rmp_serde::Deserializer<rmp_serde::decode::ReadReader<&'a [u8]>, rmp_serde::config::HumanReadableConfig<rmp_serde::config::DefaultConfig>>;
+type MessagePack<'a> = rmp_serde::Deserializer<
+    rmp_serde::decode::ReadReader<&'a [u8]>,
+    rmp_serde::config::HumanReadableConfig<rmp_serde::config::DefaultConfig>,
+>;
 
 fn all_read(from: &MessagePack<'_>) -> Result<(), String> {
     match from.get_ref().is_empty() {

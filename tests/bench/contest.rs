@@ -111,7 +111,7 @@ fn table(title: String, results: &[Result]) -> Table {
             (Some((bare, goal, name)), _) => {
                 format!("{:.2} of \"{name}\" (goal {goal})", result.rate.median() / bare)
             }
-            (None, Contestant::Effect(call)) => {
+            (None, Contestant::Effect(call)) if !call.is_zero() => {
                 let (n, ms) = (in_flight(call), call.as_millis());
                 let most = f64::from(n) / call.as_secs_f64();
                 format!("{:.2} of {n} in flight / {ms} ms (goal 0.9)", result.rate.median() / most)

@@ -160,7 +160,7 @@ pub struct ReferralsCsv {
     pub partner_id: Uuid,
     /// The `next` of the page before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[garde(inner(length(max = 500), custom(one_line)))]
+    #[garde(inner(length(chars, max = 500), custom(one_line)))]
     #[schemars(length(max = 500), regex(pattern = ONE_LINE))]
     pub after: Option<String>,
     /// Rows at most.

@@ -113,7 +113,6 @@ pub(super) fn hook_responses() -> Value {
     Value::Object(responses)
 }
 
-/// What a query may be answered.
 /// A page of CSV, as text.
 pub(super) fn sheet_responses(says: &Value) -> Value {
     let mut responses = refusals(FOR_QUERIES);
@@ -128,6 +127,7 @@ pub(super) fn sheet_responses(says: &Value) -> Value {
     Value::Object(responses)
 }
 
+/// What a query may be answered.
 pub(super) fn query_responses(says: &Value, answer: &Value, in_body: bool) -> Value {
     let mut responses = refusals(if in_body { FOR_COMMANDS } else { FOR_QUERIES });
     responses.insert(

@@ -116,7 +116,7 @@ impl Event for SenderDomainConfirmed {
     }
 }
 
-/// The tenant may not send from the domain any more: it gave it up, or another has proved that the domain is theirs now.
+/// The tenant gave a domain up: mails from it are refused from now on, those that are queued too.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SenderDomainRemoved {
     /// The domain, in small letters.

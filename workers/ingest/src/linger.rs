@@ -13,9 +13,10 @@ use axum::extract::Request;
 use axum::http::header;
 use futures_util::{Stream, StreamExt};
 
-/// How much is thrown away. Whoever sends more has had time to see the answer, or does not look for one.
-const MOST: usize = 1 << 20;
-const LONGEST: Duration = Duration::from_secs(2);
+/// How much is thrown away; beyond it the connection is left standing for the rest of the time, so that a caller who
+/// reads while writing sees the answer.
+const MOST: usize = 16 << 20;
+const LONGEST: Duration = Duration::from_secs(3);
 
 /// The request with a body that is thrown away if it is not read.
 pub(crate) fn over(request: Request) -> Request {
@@ -49,7 +50,7 @@ impl Drop for Lingering {
             while let Some(Ok(bytes)) = body.next().await {
                 match left.checked_sub(bytes.len()) {
                     Some(less) => left = less,
-                    None => return,
+                    None => std::future::pending().await,
                 }
             }
         }));

@@ -13,6 +13,9 @@ use crate::events::Events;
 use crate::handler::{Effect, Fail, Prepared};
 use crate::many::One;
 
+/// One answer for each command, in their order; or why there is none for any.
+pub type Each<T> = Result<Vec<Result<T, Fail>>, Fail>;
+
 /// As [`Effect`], with first preparations and records taken many at a time, so that one statement can write the rows of
 /// all. Registered with `effects_many`; nothing else about the command changes: each has its own inbox row, its own row in
 /// the ledger, its own call, its own events and its own outcome. Whoever gives only one of the two has the other called
@@ -75,7 +78,7 @@ pub trait EffectMany<C: Command>: Effect<C> {
         &self,
         db: &mut PgConnection,
         many: Vec<One<'_, C>>,
-    ) -> impl Future<Output = Result<Vec<Result<Prepared<Self::Plan>, Fail>>, Fail>> + Send {
+    ) -> impl Future<Output = Each<Prepared<Self::Plan>>> + Send {
         async move {
             let mut answers = Vec::with_capacity(many.len());
             for one in many {
@@ -90,7 +93,7 @@ pub trait EffectMany<C: Command>: Effect<C> {
         &self,
         db: &mut PgConnection,
         many: Vec<Returned<'_, Self::Plan, Self::Done>>,
-    ) -> impl Future<Output = Result<Vec<Result<Events, Fail>>, Fail>> + Send {
+    ) -> impl Future<Output = Each<Events>> + Send {
         async move {
             let mut answers = Vec::with_capacity(many.len());
             for one in many {

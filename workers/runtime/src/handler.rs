@@ -87,7 +87,7 @@ pub trait Effect<C: Command>: Send + Sync + 'static {
 
 /// Answers a query. The tenant is the caller's; every statement is bound to it.
 pub trait Answer<Q: Query>: Send + Sync + 'static {
-    /// Reads, in a connection of its own.
+    /// Reads. All statements of one answer see the database as it is at one moment.
     fn answer(&self, ask: &mut Ask<'_>, query: Q) -> impl Future<Output = Result<Q::Answer, AskError>> + Send;
 }
 
@@ -95,7 +95,7 @@ pub trait Answer<Q: Query>: Send + Sync + 'static {
 pub struct Ask<'a> {
     /// The caller's tenant.
     pub tenant: &'a str,
-    /// A connection, without a transaction.
+    /// The database, in a transaction that is the answer's own.
     pub db: &'a mut sqlx::PgConnection,
 }
 

@@ -52,7 +52,7 @@ mod visit;
 pub mod worker;
 
 pub use bus::{Bus, BusSettings};
-pub use calls_many::{EffectMany, Returned};
+pub use calls_many::{Each, EffectMany, Returned};
 pub use cx::Cx;
 pub use desk::Desk;
 pub use envelope::Meta;

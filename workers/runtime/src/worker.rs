@@ -211,6 +211,8 @@ impl Worker {
                 name: name.to_owned(),
                 reaction,
                 permits: Arc::new(Semaphore::new(room as usize)),
+                // As many as are being called stay prepared all the same.
+                least: if calls { (engine.settings.in_flight / 2).clamp(1, engine.settings.batch) } else { 1 },
                 calls: Semaphore::new(engine.settings.in_flight as usize),
                 ear: ear.clone(),
                 finished,

@@ -1,7 +1,7 @@
 //! Which way a text takes, and whether it may leave at all.
 
 use chrono::{DateTime, Utc};
-use omnibus_runtime::Fail;
+use omnibus_runtime::{Fail, clock};
 use omnibus_schemas::texter::{Category, WaitsFor};
 
 use crate::Texter;
@@ -91,7 +91,9 @@ impl Texter {
             if gate.before.is_some() || !purse.is_shut() {
                 continue;
             }
-            if draft.code.is_none() && at < asked + chrono::Duration::days(MOST_HELD) {
+            // From when it could have left at the earliest.
+            let due = draft.send_at.map_or(asked, |at| at.max(asked));
+            if draft.code.is_none() && clock::now() < due + chrono::Duration::days(MOST_HELD) {
                 return Err(Not::Now(WaitsFor::SpendFuse, self.look_again()));
             }
             let detail = format!(

@@ -37,8 +37,13 @@ fn pebble() -> PathBuf {
     )
 }
 
-pub(crate) async fn free() -> u16 {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
+/// Ports that are free now, each another's.
+async fn free() -> [u16; 4] {
+    let mut held = vec![];
+    for _ in 0..4 {
+        held.push(TcpListener::bind("127.0.0.1:0").await.unwrap());
+    }
+    [0, 1, 2, 3].map(|n| held[n].local_addr().unwrap().port())
 }
 
 pub(crate) struct Acme {
@@ -52,13 +57,23 @@ pub(crate) struct Acme {
     pub(crate) speaks_with: rustls::pki_types::CertificateDer<'static>,
 }
 
+/// A port may be taken between its being found free and being used: then others are tried.
 pub(crate) async fn acme(names: &Names) -> Acme {
+    for _ in 0..5 {
+        if let Some(acme) = started(names).await {
+            return acme;
+        }
+    }
+    panic!("the ACME server does not start");
+}
+
+async fn started(names: &Names) -> Option<Acme> {
     let dir = tempfile::tempdir().unwrap();
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
     std::fs::write(&cert, made.cert.pem()).unwrap();
     std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-    let (api, http, tls, management) = (free().await, free().await, free().await, free().await);
+    let [api, http, tls, management] = free().await;
     let config = json!({ "pebble": {
         "listenAddress": format!("127.0.0.1:{api}"),
         "managementListenAddress": format!("127.0.0.1:{management}"), "certificate": &cert,
@@ -67,7 +82,7 @@ pub(crate) async fn acme(names: &Names) -> Acme {
     } });
     let file = dir.path().join("pebble.json");
     std::fs::write(&file, config.to_string()).unwrap();
-    let process = tokio::process::Command::new(pebble())
+    let mut process = tokio::process::Command::new(pebble())
         .arg("-config")
         .arg(file)
         .args(["-dnsserver", &names.address.to_string()])
@@ -78,8 +93,22 @@ pub(crate) async fn acme(names: &Names) -> Acme {
         .kill_on_drop(true)
         .spawn()
         .unwrap();
-    let listening = async { while tokio::net::TcpStream::connect(("127.0.0.1", api)).await.is_err() {} };
-    tokio::time::timeout(std::time::Duration::from_secs(20), listening).await.unwrap();
+    let there = async |port| tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok();
+    let listening = async {
+        loop {
+            // One that found its port taken has ended: what answers there is another.
+            if process.try_wait().unwrap().is_some() {
+                break false;
+            }
+            if there(api).await && there(management).await {
+                break true;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    if !tokio::time::timeout(std::time::Duration::from_secs(60), listening).await.unwrap_or(false) {
+        return None;
+    }
     let settings = Settings {
         dns_servers: vec![names.address],
         acme_directory_url: Some(format!("https://localhost:{api}/dir")),
@@ -89,7 +118,7 @@ pub(crate) async fn acme(names: &Names) -> Acme {
         ..Settings::defaults()
     };
     let speaks_with = made.cert.der().clone();
-    Acme { _process: process, _dir: dir, settings, http, management, speaks_with }
+    Some(Acme { _process: process, _dir: dir, settings, http, management, speaks_with })
 }
 
 /// The host's own web server: asks the worker, as the door does. Returns what was asked for.

@@ -15,7 +15,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::certificates::{acme, free};
+use crate::certificates::acme;
 use crate::domains::{HOST, RECORD, ZONE, add, proved, scene, verify};
 use crate::scene::Scene;
 

@@ -144,7 +144,8 @@ async fn visitors_of_a_host_with_a_certificate_are_led_to_https_and_nobody_else_
         http.request(method, format!("{}{path}", stage.url)).header("host", host).send()
     };
     let led = ask(reqwest::Method::GET, "Portal.Northwind-Coffee.com:80", "/login?a=b").await.unwrap();
-    assert_eq!((led.status().as_u16(), &led.headers()["location"]), (308, &format!("https://{HOST}/login?a=b")));
+    assert_eq!(led.status(), 308);
+    assert_eq!(led.headers()["location"], format!("https://{HOST}/login?a=b"));
     let get = reqwest::Method::GET;
     for (method, host, path) in [
         (get.clone(), HOST, "/.well-known/acme-challenge/x"),

@@ -60,7 +60,10 @@ async fn what_the_stand_in_answers_keeps_to_the_contract() {
     for (path, form) in [
         (file, &[("Status", "sent")][..]),
         (format!("Messages/{sid}.json"), &[("Status", "canceled")][..]),
-        ("Messages.json".into(), &[("To", "+14155552671"), ("From", "+15005550006"), ("Body", "x"), ("SendAt", at.as_str())][..]),
+        (
+            "Messages.json".into(),
+            &[("To", "+14155552671"), ("From", "+15005550006"), ("Body", "x"), ("SendAt", at.as_str())][..],
+        ),
         ("Messages.json".into(), &[("To", "+14155552671"), ("From", "+15005550006"), ("Body", "x"), ("Bodi", "x")][..]),
         ("Messages.json".into(), &[("To", "4155552671"), ("From", "+15005550006"), ("Body", "x")][..]),
         ("Messages.json".into(), &[("To", "+14155552671"), ("Body", "x")][..]),

@@ -79,7 +79,7 @@ async fn a_text_that_waits_is_taken_back_by_its_tenant_alone() {
 #[tokio::test]
 async fn what_has_left_or_never_was_is_not_taken_back() {
     let scene = Scene::new().await;
-    let (id, _) = scene.send(&SendSms::example()).await;
+    let (id, _) = scene.send(&<SendSms as omnibus_schemas::Command>::example()).await;
     assert_eq!(code(&scene.send(&CancelSms { message_id: id }).await.1), "too_late");
     let unknown = CancelSms { message_id: uuid::Uuid::from_u128(7) };
     assert_eq!(code(&scene.send(&unknown).await.1), "not_found");
@@ -104,7 +104,7 @@ async fn who_opts_out_while_a_text_waits_does_not_get_it() {
 #[tokio::test]
 async fn a_messaging_service_sends_and_keeps_texts_for_later() {
     let scene = of_a_service().await;
-    let (_, told) = scene.send(&SendSms::example()).await;
+    let (_, told) = scene.send(&<SendSms as omnibus_schemas::Command>::example()).await;
     assert_eq!(told.name, "sms_sent", "{}", told.data);
     let at = soon();
     let (id, told) = scene.send(&later(8004, at, WaitsAt::Provider)).await;
