@@ -134,9 +134,8 @@ impl Engine {
             }
             AskError::Failed(error) => {
                 // The database's words may quote a value; its code does not.
-                let code = of_the_database(&error)
-                    .and_then(|error| error.as_database_error()?.code())
-                    .unwrap_or_default();
+                let code =
+                    of_the_database(&error).and_then(|error| error.as_database_error()?.code()).unwrap_or_default();
                 tracing::error!(domain = self.domain, subject = %request.message.subject, %code, "a query failed");
                 refuse(500, "the query failed")
             }
@@ -163,7 +162,9 @@ impl Engine {
             };
             match answer {
                 // An answer that writes, such as a key that is made when it is first asked for, met another's.
-                Err(AskError::Failed(error)) if tries < 3 && of_the_database(&error).is_some_and(collided) => tries += 1,
+                Err(AskError::Failed(error)) if tries < 3 && of_the_database(&error).is_some_and(collided) => {
+                    tries += 1
+                }
                 answer => return answer.map(Bytes::from).map_err(|error| self.refusal(error, request)),
             }
         }
