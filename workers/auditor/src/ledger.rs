@@ -64,7 +64,7 @@ impl Ledger {
 
     /// Writes down what the database has and the file has not.
     pub(crate) async fn file(&self, db: &PgPool) -> anyhow::Result<()> {
-        let rows: Vec<(String, Uuid, Vec<u8>, String, DateTime<Utc>)> = sqlx::query_as(
+        let rows: Vec<Unfiled> = sqlx::query_as(
             "select tenant, erasure_id, pseudonym, reason, erased_at from auditor.erasures
              where not filed order by erased_at limit 1000",
         )
@@ -90,6 +90,9 @@ impl Ledger {
         Ok(())
     }
 }
+
+/// Tenant, erasure, pseudonym, reason, when: as the table has it.
+type Unfiled = (String, Uuid, Vec<u8>, String, DateTime<Utc>);
 
 fn append(path: &std::path::Path, text: &str) -> anyhow::Result<()> {
     if let Some(folder) = path.parent() {

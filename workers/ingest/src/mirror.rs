@@ -26,6 +26,12 @@ const GRACE: Duration = Duration::from_secs(2);
 /// Between two tries to load everything.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// Reads the value of an entry.
+pub(crate) type Read<K, V> = Box<dyn Fn(&K, &[u8]) -> Option<V> + Send + Sync>;
+
+/// All entries, once they are known.
+type Entries<K, V> = Option<HashMap<K, Arc<V>>>;
+
 /// What is mirrored.
 pub(crate) struct Of<K, V> {
     /// The bucket's name.
@@ -37,13 +43,13 @@ pub(crate) struct Of<K, V> {
     /// What an entry's key means; `None` for what is not one at all.
     pub(crate) key: fn(&str) -> Option<K>,
     /// Reads a value. One that can't be read is as good as removed; whoever reads it says so in the log.
-    pub(crate) value: Box<dyn Fn(&K, &[u8]) -> Option<V> + Send + Sync>,
+    pub(crate) value: Read<K, V>,
 }
 
 /// The entries. Cheap to clone.
 pub(crate) struct Mirror<K, V> {
     of: Arc<Of<K, V>>,
-    entries: Arc<RwLock<Option<HashMap<K, Arc<V>>>>>,
+    entries: Arc<RwLock<Entries<K, V>>>,
 }
 
 impl<K, V> Clone for Mirror<K, V> {
