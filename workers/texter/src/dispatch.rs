@@ -38,7 +38,6 @@ impl Texter {
             country: &draft.number.country,
             // The day on which it leaves: what was accepted long ago is paid for now.
             day: since.date_naive(),
-            likeness: &likeness,
             marketing: draft.category == Category::Marketing,
         };
         let gate = gate::read(cx, &self.caps, &question).await?;
@@ -63,8 +62,8 @@ impl Texter {
             body: draft.body,
             code: draft.code,
             since,
-            others: gate.others.clone(),
-            other_uncertain: gate.other_uncertain,
+            others: vec![],
+            other_uncertain: false,
             low: gate.all.is_low(price) || gate.country.is_low(price),
             probes,
             account: Account {
@@ -113,7 +112,7 @@ impl Texter {
         Ok((provider, from, send_at, probes))
     }
 
-    async fn write(&self, cx: &mut Cx<'_>, plan: Plan, mut gate: Gate, likeness: &[u8]) -> Result<Step, Fail> {
+    async fn write(&self, cx: &mut Cx<'_>, mut plan: Plan, mut gate: Gate, likeness: &[u8]) -> Result<Step, Fail> {
         let (tenant, message_id, now) = (cx.tenant(), cx.meta().id, cx.now());
         if gate.before.is_some() {
             // Another provider's price is booked when it has taken the text.
@@ -127,6 +126,7 @@ impl Texter {
             .bind(&plan.from)
             .execute(cx.db())
             .await?;
+            (plan.others, plan.other_uncertain) = gate::others(cx, &plan.to, likeness).await?;
             return Ok(Step::Go(Box::new(plan), Events::none()));
         }
         if gate.waits {
@@ -177,6 +177,8 @@ impl Texter {
             // The same words to the same recipient are on their way: told apart afterwards, they couldn't be.
             return Err(Fail::Snooze(Duration::from_secs(1)));
         }
+        (plan.others, plan.other_uncertain) = gate::others(cx, &plan.to, likeness).await?;
+        let account = &plan.account;
         let mut events = account.booked(message_id, "estimate", plan.estimate);
         for (purse, country) in [(&mut gate.all, ""), (&mut gate.country, account.country.as_str())] {
             purse.spent += plan.estimate;

@@ -15,7 +15,6 @@ pub(crate) struct Question<'a> {
     pub(crate) recipient: &'a str,
     pub(crate) country: &'a str,
     pub(crate) day: NaiveDate,
-    pub(crate) likeness: &'a [u8],
     /// Does an opt-out of advertising hold?
     pub(crate) marketing: bool,
 }
@@ -37,10 +36,6 @@ pub(crate) struct Gate {
     pub(crate) all: Purse,
     /// Of the recipient's.
     pub(crate) country: Purse,
-    /// The provider's ids of other texts like this one.
-    pub(crate) others: Vec<String>,
-    /// Of another text like this one, nobody knows whether it left.
-    pub(crate) other_uncertain: bool,
 }
 
 /// An earlier try.
@@ -62,15 +57,7 @@ pub(crate) async fn read(cx: &mut Cx<'_>, caps: &Caps, asked: &Question<'_>) -> 
              coalesce(b.daily_micro, $7) + coalesce(f.more_micro, 0) as cap,
              coalesce(bc.daily_micro, $8) + coalesce(fc.more_micro, 0) as country_cap,
              coalesce(f.blown, false) as blown, coalesce(fc.blown, false) as country_blown,
-             coalesce(s.spent, 0)::bigint as spent, coalesce(s.country_spent, 0)::bigint as country_spent,
-             array(select provider_id from texter.messages o
-                   where o.recipient = $3 and o.likeness = $9 and o.provider_id is not null
-                     and coalesce(o.sent_at, o.queued_at) > now() - make_interval(hours => $10)
-                     and not (o.tenant = $1 and o.message_id = $2)) as others,
-             exists (select 1 from texter.messages o
-                     where o.recipient = $3 and o.likeness = $9 and o.status = 'uncertain' and o.provider_id is null
-                       and coalesce(o.sent_at, o.queued_at) > now() - make_interval(hours => $10)
-                       and not (o.tenant = $1 and o.message_id = $2)) as other_uncertain
+             coalesce(s.spent, 0)::bigint as spent, coalesce(s.country_spent, 0)::bigint as country_spent
          from (select sum(n) as spent, sum(n) filter (where country = $4) as country_spent from (
                    select n, country from texter.tallies where tenant = $1 and day = $5 and what = 'spend'
                    union all
@@ -90,8 +77,6 @@ pub(crate) async fn read(cx: &mut Cx<'_>, caps: &Caps, asked: &Question<'_>) -> 
     .bind(asked.marketing)
     .bind(caps.daily)
     .bind(caps.country)
-    .bind(asked.likeness)
-    .bind(MEMORY_HOURS)
     .fetch_one(cx.db())
     .await?;
     let status: Option<String> = row.try_get("status")?;
@@ -117,7 +102,30 @@ pub(crate) async fn read(cx: &mut Cx<'_>, caps: &Caps, asked: &Question<'_>) -> 
             spent: row.try_get("country_spent")?,
             blown: row.try_get("country_blown")?,
         },
-        others: row.try_get("others")?,
-        other_uncertain: row.try_get("other_uncertain")?,
     })
+}
+
+/// Texts that a look-up must not take for this one: those of the same words to the same recipient that the provider is known
+/// to have, and whether there is one of which nobody knows. To be asked once this one's row is written: that keeps others from
+/// leaving meanwhile, and whatever left before is in the table by then.
+pub(crate) async fn others(
+    cx: &mut Cx<'_>,
+    recipient: &str,
+    likeness: &[u8],
+) -> Result<(Vec<String>, bool), sqlx::Error> {
+    let (tenant, message_id) = (cx.tenant(), cx.meta().id);
+    sqlx::query_as(
+        "select coalesce(array_agg(provider_id) filter (where provider_id is not null), '{}'),
+                coalesce(bool_or(status = 'uncertain' and provider_id is null), false)
+         from texter.messages
+         where recipient = $3 and likeness = $4 and not (tenant = $1 and message_id = $2)
+           and coalesce(sent_at, queued_at) > now() - make_interval(hours => $5)",
+    )
+    .bind(tenant)
+    .bind(message_id)
+    .bind(recipient)
+    .bind(likeness)
+    .bind(MEMORY_HOURS)
+    .fetch_one(cx.db())
+    .await
 }
