@@ -56,10 +56,15 @@ async fn a_blown_fuse_holds_texts_until_a_person_puts_it_in_again() {
     let other = scene.stage.publish("acme", &to(5007)).await;
     assert_eq!(scene.waiting(other).await.waits_for, Some(WaitsFor::SpendFuse));
     // What is counted moves from one to the next.
+    let mut tx = scene.stage.db.begin().await.unwrap();
+    // Sums are rolled up meanwhile.
+    let alone = "lock table texter.deltas, texter.tallies, texter.fuses in access exclusive mode";
+    sqlx::query(alone).execute(&mut *tx).await.unwrap();
     for table in ["deltas", "tallies", "fuses"] {
         let yesterday = format!("update texter.{table} set day = day - 1");
-        sqlx::query(sqlx::AssertSqlSafe(yesterday)).execute(&scene.stage.db).await.unwrap();
+        sqlx::query(sqlx::AssertSqlSafe(yesterday)).execute(&mut *tx).await.unwrap();
     }
+    tx.commit().await.unwrap();
     assert_eq!(scene.stage.outcome(other).await.name, "sms_sent");
     assert_eq!(scene.spent().await, 5 * 7_900);
     let booked = scene.stage.told().into_iter().filter(|told| told.name == "cost_booked" && told.tenant == "acme");
