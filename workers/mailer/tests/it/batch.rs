@@ -71,15 +71,15 @@ async fn a_batch_is_reported_row_by_row_and_told_once_when_it_is_done() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_rows_of_a_file_are_each_sent_once() {
+async fn ten_thousand_rows_of_a_file_are_each_sent_once() {
     let (port, mut taken) = listener().await;
     let stage = stage().await;
     let running = stage.run(worker(settings(port, &[])).unwrap()).await;
     let mut file = String::new();
-    for n in 1..=1_100 {
+    for n in 1..=10_000 {
         match n {
-            500 => file.push_str("{\"to\": \"nonsense\"}\n"),
-            700 => file.push_str("no line at all\n"),
+            5_000 => file.push_str("{\"to\": \"nonsense\"}\n"),
+            7_000 => file.push_str("no line at all\n"),
             n => file.push_str(&format!("{{\"to\": \"r{n}@example.com\"}}\n")),
         }
         if n == 1_000 {
@@ -91,23 +91,23 @@ async fn a_thousand_rows_of_a_file_are_each_sent_once() {
     assert_eq!(rejected(&stage, "globex", &by_file(uploaded)).await, "unknown_attachment");
     let id = done(&stage, "acme", &by_file(uploaded)).await;
     let mut to = std::collections::HashSet::new();
-    for _ in 0..1_098 {
+    for _ in 0..9_998 {
         let text = tokio::time::timeout(std::time::Duration::from_secs(60), taken.recv()).await.unwrap().unwrap();
         let text = String::from_utf8(text).unwrap();
         let line = text.lines().find(|line| line.starts_with("To: ")).unwrap();
         assert!(to.insert(line.to_owned()), "twice: {line}");
     }
     let completed = stage.event(|told| told.name == "batch_completed").await;
-    assert_eq!((&completed.data["rows"], &completed.data["sent"]), (&json!(1_100), &json!(1_098)));
+    assert_eq!((&completed.data["rows"], &completed.data["sent"]), (&json!(10_000), &json!(9_998)));
     let report = stage.ask("mailer", "acme", &BatchStatus { batch_id: id }).await.unwrap();
-    assert_eq!((report.rows, report.rejected, report.waiting), (1_100, 2, 0));
+    assert_eq!((report.rows, report.rejected, report.waiting), (10_000, 2, 0));
     assert_eq!(
         report.states.iter().map(|count| (count.status, count.rows)).collect::<Vec<_>>(),
-        [(EmailState::Sent, 1_098)]
+        [(EmailState::Sent, 9_998)]
     );
-    let rows = BatchRows { batch_id: id, after: 499, limit: 1 };
+    let rows = BatchRows { batch_id: id, after: 54_999, limit: 1 };
     let rows = stage.ask("mailer", "acme", &rows).await.unwrap().rows;
-    assert_eq!((rows[0].row, rows[0].status.as_str(), rows[0].email_id), (500, "rejected", None));
+    assert_eq!((rows[0].row, rows[0].status.as_str(), rows[0].email_id), (55_000, "rejected", None));
     // A row is the line that it stands in.
     let rows = BatchRows { batch_id: id, after: 1_000, limit: 1 };
     let rows = stage.ask("mailer", "acme", &rows).await.unwrap().rows;
