@@ -7,6 +7,7 @@ pub mod brander;
 pub mod bucket;
 pub mod catalogue;
 pub mod commissioner;
+pub mod consent;
 pub mod contract;
 pub mod generate;
 pub mod greeter;

@@ -42,7 +42,7 @@ pub use state::EmailState;
 pub use stats::{EmailStats, StatsRow, StatsTable};
 pub use status::{DeliveryReport, EmailPage, EmailReport, EmailStatus, RecipientKind, RenderedEmail, StoredAttachment};
 pub use suppression::{
-    AddSuppression, RemoveSuppression, Suppression, SuppressionList, SuppressionReason, Suppressions,
+    AddSuppression, ConsentChanged, RemoveSuppression, Suppression, SuppressionList, SuppressionReason, Suppressions,
 };
 pub use templates::{
     ActivateTemplate, DeleteTemplate, OneTemplate, Origin, Preview, PreviewTemplate, Replay, ReplayTemplate,
@@ -86,6 +86,7 @@ pub fn domain() -> Domain {
         .event::<EmailUncertain>()
         .event::<EmailCancelled>()
         .event::<RecipientUnsubscribed>()
+        .event::<ConsentChanged>()
         .event::<BatchCompleted>()
         .event::<SenderDomainAdded>()
         .event::<SenderDomainConfirmed>()

@@ -12,8 +12,8 @@ pub use codes::{
     CodeFailed, CodeSent, CodeVerified, FraudKind, FraudSuspected, SealCode, SealedCode, SendCode, VerifyCode,
 };
 pub use consent::{
-    ClearQuietHours, ConsentChanged, ConsentState, Covers, DeleteOptOut, OptOut, OptOutList, OptOuts, PutOptOut,
-    QuietHoursChanged, SetQuietHours,
+    ClearQuietHours, ConsentChanged, DeleteOptOut, OptOut, OptOutList, OptOuts, PutOptOut, QuietHoursChanged,
+    SetQuietHours,
 };
 pub use costs::{
     Budget, BudgetList, BudgetSet, Budgets, CostBooked, CostLine, CostReport, CostTotal, Costs, Estimate, EstimateSms,

@@ -84,7 +84,7 @@ impl Command for UploadAsset {
     }
 }
 
-/// A stored asset, by the hash of its content. Public, and the same for good.
+/// A stored asset, by the hash of its content. Public, and the same for as long as it is there.
 #[derive(Debug)]
 pub struct StoredAsset;
 
@@ -94,7 +94,8 @@ impl Hook for StoredAsset {
     const HTTP: Http = Http::get("/assets/{hash}");
     const HEADERS: &'static [&'static str] = &["if-none-match"];
     const MAX_BODY: usize = 0;
-    const SUMMARY: &'static str = "A picture or font of a brand, by the hash of its content. Public; never changes.";
+    const SUMMARY: &'static str =
+        "A picture or font of a brand, by the hash of its content. Public; never changes while it is there.";
 }
 
 /// An asset was stored.
@@ -124,18 +125,59 @@ impl Event for AssetStored {
     const NAME: &'static str = "asset_stored";
 
     fn example() -> Self {
-        let hash = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+        let hash = an_asset();
         AssetStored {
-            hash: AssetHash(hash.into()),
             kind: AssetKind::Png,
-            path: format!("/assets/{hash}"),
+            path: format!("/assets/{}", hash.0),
             bytes: 4096,
             width: Some(320),
             height: Some(80),
-            mail_hash: Some(AssetHash(hash.into())),
+            mail_hash: Some(hash.clone()),
+            hash,
             hints: vec![],
         }
     }
+}
+
+/// Removes an asset of the tenant's: from then on there is nothing at its address, also in mails that were sent. What is
+/// active, newest or scheduled keeps what it shows. An older version that showed it can't be activated any more, and a
+/// rollback to one goes without it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
+pub struct RemoveAsset {
+    /// What it is called by.
+    #[garde(dive)]
+    pub hash: AssetHash,
+}
+
+impl Command for RemoveAsset {
+    const DOMAIN: &'static str = BRANDER;
+    const NAME: &'static str = "remove_asset";
+    const HTTP: Option<Http> = Some(Http::delete("/api/v1/whitelabel/assets/{hash}"));
+    const SCOPE: &'static str = WRITE;
+
+    fn example() -> Self {
+        RemoveAsset { hash: an_asset() }
+    }
+}
+
+/// An asset was removed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AssetRemoved {
+    /// What it was called by.
+    pub hash: AssetHash,
+}
+
+impl Event for AssetRemoved {
+    const DOMAIN: &'static str = BRANDER;
+    const NAME: &'static str = "asset_removed";
+
+    fn example() -> Self {
+        AssetRemoved { hash: an_asset() }
+    }
+}
+
+fn an_asset() -> AssetHash {
+    AssetHash("9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08".into())
 }
 
 /// Lists the tenant's assets, by hash.

@@ -1,4 +1,4 @@
-//! What the mailer says. No event holds an address, a text or a code: recipients are numbers, and
+//! What the mailer says of mails. None of these holds an address, a text or a code: recipients are numbers, and
 //! `GET /api/v1/email/{email_id}/status` says whose they are.
 
 use chrono::{DateTime, Utc};

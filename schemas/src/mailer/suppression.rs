@@ -6,7 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::rules::{TOKEN, token};
-use crate::contract::{Command, Http, Query};
+use crate::consent::{Channel, Consent, ConsentSource, ConsentState, Covers};
+use crate::contract::{Command, Event, Http, Query};
 
 /// Why an address gets no mail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -87,6 +88,29 @@ impl Command for RemoveSuppression {
 
     fn example() -> Self {
         RemoveSuppression { address: "no-more@example.com".into(), stream: Some("marketing".into()) }
+    }
+}
+
+/// Somebody has opted out of mails, or in again. The same shape for every channel. An address that bounces says nothing of
+/// what its owner wants, so that is told by `email_bounced` alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct ConsentChanged(pub Consent);
+
+impl Event for ConsentChanged {
+    const DOMAIN: &'static str = "mailer";
+    const NAME: &'static str = "consent_changed";
+
+    fn example() -> Self {
+        ConsentChanged(Consent {
+            channel: Channel::Email,
+            recipient: "no-more@example.com".into(),
+            sender: None,
+            stream: Some("marketing".into()),
+            covers: Covers::Marketing,
+            state: ConsentState::OptedOut,
+            source: ConsentSource::Link,
+        })
     }
 }
 

@@ -6,18 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::DOMAIN;
+use crate::consent::{Channel, Consent, ConsentSource, ConsentState, Covers};
 use crate::contract::{Command, Event, Http, Query};
-
-/// Which texts an opt-out is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Covers {
-    /// All of them, codes included.
-    #[default]
-    All,
-    /// Advertising.
-    Marketing,
-}
 
 /// Opts a number out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
@@ -141,49 +131,25 @@ impl Query for OptOuts {
     }
 }
 
-/// In or out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ConsentState {
-    /// May be written to.
-    OptedIn,
-    /// May not.
-    OptedOut,
-}
-
-/// Somebody has opted out, or in again. The same shape for every channel: whoever keeps consent elsewhere reads this one
-/// event.
+/// Somebody has opted out of texts, or in again. The same shape for every channel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct ConsentChanged {
-    /// `sms`.
-    pub channel: String,
-    /// Who: here a number, E.164.
-    #[schemars(extend("x-personal" = "subject"))]
-    pub recipient: String,
-    /// The sender it holds for; all of the tenant's if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sender: Option<String>,
-    /// Which messages it is about.
-    pub covers: Covers,
-    /// In or out.
-    pub state: ConsentState,
-    /// Where it came from: `word` (the recipient wrote it), `provider` (it refused to send) or `command`.
-    pub source: String,
-}
+#[serde(transparent)]
+pub struct ConsentChanged(pub Consent);
 
 impl Event for ConsentChanged {
     const DOMAIN: &'static str = DOMAIN;
     const NAME: &'static str = "consent_changed";
 
     fn example() -> Self {
-        ConsentChanged {
-            channel: "sms".into(),
+        ConsentChanged(Consent {
+            channel: Channel::Sms,
             recipient: "+14155552673".into(),
             sender: Some("+15005550006".into()),
+            stream: None,
             covers: Covers::All,
             state: ConsentState::OptedOut,
-            source: "word".into(),
-        }
+            source: ConsentSource::Word,
+        })
     }
 }
 

@@ -131,6 +131,8 @@ impl Brander {
         let tenant = cx.tenant().to_owned();
         let found = Version::find(cx.db(), &tenant, Some(version.unsigned_abs())).await?;
         let found = found.ok_or_else(|| Fail::Retry(anyhow::anyhow!("the version of an activation is missing")))?;
+        // Who goes back gets what is left of it, and what is left stays while this is under way.
+        found.hold(cx).await?;
         let brand = found.brand(cx.db(), &tenant, revision.unsigned_abs(), self.settings.base()).await?;
         Ok(Prepared::go(Switch { tenant, version: version.unsigned_abs(), why, brand }))
     }
@@ -149,6 +151,7 @@ impl Brander {
                     let words: Vec<_> = faults.iter().map(contrast::words).collect();
                     return Err(Fail::reject("contrast", words.join("; ")));
                 }
+                found.hold_whole(cx).await?;
                 let back = current(cx).await?.map(|current| current.revision);
                 (i32::try_from(found.version)?, why, back)
             }

@@ -8,10 +8,12 @@ mod branding;
 mod branding_versions;
 mod cancel_schedule;
 mod certificates;
+mod contents;
 mod contrast_report;
 pub mod domains;
 pub mod look;
 pub mod pages;
+mod remove_asset;
 mod rollback_branding;
 mod schedule_branding;
 mod schedules;
@@ -33,8 +35,8 @@ use omnibus_runtime::{Desk, Worker};
 use omnibus_schemas::brander::{
     ActivateBranding, AddDomain, AnswerChallenge, Assets, BrandOfVersion, Branding, BrandingVersions, CancelSchedule,
     ChallengeFile, ContrastReport, DashboardPage, Domains, FinishCertificate, LoginPage, OrderCertificate, Preview,
-    PreviewPage, RecheckDomain, RemoveDomain, RollbackBranding, ScheduleBranding, Schedules, SetBranding, ShowDraft,
-    StoredAsset, TurnSchedule, UploadAsset, VerifyDomain,
+    PreviewPage, RecheckDomain, RemoveAsset, RemoveDomain, RollbackBranding, ScheduleBranding, Schedules, SetBranding,
+    ShowDraft, StoredAsset, TurnSchedule, UploadAsset, VerifyDomain,
 };
 use tokio::sync::{Semaphore, broadcast, watch};
 
@@ -46,6 +48,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0002_domains", include_str!("../migrations/0002_domains.sql")),
     ("0003_certificates", include_str!("../migrations/0003_certificates.sql")),
     ("0004_told", include_str!("../migrations/0004_told.sql")),
+    ("0005_contents", include_str!("../migrations/0005_contents.sql")),
 ];
 
 /// The worker: its tables, and what it does with each command, query and visit.
@@ -74,6 +77,8 @@ pub fn worker(settings: Settings) -> anyhow::Result<Worker> {
         .runs("renewals", certificates::renewals::watch)
         .runs("certificates", certificates::handed_out::keep)
         .effects::<UploadAsset>()
+        .handles::<RemoveAsset>()
+        .runs("contents", contents::clear)
         .answers::<Assets>()
         .receives::<StoredAsset>()
         .answers::<Branding>()

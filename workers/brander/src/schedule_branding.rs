@@ -29,6 +29,7 @@ impl Handle<ScheduleBranding> for Brander {
             let words: Vec<_> = faults.iter().map(contrast::words).collect();
             return Err(Fail::reject("contrast", words.join("; ")));
         }
+        found.hold_whole(cx).await?;
         let waiting: i64 = sqlx::query_scalar(
             "select count(*) from brander.schedules where tenant = $1 and status in ('waiting', 'running')",
         )

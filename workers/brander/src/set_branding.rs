@@ -95,7 +95,7 @@ async fn assets(cx: &mut Cx<'_>, look: &Look) -> Result<Vec<String>, Fail> {
 }
 
 async fn asset(cx: &mut Cx<'_>, pointer: &str, hash: &AssetHash) -> Result<(AssetKind, bool), Fail> {
-    let row = sqlx::query("select kind, mail_hash from brander.assets where tenant = $1 and hash = $2")
+    let row = sqlx::query("select kind, mail_hash from brander.assets where tenant = $1 and hash = $2 for share")
         .bind(cx.tenant())
         .bind(&hash.0)
         .fetch_optional(cx.db())

@@ -31,7 +31,8 @@ pub struct Settings {
     #[arg(long, env = "ACME_CA_FILE")]
     pub acme_ca_file: Option<PathBuf>,
     /// 32 bytes in base64, with which the private keys of certificates are sealed in the database and on their way to the
-    /// doors, which have the same key. Needed with ACME_DIRECTORY_URL. `openssl rand -base64 32` makes one.
+    /// doors, which have the same key. Needed with ACME_DIRECTORY_URL. `openssl rand -base64 32` makes one. To change it, name
+    /// both with a comma between: the first seals, both open.
     #[arg(long, env = "CERTIFICATE_KEY", hide_env_values = true)]
     pub certificate_key: Option<SecretString>,
     /// Hours between two looks at a domain's proof, 1 to 24.

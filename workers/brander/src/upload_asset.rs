@@ -12,6 +12,7 @@ use tokio::io::AsyncReadExt;
 
 use crate::Brander;
 use crate::assets::{self, Made};
+use crate::contents;
 use crate::version::path;
 
 /// The largest file, in bytes; the door holds to it too.
@@ -153,8 +154,9 @@ impl Brander {
 
     /// Stores a content under its hash, once.
     async fn keep(&self, bytes: &[u8]) -> Result<AssetHash, CallError> {
-        let hash = assets::hash(bytes);
-        let store = self.desk().await.objects(ASSETS).await.map_err(CallError::NotDone)?;
+        let (hash, desk) = (assets::hash(bytes), self.desk().await);
+        contents::claim(&desk.db, &hash).await.map_err(|error| CallError::NotDone(error.into()))?;
+        let store = desk.objects(ASSETS).await.map_err(CallError::NotDone)?;
         // Put again, a content that is being served would be cut off; only what is certainly not there is put.
         match store.info(&hash.0).await {
             Ok(info) if !info.deleted && info.size == bytes.len() => return Ok(hash),

@@ -1,8 +1,9 @@
 //! Rows of `brander.versions`, and the brand that a version becomes when it is active.
 
 use chrono::{DateTime, Utc};
+use omnibus_runtime::{Cx, Fail};
 use omnibus_schemas::brand::{Brand, Logo};
-use omnibus_schemas::brander::{AssetHash, Face, Look};
+use omnibus_schemas::brander::{AssetHash, Face, LogoAssets, Look};
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 use sqlx::{PgConnection, Row};
@@ -54,7 +55,30 @@ impl Version {
         })
     }
 
-    /// What everyone follows once this version is active.
+    /// Keeps the version's pictures and font from being removed until this transaction ends. Gives back one that has been.
+    pub(crate) async fn hold(&self, cx: &mut Cx<'_>) -> Result<Option<String>, sqlx::Error> {
+        let (tenant, mut wanted) = (cx.tenant(), hashes(&self.look));
+        let held: Vec<String> = sqlx::query_scalar(
+            "select hash from brander.assets where tenant = $1 and hash = any ($2) order by hash for share",
+        )
+        .bind(tenant)
+        .bind(&wanted)
+        .fetch_all(cx.db())
+        .await?;
+        wanted.retain(|hash| !held.contains(hash));
+        Ok(wanted.pop())
+    }
+
+    /// As [`Version::hold`], where nothing may be missing.
+    pub(crate) async fn hold_whole(&self, cx: &mut Cx<'_>) -> Result<(), Fail> {
+        let Some(gone) = self.hold(cx).await? else { return Ok(()) };
+        let version = self.version;
+        let detail = format!("version {version} shows the asset {gone}, which was removed; set a look without it");
+        Err(Fail::reject("asset_removed", detail))
+    }
+
+    /// What everyone follows once this version is active. Of pictures and a font that were removed since it was made,
+    /// nothing is shown.
     pub(crate) async fn brand(
         self,
         db: &mut PgConnection,
@@ -62,7 +86,16 @@ impl Version {
         revision: u64,
         base: &str,
     ) -> Result<Brand, sqlx::Error> {
-        let Version { version, version_id, look, css, .. } = self;
+        let Version { version, version_id, mut look, css, .. } = self;
+        let there = "select hash from brander.assets where tenant = $1 and hash = any ($2)";
+        let there: Vec<String> = sqlx::query_scalar(there).bind(tenant).bind(hashes(&look)).fetch_all(&mut *db).await?;
+        let there = |hash: &AssetHash| there.contains(&hash.0);
+        look.logo = look
+            .logo
+            .filter(|logo| there(&logo.light))
+            .map(|logo| LogoAssets { dark: logo.dark.filter(there), ..logo });
+        look.icon = look.icon.filter(there);
+        look.font = look.font.filter(there);
         let logo = match &look.logo {
             None => None,
             Some(logo) => {
@@ -102,6 +135,12 @@ impl Version {
             }),
         })
     }
+}
+
+/// The assets that a look shows.
+fn hashes(look: &Look) -> Vec<String> {
+    let logo = look.logo.iter().flat_map(|logo| std::iter::once(&logo.light).chain(&logo.dark));
+    logo.chain(&look.icon).chain(&look.font).map(|hash| hash.0.clone()).collect()
 }
 
 /// Where an asset is on every host.

@@ -20,7 +20,7 @@ pub struct Settings {
     #[arg(long, env = "HTTPS_LISTEN")]
     pub https_listen: Option<SocketAddr>,
     /// The key with which the brander seals the private keys of tenants' certificates: 32 bytes in base64. With it, and TLS,
-    /// their hosts are served over TLS as soon as they have a certificate.
+    /// their hosts are served over TLS as soon as they have a certificate. Several, with commas between: all open.
     #[arg(long, env = "CERTIFICATE_KEY", hide_env_values = true)]
     pub certificate_key: Option<SecretString>,
     /// Certificate chain in PEM; with it the door speaks TLS 1.2 and 1.3 only, unless HTTPS_LISTEN is set.

@@ -7,9 +7,10 @@ use base64::prelude::BASE64_STANDARD;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::rand::{SecureRandom, SystemRandom};
 
-/// Seals and opens with one key.
+/// Seals with its first key, and opens with any that it has: a key is changed by putting another before it.
 pub struct Seal {
-    key: LessSafeKey,
+    first: LessSafeKey,
+    earlier: Vec<LessSafeKey>,
 }
 
 impl std::fmt::Debug for Seal {
@@ -22,7 +23,9 @@ impl std::fmt::Debug for Seal {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
     /// The key's text.
-    #[error("must be 32 bytes in base64, as `openssl rand -base64 32` makes them")]
+    #[error(
+        "must be 32 bytes in base64, as `openssl rand -base64 32` makes them; or several such, with commas between"
+    )]
     Key,
     /// The operating system gave no random bytes.
     #[error("nothing can be sealed: the machine has no randomness")]
@@ -33,20 +36,26 @@ pub enum SealError {
 }
 
 impl Seal {
-    /// From a key as settings have it.
+    /// From keys as settings have them: with commas between, the one that seals first.
     ///
     /// # Errors
-    /// If it is not 32 bytes in base64.
+    /// If one is not 32 bytes in base64.
     pub fn of_text(text: &str) -> Result<Self, SealError> {
-        let bytes = BASE64_STANDARD.decode(text.trim()).map_err(|_| SealError::Key)?;
-        let key: [u8; 32] = bytes.try_into().map_err(|_| SealError::Key)?;
-        Ok(Seal::new(&key))
+        let key = |text: &str| -> Result<[u8; 32], SealError> {
+            let bytes = BASE64_STANDARD.decode(text.trim()).map_err(|_| SealError::Key)?;
+            bytes.try_into().map_err(|_| SealError::Key)
+        };
+        let mut keys = text.split(',').map(key);
+        let mut seal = Seal::new(&keys.next().ok_or(SealError::Key)??);
+        for earlier in keys {
+            seal.earlier.push(cipher(&earlier?));
+        }
+        Ok(seal)
     }
 
     /// From the key itself.
     pub fn new(key: &[u8; 32]) -> Self {
-        let key = UnboundKey::new(&AES_256_GCM, key).expect("32 bytes are the cipher's key length");
-        Seal { key: LessSafeKey::new(key) }
+        Seal { first: cipher(key), earlier: vec![] }
     }
 
     /// Seals. No two results are alike.
@@ -57,23 +66,43 @@ impl Seal {
         let mut nonce = [0_u8; NONCE_LEN];
         SystemRandom::new().fill(&mut nonce).map_err(|_| SealError::Randomness)?;
         let mut text = secret.to_vec();
-        self.key
+        self.first
             .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(belongs_to), &mut text)
             .map_err(|_| SealError::Wrong)?;
         Ok([nonce.as_slice(), &text].concat())
     }
 
-    /// Opens what [`Seal::close`] sealed for the same owner.
+    /// Opens what [`Seal::close`] sealed for the same owner, with any of the keys.
     ///
     /// # Errors
     /// If it was sealed with another key, for another owner, or changed since.
     pub fn open(&self, sealed: &[u8], belongs_to: &str) -> Result<Vec<u8>, SealError> {
-        let (nonce, text) = sealed.split_at_checked(NONCE_LEN).ok_or(SealError::Wrong)?;
-        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| SealError::Wrong)?;
-        let mut text = text.to_vec();
-        let open = self.key.open_in_place(nonce, Aad::from(belongs_to), &mut text).map_err(|_| SealError::Wrong)?;
-        Ok(open.to_vec())
+        let mut keys = std::iter::once(&self.first).chain(&self.earlier);
+        keys.find_map(|key| open(key, sealed, belongs_to)).ok_or(SealError::Wrong)
     }
+
+    /// The same secret sealed with the first key; `None` if it is already.
+    ///
+    /// # Errors
+    /// If it can't be opened, or the machine has no randomness.
+    pub fn close_again(&self, sealed: &[u8], belongs_to: &str) -> Result<Option<Vec<u8>>, SealError> {
+        match open(&self.first, sealed, belongs_to) {
+            Some(_) => Ok(None),
+            None => self.close(&self.open(sealed, belongs_to)?, belongs_to).map(Some),
+        }
+    }
+}
+
+fn cipher(key: &[u8; 32]) -> LessSafeKey {
+    LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key).expect("32 bytes are the cipher's key length"))
+}
+
+fn open(key: &LessSafeKey, sealed: &[u8], belongs_to: &str) -> Option<Vec<u8>> {
+    let (nonce, text) = sealed.split_at_checked(NONCE_LEN)?;
+    let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+    let mut text = text.to_vec();
+    let opened = key.open_in_place(nonce, Aad::from(belongs_to), &mut text).ok()?;
+    Some(opened.to_vec())
 }
 
 #[cfg(test)]
@@ -91,6 +120,23 @@ mod tests {
         assert!(seal.open(&sealed[..10], "acme/a.com").is_err());
         assert_ne!(seal.close(b"secret", "acme/a.com").unwrap(), sealed, "no two are alike");
     }
+
+    #[test]
+    fn a_key_is_changed_by_putting_another_before_it() {
+        let [old, new] = [[7; 32], [8; 32]].map(|key| BASE64_STANDARD.encode(key));
+        let sealed = Seal::of_text(&old).unwrap().close(b"secret", "x").unwrap();
+        let both = Seal::of_text(&format!("{new}, {old}")).unwrap();
+        assert_eq!(both.open(&sealed, "x").unwrap(), b"secret");
+        let again = both.close_again(&sealed, "x").unwrap().expect("it was sealed with the earlier key");
+        let alone = Seal::of_text(&new).unwrap();
+        assert_eq!(alone.open(&again, "x").unwrap(), b"secret");
+        assert_eq!(both.close_again(&again, "x").unwrap(), None);
+        assert_eq!(alone.close_again(&sealed, "x"), Err(SealError::Wrong));
+        for bad in [format!("{new},"), format!("{new},short"), format!(",{new}")] {
+            assert_eq!(Seal::of_text(&bad).unwrap_err(), SealError::Key, "{bad}");
+        }
+    }
+
     #[test]
     fn a_key_is_thirty_two_bytes_in_base64_and_is_not_printed() {
         let key = BASE64_STANDARD.encode([7; 32]);

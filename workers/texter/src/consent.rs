@@ -1,9 +1,8 @@
 //! Who may not be written to. Every change is told by one event, whatever the channel.
 
 use omnibus_runtime::{Answer, Ask, AskError, Cx, Events, Fail, Handle};
-use omnibus_schemas::texter::{
-    ConsentChanged, ConsentState, Covers, DeleteOptOut, OptOut, OptOutList, OptOuts, PutOptOut,
-};
+use omnibus_schemas::consent::{Channel, Consent, ConsentSource, ConsentState, Covers};
+use omnibus_schemas::texter::{ConsentChanged, DeleteOptOut, OptOut, OptOutList, OptOuts, PutOptOut};
 use sqlx::Row;
 
 use crate::{Texter, number};
@@ -14,25 +13,25 @@ pub(crate) struct Change<'a> {
     /// Empty: all of the tenant's.
     pub(crate) sender: &'a str,
     pub(crate) covers: Covers,
-    /// `word`, `provider` or `command`.
-    pub(crate) source: &'static str,
+    pub(crate) source: ConsentSource,
 }
 
 impl<'a> Change<'a> {
     /// The provider's own list is by sender.
     pub(crate) fn refused_by_provider(recipient: &'a str, sender: &'a str) -> Self {
-        Change { recipient, sender, covers: Covers::All, source: "provider" }
+        Change { recipient, sender, covers: Covers::All, source: ConsentSource::Provider }
     }
 
     fn told(&self, state: ConsentState) -> Events {
-        Events::of(ConsentChanged {
-            channel: "sms".to_owned(),
+        Events::of(ConsentChanged(Consent {
+            channel: Channel::Sms,
             recipient: self.recipient.to_owned(),
             sender: Some(self.sender.to_owned()).filter(|sender| !sender.is_empty()),
+            stream: None,
             covers: self.covers,
             state,
-            source: self.source.to_owned(),
-        })
+            source: self.source,
+        }))
     }
 }
 
@@ -56,7 +55,7 @@ pub(crate) async fn opt_out(cx: &mut Cx<'_>, change: Change<'_>) -> Result<Event
     .bind(change.recipient)
     .bind(change.sender)
     .bind(covers_word(change.covers))
-    .bind(change.source)
+    .bind(change.source.as_str())
     .bind(now)
     .execute(cx.db())
     .await?;
@@ -89,7 +88,7 @@ impl Handle<PutOptOut> for Texter {
             recipient: &number.e164,
             sender: cmd.sender.as_deref().unwrap_or_default(),
             covers: cmd.covers,
-            source: "command",
+            source: ConsentSource::Command,
         };
         opt_out(cx, change).await
     }
@@ -103,7 +102,7 @@ impl Handle<DeleteOptOut> for Texter {
             recipient: &number.e164,
             sender: cmd.sender.as_deref().unwrap_or_default(),
             covers: Covers::All,
-            source: "command",
+            source: ConsentSource::Command,
         };
         opt_in(cx, change).await
     }

@@ -14,6 +14,27 @@ const WINDOW_SECONDS: i32 = 3600;
 /// A code that was sent less long ago may still be typed in.
 const TIME_TO_TYPE_SECONDS: i32 = 120;
 
+/// Lets a tenant's requests be counted one after the other: until this transaction ends, no other counts one. Whoever waits
+/// has no such turn yet, so nobody waits in a circle; where a batch has another tenant's already and would have to wait, it
+/// is given up and tried command by command.
+pub(crate) async fn turn(cx: &mut Cx<'_>) -> Result<(), Fail> {
+    let ours: bool = sqlx::query_scalar(
+        "with one (key) as (select hashtextextended('texter code limits ' || $1, 0))
+         select case when coalesce(current_setting('texter.has_turn', true), '') = ''
+                     then (select true from pg_advisory_xact_lock(key))
+                     else pg_try_advisory_xact_lock(key)
+                end and set_config('texter.has_turn', 'yes', true) is not null
+         from one",
+    )
+    .bind(cx.tenant())
+    .fetch_one(cx.db())
+    .await?;
+    match ours {
+        true => Ok(()),
+        false => Err(Fail::Snooze(std::time::Duration::from_millis(100))),
+    }
+}
+
 /// Counts what was asked for, this request included. Refuses it if a limit is passed, raises an alarm if it is reached.
 pub(crate) async fn limits(cx: &mut Cx<'_>, settings: &Settings, number: &Number, ip: &str) -> Result<Events, Fail> {
     let (tenant, now) = (cx.tenant(), clock::now());

@@ -1,7 +1,8 @@
 //! A text that came in: told, and if it is one of the words, done.
 
 use omnibus_runtime::{Cx, Events, Fail, Handle};
-use omnibus_schemas::texter::{Category, Covers, ReceiveSms, SendSms, SmsReceived, WaitsAt};
+use omnibus_schemas::consent::{ConsentSource, Covers};
+use omnibus_schemas::texter::{Category, ReceiveSms, SendSms, SmsReceived, WaitsAt};
 
 use crate::consent::{self, Change};
 use crate::words::{self, Word};
@@ -57,7 +58,7 @@ impl Texter {
         let services = services.filter(|sender| sender.starts_with("MG")).map(String::as_str);
         let mut events = Events::none();
         for sender in std::iter::once(cmd.to.as_str()).chain(services) {
-            let change = Change { recipient: &cmd.from, sender, covers: Covers::All, source: "word" };
+            let change = Change { recipient: &cmd.from, sender, covers: Covers::All, source: ConsentSource::Word };
             events = events.join(match word {
                 Word::Stop => consent::opt_out(cx, change).await?,
                 Word::Start => consent::opt_in(cx, change).await?,
@@ -66,7 +67,7 @@ impl Texter {
         }
         if word == Word::Start {
             // Whoever writes START wants to hear from us, whatever the reason they did not.
-            let change = Change { recipient: &cmd.from, sender: "", covers: Covers::All, source: "word" };
+            let change = Change { recipient: &cmd.from, sender: "", covers: Covers::All, source: ConsentSource::Word };
             events = events.join(consent::opt_in(cx, change).await?);
         }
         Ok(events)

@@ -153,6 +153,7 @@ enum Asked {
 impl Texter {
     /// Counts the request against the limits, once.
     async fn ask_for(&self, cx: &mut Cx<'_>, number: &Number, ip: &str) -> Result<(Asked, Events), Fail> {
+        fraud::turn(cx).await?;
         let (tenant, message_id, now) = (cx.tenant(), cx.meta().id, clock::now());
         let counted = sqlx::query(
             "insert into texter.code_requests (tenant, message_id, at, recipient, prefix, country, ip)

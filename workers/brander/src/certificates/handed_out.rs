@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::jetstream::kv::{Operation, Store};
 use base64::Engine;
@@ -19,10 +19,14 @@ use omnibus_schemas::brander::{CERTIFICATES, HostCertificate};
 use sqlx::{PgPool, Row};
 use tokio::sync::broadcast::error::RecvError;
 
+use super::sealed_anew::seal_anew;
 use crate::Brander;
 
 /// The longest that the bucket may differ from the tables, should the database's word not come through.
 const AFRESH: Duration = Duration::from_secs(60);
+
+/// Between two looks for what an earlier key has sealed: a replica that was not restarted yet may have done so.
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// Writes that met another writer's, before the trouble is told.
 const TRIES: u32 = 16;
@@ -31,9 +35,16 @@ pub(crate) async fn keep(brander: Arc<Brander>, desk: Desk) -> anyhow::Result<()
     let Some(mut alone) = desk.alone("certificates").await? else { return Ok(()) };
     let store = brander.bucket(CERTIFICATES).await?;
     let mut told = brander.told.subscribe();
+    let mut sealed_anew: Option<Instant> = None;
     let mut known = HashMap::new();
     loop {
         alone.still().await?;
+        if let Some(authority) = &brander.authority
+            && sealed_anew.is_none_or(|last| last.elapsed() > HOUR)
+        {
+            seal_anew(&desk.db, &authority.seal).await?;
+            sealed_anew = Some(Instant::now());
+        }
         all(&desk.db, &store, &mut known).await?;
         let afresh = tokio::time::sleep(AFRESH);
         tokio::pin!(afresh);

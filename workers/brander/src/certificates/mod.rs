@@ -10,6 +10,7 @@ mod finish_certificate;
 pub(crate) mod handed_out;
 mod order_certificate;
 pub(crate) mod renewals;
+mod sealed_anew;
 
 use chrono::{DateTime, Utc};
 use omnibus_runtime::{CallError, Cx, Events, Fail, Settled};

@@ -2,18 +2,31 @@
 
 use std::io::Cursor;
 
+use omnibus_brander::{Settings, worker};
 use omnibus_runtime::Visit;
 use omnibus_runtime::testing::Told;
 use omnibus_schemas::Object;
-use omnibus_schemas::brander::{AssetHash, Assets, LogoAssets, SetBranding, StoredAsset, UploadAsset};
+use omnibus_schemas::brander::{
+    ActivateBranding, AssetHash, Assets, CancelSchedule, LogoAssets, Look, RemoveAsset, RollbackBranding,
+    ScheduleBranding, SetBranding, StoredAsset, UploadAsset,
+};
 use omnibus_schemas::bucket::UPLOADS;
 
 use crate::scene::{Scene, look, refusal};
 
 pub(crate) fn png() -> Vec<u8> {
+    coloured([200, 30, 30])
+}
+
+fn coloured(colour: [u8; 3]) -> Vec<u8> {
     let mut out = Cursor::new(Vec::new());
-    image::RgbImage::from_pixel(8, 4, image::Rgb([200, 30, 30])).write_to(&mut out, image::ImageFormat::Png).unwrap();
+    image::RgbImage::from_pixel(8, 4, image::Rgb(colour)).write_to(&mut out, image::ImageFormat::Png).unwrap();
     out.into_inner()
+}
+
+/// A look with this logo.
+fn with_logo(name: &str, light: &AssetHash) -> Look {
+    Look { logo: Some(LogoAssets { light: light.clone(), dark: None, width: 100, height: 50 }), ..look(name) }
 }
 
 /// As the door does it: the file into the store, then the command.
@@ -114,4 +127,97 @@ async fn what_is_no_picture_or_another_tenants_is_refused_and_stores_nothing() {
     let mut wrong = look("Acme");
     wrong.font = Some(hash(&upload(&scene, "acme", "acme", &png()).await));
     assert_eq!(refusal(&scene.tell("acme", &SetBranding(wrong)).await).0, "asset_kind");
+}
+
+#[tokio::test]
+async fn an_asset_is_removed_once_nothing_that_is_to_be_shown_shows_it() {
+    let scene = Scene::new().await;
+    let logo = hash(&upload(&scene, "acme", "acme", &png()).await);
+    let remove = RemoveAsset { hash: logo.clone() };
+    let first = scene.draft("acme", with_logo("First", &logo)).await;
+    scene.activate("acme", first).await;
+    let (code, words) = refused(&scene, &remove).await;
+    assert!(code == "asset_in_use" && words.contains("version 1 shows it and is active"), "{words}");
+    let second = scene.draft("acme", look("Second")).await;
+    let third = scene.draft("acme", with_logo("Third", &logo)).await;
+    scene.activate("acme", second).await;
+    assert!(refused(&scene, &remove).await.1.contains("version 3 shows it and is the newest"));
+    scene.draft("acme", look("Fourth")).await;
+    let from = omnibus_runtime::clock::now() + chrono::TimeDelta::days(1);
+    let scheduled = ScheduleBranding { version: third, from, until: None };
+    let told = scene.tell("acme", &scheduled).await;
+    assert!(refused(&scene, &remove).await.1.contains("version 3 shows it and is scheduled"));
+    let schedule_id = told.data["schedule_id"].as_str().unwrap().parse().unwrap();
+    scene.tell("acme", &CancelSchedule { schedule_id }).await;
+
+    // Another tenant's is another's: theirs stays, and so does the content.
+    upload(&scene, "globex", "globex", &png()).await;
+    let removed = scene.tell("acme", &remove).await;
+    assert_eq!((removed.name.as_str(), &removed.data["hash"]), ("asset_removed", &logo.0.as_str().into()));
+    assert_eq!(refused(&scene, &remove).await.0, "asset_unknown");
+    assert!(get(&scene, &logo.0).await.is_ok());
+    scene.tell("globex", &remove).await;
+    assert_eq!(get(&scene, &logo.0).await.unwrap_err().0, 404);
+
+    // What lacks it is not shown by anybody's order, and a rollback shows the rest.
+    for told in [
+        scene.tell("acme", &ActivateBranding { version: Some(third) }).await,
+        scene.tell("acme", &scheduled).await,
+        scene.tell("acme", &SetBranding(with_logo("Fifth", &logo))).await,
+    ] {
+        assert!(["asset_removed", "asset_unknown"].contains(&refusal(&told).0), "{}", told.data);
+    }
+    assert_eq!(scene.tell("acme", &RollbackBranding {}).await.name, "branding_activated");
+    let shown = scene.shown("acme").await.unwrap();
+    assert_eq!((shown.name.as_str(), shown.logo, shown.face.unwrap().logo), ("First", None, None));
+
+    // Uploaded again, it is there again.
+    assert_eq!(hash(&upload(&scene, "acme", "acme", &png()).await), logo);
+    scene.activate("acme", third).await;
+    assert_eq!(scene.shown("acme").await.unwrap().face.unwrap().logo.unwrap().light, logo);
+}
+
+async fn refused(scene: &Scene, remove: &RemoveAsset) -> (String, String) {
+    let told = scene.tell("acme", remove).await;
+    let (code, words) = refusal(&told);
+    (code.to_owned(), words.to_owned())
+}
+
+#[tokio::test]
+async fn a_content_is_cleared_away_when_it_is_nobodys_and_nobody_is_about_to_store_it() {
+    let scene = Scene::new().await;
+    let mut all = vec![];
+    for (colour, tenant) in [([1, 1, 1], "acme"), ([2, 2, 2], "acme"), ([3, 3, 3], "acme"), ([3, 3, 3], "globex")] {
+        let hash = hash(&upload(&scene, tenant, tenant, &coloured(colour)).await);
+        if tenant == "acme" {
+            scene.tell("acme", &RemoveAsset { hash: hash.clone() }).await;
+            all.push(hash);
+        }
+    }
+    let [nobodys, claimed, shared] = all.try_into().unwrap();
+    sqlx::query("update brander.contents set claimed_at = now() - interval '2 days' where hash <> $1")
+        .bind(&claimed.0)
+        .execute(&scene.stage.db)
+        .await
+        .unwrap();
+    // The next one clears when it begins.
+    let Scene { stage, _running } = scene;
+    _running.stop().await;
+    let _running = stage.run(worker(Settings::defaults()).unwrap()).await;
+    let store = stage.operator.jetstream().get_object_store("assets").await.unwrap();
+    let gone = async { while store.info(&nobodys.0).await.is_ok_and(|info| !info.deleted) {} };
+    tokio::time::timeout(std::time::Duration::from_secs(60), gone).await.expect("it is cleared away");
+    for kept in [&claimed, &shared] {
+        assert!(store.info(&kept.0).await.is_ok_and(|info| !info.deleted), "{}", kept.0);
+    }
+    let left: Vec<String> =
+        sqlx::query_scalar("select hash from brander.contents order by hash").fetch_all(&stage.db).await.unwrap();
+    let mut wanted = [claimed.0, shared.0];
+    wanted.sort();
+    assert_eq!(left, wanted);
+
+    // What went can come back.
+    let scene = Scene { stage, _running };
+    assert_eq!(hash(&upload(&scene, "acme", "acme", &coloured([1, 1, 1])).await), nobodys);
+    assert!(store.info(&nobodys.0).await.is_ok_and(|info| !info.deleted));
 }

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use omnibus_brander::{Settings, worker};
 use omnibus_dns::testing::Names;
 use omnibus_ingest::{Door, DoorParts};
 use omnibus_runtime::Health;
+use omnibus_runtime::seal::Seal;
 use omnibus_runtime::testing::Stage;
 use omnibus_schemas::brander::{CERTIFICATES, HostCertificate, RemoveDomain};
 use rustls::pki_types::CertificateDer;
@@ -148,6 +150,61 @@ async fn issue(scene: &Scene, tenant: &str, days: i32) {
     .execute(&scene.stage.db)
     .await
     .unwrap();
+}
+
+#[tokio::test]
+async fn another_key_that_is_put_before_the_old_one_seals_everything_anew_and_the_old_one_can_go() {
+    let (scene, names) = scene().await;
+    proved(&scene, &names, "acme").await;
+    let [old, new] = [[7; 32], [8; 32]].map(|key| BASE64_STANDARD.encode(key));
+    let (owner, sealer) = (format!("acme/{HOST}"), Seal::of_text(&old).unwrap());
+    let sealed = |secret: &[u8], owner: &str| sealer.close(secret, owner).unwrap();
+    issue(&scene, "acme", 60).await;
+    for (sql, sealed) in [
+        ("update brander.certificates set sealed_key = $1", sealed(b"of the host", &owner)),
+        (
+            "insert into brander.keys values ('acme https://acme.example/dir', $1)",
+            sealed(b"of the account", "acme https://acme.example/dir"),
+        ),
+        (
+            "insert into brander.certificate_orders (tenant, order_id, host, registered, status, sealed_key, opened_at)
+             select tenant, gen_random_uuid(), host, 'x', 'ordered', $1, now() from brander.certificates",
+            sealed(b"of an order", &owner),
+        ),
+    ] {
+        sqlx::query(sql).bind(sealed).execute(&scene.stage.db).await.unwrap();
+    }
+    let Scene { stage, _running } = scene;
+    _running.stop().await;
+
+    let settings = |key: String| Settings {
+        dns_servers: vec![names.address],
+        acme_directory_url: Some("https://acme.example/dir".into()),
+        certificate_key: Some(key.into()),
+        ..Settings::defaults()
+    };
+    let running = stage.run(worker(settings(format!("{new},{old}"))).unwrap()).await;
+    let scene = Scene { stage, _running: running };
+    let opener = Seal::of_text(&new).unwrap();
+    let handed_out = async {
+        loop {
+            let told = told(&scene).await.map(|told| BASE64_STANDARD.decode(told.sealed_key).unwrap());
+            match told.and_then(|key| opener.open(&key, &owner).ok()) {
+                Some(key) => break key,
+                None => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        }
+    };
+    let key = tokio::time::timeout(PATIENCE, handed_out).await.expect("doors get it sealed with the new key");
+    assert_eq!(key, b"of the host");
+    for (sql, owner, secret) in [
+        ("select sealed_key from brander.certificates", owner.as_str(), &b"of the host"[..]),
+        ("select sealed_key from brander.certificate_orders", &owner, b"of an order"),
+        ("select value from brander.keys where name like 'acme %'", "acme https://acme.example/dir", b"of the account"),
+    ] {
+        let sealed: Vec<u8> = sqlx::query_scalar(sql).fetch_one(&scene.stage.db).await.unwrap();
+        assert_eq!(opener.open(&sealed, owner).unwrap(), secret, "{sql}");
+    }
 }
 
 #[tokio::test]

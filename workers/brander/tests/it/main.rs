@@ -12,3 +12,4 @@ mod pages;
 mod scene;
 mod svg_attacks;
 mod tenants;
+mod theme;

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use omnibus_schemas::brander::{
     ActivateBranding, AddDomain, AnswerChallenge, AssetHash, Assets, BrandOfVersion, Branding, BrandingVersions,
     CancelSchedule, ContrastReport, Domains, FinishCertificate, LogoAssets, Look, OrderCertificate, Page, Preview,
-    RecheckDomain, RemoveDomain, RollbackBranding, ScheduleBranding, Schedules, SetBranding, ShowDraft, Turn,
-    TurnSchedule, UploadAsset, VerifyDomain,
+    RecheckDomain, RemoveAsset, RemoveDomain, RollbackBranding, ScheduleBranding, Schedules, SetBranding, ShowDraft,
+    Turn, TurnSchedule, UploadAsset, VerifyDomain,
 };
 use omnibus_schemas::{Command, Domain, Object, Query};
 use uuid::Uuid;
@@ -84,6 +84,7 @@ async fn a_tenant_can_neither_see_nor_touch_what_is_anothers() {
     stranger.refused(OrderCertificate { host: HOST.into() }, "certificates_off").await;
     stranger.refused(AnswerChallenge { order_id }, "order_unknown").await;
     stranger.refused(FinishCertificate { order_id }, "order_unknown").await;
+    stranger.refused(RemoveAsset { hash: hash.clone() }, "asset_unknown").await;
     let logo = LogoAssets { light: hash, dark: None, width: 100, height: 40 };
     stranger.refused(SetBranding(Look { logo: Some(logo), ..look("Theirs") }), "asset_unknown").await;
     let object = Object::example("acme", "image/png");

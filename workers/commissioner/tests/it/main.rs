@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that can not go on has failed")]
 
 mod attribution;
+mod bookkeeper;
 mod checks;
 mod double_entry;
 mod history;

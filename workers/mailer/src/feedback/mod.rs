@@ -65,18 +65,17 @@ impl Handle<RecordFeedback> for Mailer {
             Feedback::Complained => EmailState::Complained,
             Feedback::Unsubscribed => return unsubscribe(cx, email_id, &known, at).await,
         };
-        match cmd.what {
+        let events = match cmd.what {
             Feedback::Bounced if cmd.hard => {
-                suppressions::add(cx, &known.address, None, SuppressionReason::Bounced, at).await?;
+                suppressions::add(cx, &known.address, None, SuppressionReason::Bounced, at).await?
             }
             Feedback::Complained => {
-                suppressions::add(cx, &known.address, Some(&known.stream), SuppressionReason::Complained, at).await?;
+                suppressions::add(cx, &known.address, Some(&known.stream), SuppressionReason::Complained, at).await?
             }
-            _ => {}
-        }
+            _ => Events::none(),
+        };
         let change = Change { recipient, state, detail: cmd.detail };
         let moved = advance(cx, email_id, &[change], News { at, attempt: false }).await?;
-        let events = Events::none();
         Ok(match cmd.what {
             // A provider that is told "later" has taken the mail over, so this is no step back, but worth telling.
             Feedback::Deferred if known.state == EmailState::Sent || !moved.is_empty() => {
@@ -104,8 +103,8 @@ impl Handle<Unsubscribe> for Mailer {
 async fn unsubscribe(cx: &mut Cx<'_>, email_id: Uuid, known: &Known, at: DateTime<Utc>) -> Result<Events, Fail> {
     let (stream, recipient) = (known.stream.clone(), known.recipient);
     let new = suppressions::add(cx, &known.address, Some(&stream), SuppressionReason::Unsubscribed, at).await?;
-    if !new {
-        return Ok(Events::none());
+    if new.is_empty() {
+        return Ok(new);
     }
     sqlx::query(
         "insert into mailer.daily as d (tenant, day, stream, template, slot, unsubscribed)
@@ -118,5 +117,5 @@ async fn unsubscribe(cx: &mut Cx<'_>, email_id: Uuid, known: &Known, at: DateTim
     .bind(at)
     .execute(cx.db())
     .await?;
-    Ok(Events::none().about(email_id.to_string(), RecipientUnsubscribed { email_id, recipient, stream }))
+    Ok(new.about(email_id.to_string(), RecipientUnsubscribed { email_id, recipient, stream }))
 }

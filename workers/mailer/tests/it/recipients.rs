@@ -1,7 +1,9 @@
 //! Each recipient has a fate of its own.
 
+use omnibus_runtime::testing::Stage;
 use omnibus_schemas::mailer::{
-    AddSuppression, EmailState, EmailStats, RemoveSuppression, SuppressionReason, Suppressions,
+    AddSuppression, EmailState, EmailStats, Feedback, PutMailStream, RecordFeedback, RemoveSuppression, StreamKind,
+    SuppressionReason, Suppressions,
 };
 use serde_json::json;
 
@@ -88,6 +90,81 @@ async fn a_list_of_suppressions_holds_by_stream_and_can_be_taken_back() {
     let rows = stage.ask("mailer", "acme", &stats).await.unwrap().rows;
     assert_eq!((rows[0].queued, rows[0].sent, rows[0].suppressed), (2, 1, 1));
     assert!(stage.ask("mailer", "globex", &stats).await.unwrap().rows.is_empty());
+    running.stop().await;
+}
+
+/// Every change of consent that was told of this tenant so far, in order.
+fn consents(stage: &Stage, tenant: &str) -> Vec<serde_json::Value> {
+    let told = stage.told();
+    told.iter().filter(|told| told.name == "consent_changed" && told.tenant == tenant).map(|t| t.data.clone()).collect()
+}
+
+#[tokio::test]
+async fn what_somebody_wants_is_told_once_in_the_shape_of_every_channel_and_a_bounce_is_no_wish() {
+    let server = SmtpServer::start(json!({})).await;
+    let stage = stage().await;
+    let running = run(&stage, &server).await;
+    // Lists are kept by what is told: each line is one.
+    let said = |stream: Option<&str>, covers: &str, state: &str, source: &str| {
+        let mut said = json!({
+            "channel": "email", "recipient": "refuse@example.com", "covers": covers, "state": state, "source": source,
+        });
+        if let Some(stream) = stream {
+            said["stream"] = stream.into();
+        }
+        said
+    };
+    let feedback = |email_id, what| RecordFeedback {
+        email_id,
+        address: "Refuse@example.com".into(),
+        what,
+        hard: false,
+        detail: None,
+        at: omnibus_runtime::clock::now(),
+    };
+    let name = |stream: &str, kind| PutMailStream { stream: stream.into(), kind };
+    done(&stage, "acme", &name("tips", StreamKind::Marketing)).await;
+    let tips =
+        done(&stage, "acme", &email(|e| (e.to, e.stream) = (vec!["refuse@example.com".into()], "tips".into()))).await;
+    told(&stage, "email_bounced", tips).await;
+    assert_eq!(
+        consents(&stage, "acme"),
+        Vec::<serde_json::Value>::new(),
+        "a bounce says nothing of what somebody wants"
+    );
+
+    // The bounce stands there for all streams, and gives way to a word.
+    let all = |address: &str| AddSuppression { address: address.into(), stream: None };
+    let (out, again) = (all("REFUSE@example.com"), all("refuse@example.com"));
+    for put in [&out, &again] {
+        done(&stage, "acme", put).await;
+    }
+    for _ in 0..2 {
+        done(&stage, "acme", &feedback(tips, Feedback::Unsubscribed)).await;
+    }
+    let back = |stream: Option<&str>| RemoveSuppression {
+        address: "refuse@example.com".into(),
+        stream: stream.map(str::to_owned),
+    };
+    done(&stage, "acme", &back(Some("tips"))).await;
+    done(&stage, "acme", &feedback(tips, Feedback::Complained)).await;
+    done(&stage, "acme", &back(None)).await;
+    assert_eq!(
+        consents(&stage, "acme"),
+        [
+            said(None, "all", "opted_out", "command"),
+            said(Some("tips"), "marketing", "opted_out", "link"),
+            said(Some("tips"), "marketing", "opted_in", "command"),
+            said(Some("tips"), "marketing", "opted_out", "complaint"),
+            said(None, "all", "opted_in", "command"),
+        ]
+    );
+    // A bounce that is taken off the list is no wish either.
+    let reset = done(&stage, "acme", &email(|e| e.to = vec!["refuse@example.com".into()])).await;
+    told(&stage, "email_bounced", reset).await;
+    done(&stage, "acme", &back(None)).await;
+    assert_eq!(consents(&stage, "acme").len(), 5);
+    assert_eq!(consents(&stage, "globex"), Vec::<serde_json::Value>::new());
     running.stop().await;
 }
 

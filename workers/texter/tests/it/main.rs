@@ -5,6 +5,7 @@ mod codes;
 mod contract;
 mod door;
 mod killed;
+mod limits;
 mod money;
 mod scene;
 mod sending;
