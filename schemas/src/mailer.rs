@@ -6,6 +6,7 @@ mod cancel;
 mod deliver;
 mod events;
 mod feedback;
+mod previews;
 mod rules;
 mod send;
 mod send_template;
@@ -30,6 +31,7 @@ pub use events::{
 pub use feedback::{
     Feedback, OneClickUnsubscribe, RecordFeedback, ReturnedMail, SendGridEvents, Unsubscribe, UnsubscribePage,
 };
+pub use previews::{Preview, PreviewTemplate, Replay, ReplayTemplate, ReplayedMail, TemplateDraft};
 pub use rules::RESERVED;
 pub use send::{Attachment, SendEmail, TRANSACTIONAL, Uncertain};
 pub use send_template::SendTemplate;
@@ -45,9 +47,8 @@ pub use suppression::{
     AddSuppression, ConsentChanged, RemoveSuppression, Suppression, SuppressionList, SuppressionReason, Suppressions,
 };
 pub use templates::{
-    ActivateTemplate, DeleteTemplate, OneTemplate, Origin, Preview, PreviewTemplate, Replay, ReplayTemplate,
-    ReplayedMail, SaveTemplate, TemplateActivated, TemplateDeleted, TemplateDraft, TemplateList, TemplatePage,
-    TemplateSaved, TemplateSummary, TemplateVersion, Templates,
+    ActivateTemplate, DeleteTemplate, OneTemplate, Origin, SaveTemplate, TemplateActivated, TemplateDeleted,
+    TemplateList, TemplatePage, TemplateSaved, TemplateSummary, TemplateVersion, Templates,
 };
 
 use crate::catalogue::Domain;

@@ -177,6 +177,16 @@ pub(crate) async fn close_and_finish(
     Ok((closed, finished) == (all.len() as i64, all.len() as i64))
 }
 
+/// Says of a call that is open what was heard of it. That stays with the attempt, however it ends.
+pub(crate) async fn note(db: &mut PgConnection, id: Uuid, detail: &str) -> Result<(), sqlx::Error> {
+    sqlx::query("update bus.attempts set detail = $2 where attempt_id = $1 and closed_at is null")
+        .bind(id)
+        .bind(inbox::text(detail))
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
 /// Closes attempts that are still ours; returns the ids of those that were. What was about to leave is forgotten, unless
 /// a person is yet to decide on it: it may hold what nobody should find here later.
 pub(crate) async fn close(

@@ -155,7 +155,17 @@ impl Lane {
         let Some(call) = self.call(&delivery) else { return };
         let asking = call.reconcile(&delivery.meta, &attempt.plan);
         match guarded::<_, Fail>(call.policy().timeout, asking).await {
-            Ok(Found::Done(done)) => self.hand_in(Finished::new(delivery, attempt, done, kept)).await,
+            Ok(Found::Done(done)) => {
+                let noting = async {
+                    let mut db = self.engine.db.acquire().await?;
+                    attempts::note(&mut db, attempt.id, &format!("{detail}; looked up: it happened")).await
+                };
+                if let Err(error) = noting.await {
+                    // Only the trace lacks it.
+                    tracing::debug!(command_id = %delivery.meta.id, %error, "what was heard could not be noted");
+                }
+                self.hand_in(Finished::new(delivery, attempt, done, kept)).await;
+            }
             Ok(Found::NotDone) => self.not_done(&delivery, attempt, "not_done", &detail).await,
             Ok(Found::CannotTell) => match call.when_uncertain(&attempt.plan) {
                 WhenUncertain::Resend => {

@@ -1,54 +1,20 @@
 //! `kill -9` of the brander while it switches from one look to another: between the row and the entry that everyone
 //! follows, on either side, and around them. Afterwards one process more has made the switch one switch.
 
-use std::process::Stdio;
-use std::time::Duration;
+use std::path::Path;
 
 use omnibus_brander::{Settings, worker};
 use omnibus_runtime::local::Postgres;
-use omnibus_runtime::testing::Stage;
+use omnibus_runtime::testing::{Life, Stage};
 use omnibus_schemas::Catalogue;
 use omnibus_schemas::brand::{BUCKET, Brand};
 use omnibus_schemas::brander::{ActivateBranding, Look, SetBranding};
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdin, ChildStdout};
-use tokio::time::timeout;
 
-/// One life of the brander as a process. Dropped, it is killed.
-struct Life {
-    child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
-    _stdin: ChildStdin,
-}
-
-impl Life {
-    fn begin(stage: &Stage, folder: &std::path::Path, point: Option<&str>) -> Self {
-        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_brander"));
-        command
-            .env("NATS_URL", stage.nats_url())
-            .env("NATS_NKEY_FILE", stage.seed_file("brander"))
-            .env("DATABASE_URL", &stage.database_url)
-            .env("LEASE_SECONDS", "1")
-            .env("REPUBLISH_AFTER_SECONDS", "2")
-            .env("LOG_FORMAT", "json")
-            .current_dir(folder)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .kill_on_drop(true);
-        if let Some(point) = point {
-            command.env("OMNIBUS_FAILPOINT", point);
-        }
-        let mut child = command.spawn().expect("the brander's program can be started");
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let _stdin = child.stdin.take().unwrap();
-        Life { child, lines, _stdin }
-    }
-
-    async fn reached(&mut self, point: &str) {
-        let line = timeout(Duration::from_secs(60), self.lines.next_line()).await.expect("the point is reached");
-        assert_eq!(line.unwrap().as_deref(), Some(format!("failpoint {point}").as_str()));
-    }
+/// The brander as a process.
+fn begin(stage: &Stage, folder: &Path, point: Option<&str>) -> Life {
+    let mut brander = tokio::process::Command::new(env!("CARGO_BIN_EXE_brander"));
+    brander.env("LEASE_SECONDS", "1").current_dir(folder);
+    Life::begin(brander, stage, "brander", point)
 }
 
 /// Version and revision of the look that everyone follows.
@@ -67,11 +33,9 @@ async fn booked(stage: &Stage) -> (i32, i64) {
 
 /// Kills the switch from version 1 to version 2 at a point. Gives back which version was followed, and which booked, then.
 async fn killed_at(point: &str) -> (u32, i32) {
-    // What is killed in flight comes again after a second, and not after thirty.
-    let limits = omnibus_bus::Settings { ack_wait: Duration::from_secs(1), ..omnibus_bus::Settings::default() };
     let postgres = Postgres::shared().await.unwrap();
     let catalogue = Catalogue::new(vec![omnibus_schemas::brander::domain()]);
-    let stage = Stage::with(catalogue, limits, postgres).await;
+    let stage = Stage::with(catalogue, Life::limits(), postgres).await;
     let running = stage.run(worker(Settings::defaults()).unwrap()).await;
     for name in ["One", "Two"] {
         let id = stage.publish("acme", &SetBranding(Look::plain(name))).await;
@@ -84,12 +48,10 @@ async fn killed_at(point: &str) -> (u32, i32) {
 
     let id = stage.publish("acme", &ActivateBranding { version: Some(2) }).await;
     let folder = tempfile::tempdir().unwrap();
-    let mut life = Life::begin(&stage, folder.path(), Some(point));
-    life.reached(point).await;
-    life.child.kill().await.unwrap();
+    begin(&stage, folder.path(), Some(point)).killed_at(point).await;
     let then = (followed(&stage).await.0, booked(&stage).await.0);
 
-    let _second = Life::begin(&stage, folder.path(), None);
+    let _second = begin(&stage, folder.path(), None);
     let told = stage.outcome(id).await;
     assert_eq!(told.name, "branding_activated", "{point}: {}", told.data);
     let revision = told.data["revision"].as_u64().unwrap();

@@ -2,75 +2,41 @@
 //! a second copy of what was acknowledged, and where nobody can know, that is said, or the mail's own wish followed.
 
 use std::collections::BTreeMap;
-use std::process::Stdio;
 use std::time::Duration;
 
 use omnibus_mailer::worker;
 use omnibus_runtime::local::Postgres;
-use omnibus_runtime::testing::Stage;
+use omnibus_runtime::testing::{Life, Stage};
 use omnibus_schemas::mailer::{
     BatchRecipient, BatchRows, BatchStatus, EmailReport, EmailState, EmailStatus, SendBatch, SendEmail, SendTemplate,
 };
 use omnibus_schemas::platform::Outcome;
 use omnibus_schemas::{Catalogue, Command};
 use serde_json::{Map, Value, json};
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdin, ChildStdout};
 use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::scene::email;
 use crate::server::{SmtpServer, settings};
 
-/// One life of the mailer as a process. Dropped, it is killed.
-struct Life {
-    child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
-    _stdin: ChildStdin,
+/// The mailer as a process.
+fn begin(stage: &Stage, port: u16, point: Option<&str>) -> Life {
+    let mut mailer = tokio::process::Command::new(env!("CARGO_BIN_EXE_mailer"));
+    mailer
+        .env("SMTP_HOST", "127.0.0.1")
+        .env("SMTP_PORT", port.to_string())
+        .env("SMTP_TLS", "none")
+        .env("SMTP_TIMEOUT", "4")
+        .env("FROM_EMAIL", "office@example.com")
+        .env("LEASE_SECONDS", "1")
+        .env("BATCH", "8")
+        .env("IN_FLIGHT", "8");
+    Life::begin(mailer, stage, "mailer", point)
 }
 
-impl Life {
-    fn begin(stage: &Stage, port: u16, point: Option<&str>) -> Self {
-        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_mailer"));
-        command
-            .env("NATS_URL", stage.nats_url())
-            .env("NATS_NKEY_FILE", stage.seed_file("mailer"))
-            .env("DATABASE_URL", &stage.database_url)
-            .env("SMTP_HOST", "127.0.0.1")
-            .env("SMTP_PORT", port.to_string())
-            .env("SMTP_TLS", "none")
-            .env("SMTP_TIMEOUT", "4")
-            .env("FROM_EMAIL", "office@example.com")
-            .env("LEASE_SECONDS", "1")
-            .env("BATCH", "8")
-            .env("IN_FLIGHT", "8")
-            .env("REPUBLISH_AFTER_SECONDS", "2")
-            .env("LOG_FORMAT", "json")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .kill_on_drop(true);
-        if let Some(point) = point {
-            command.env("OMNIBUS_FAILPOINT", point);
-        }
-        let mut child = command.spawn().expect("the mailer's program can be started");
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let _stdin = child.stdin.take().unwrap();
-        Life { child, lines, _stdin }
-    }
-
-    async fn killed_at(mut self, point: &str) {
-        let line = timeout(Duration::from_secs(60), self.lines.next_line()).await.expect("the point is reached");
-        let name = point.split(':').next().unwrap();
-        assert_eq!(line.unwrap().as_deref(), Some(format!("failpoint {name}").as_str()));
-        self.child.kill().await.unwrap();
-    }
-}
-
-/// A bus on which what is killed in flight comes again after a second, and not after thirty; with the mailer's tables.
+/// A bus for lives that end early, with the mailer's tables.
 async fn stage() -> Stage {
-    let limits = omnibus_bus::Settings { ack_wait: Duration::from_secs(1), ..omnibus_bus::Settings::default() };
-    let stage = Stage::with(Catalogue::omnibus(), limits, Postgres::shared().await.unwrap()).await;
+    let stage = Stage::with(Catalogue::omnibus(), Life::limits(), Postgres::shared().await.unwrap()).await;
     let migrations = worker(settings(25, &[])).unwrap().migrations();
     migrations.unwrap().apply(&stage.db).await.unwrap();
     stage
@@ -119,8 +85,8 @@ async fn killed_at(point: &str) -> BTreeMap<String, usize> {
     }
     sent.push(("refused", stage.publish("acme", &email(|e| e.to = vec!["refuse@example.com".into()])).await));
 
-    Life::begin(&stage, server.port, Some(point)).killed_at(point).await;
-    let second = Life::begin(&stage, server.port, None);
+    begin(&stage, server.port, Some(point)).killed_at(point).await;
+    let second = begin(&stage, server.port, None);
     let mut ended = vec![];
     for (kind, id) in sent {
         let told = timeout(Duration::from_secs(60), stage.outcome(id)).await;
@@ -175,8 +141,8 @@ points! {
 async fn cut_short<C: Command>(point: &str, command: &C) -> (Outcome, EmailState, usize) {
     let (stage, server) = tokio::join!(stage(), SmtpServer::start(json!({})));
     let id = stage.publish("acme", command).await;
-    Life::begin(&stage, server.port, Some(point)).killed_at(point).await;
-    let second = Life::begin(&stage, server.port, None);
+    begin(&stage, server.port, Some(point)).killed_at(point).await;
+    let second = begin(&stage, server.port, None);
     let told = timeout(Duration::from_secs(60), stage.outcome(id)).await.expect("it ends");
     let report = report(&stage, id).await;
     drop(second);
@@ -213,9 +179,9 @@ async fn a_batch_whose_mailer_is_killed_again_and_again_sends_no_row_twice_and_l
     let batch_id = stage.publish("acme", &batch).await;
     for point in ["after_commit:2", "between_perform_and_record:5", "after_record:2", "between_prepare_and_perform:20"]
     {
-        Life::begin(&stage, server.port, Some(point)).killed_at(point).await;
+        begin(&stage, server.port, Some(point)).killed_at(point).await;
     }
-    let last = Life::begin(&stage, server.port, None);
+    let last = begin(&stage, server.port, None);
     let told = timeout(Duration::from_secs(90), stage.event(|told| told.name == "batch_completed")).await;
     assert_eq!(told.expect("the batch completes").data["rows"], json!(ROWS));
     let ask = BatchRows { batch_id, after: 0, limit: 1000 };

@@ -15,6 +15,7 @@
 //! ```
 
 mod database;
+mod life;
 mod told;
 
 use std::collections::HashMap;
@@ -33,6 +34,7 @@ use sqlx::postgres::PgPoolOptions;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+pub use life::Life;
 pub use told::Told;
 
 use crate::bus::{Bus, BusSettings};

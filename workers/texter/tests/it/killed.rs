@@ -2,75 +2,41 @@
 //! command has ended.
 
 use std::collections::BTreeMap;
-use std::process::Stdio;
-use std::time::Duration;
+use std::path::Path;
 
 use omnibus_runtime::clock;
 use omnibus_runtime::local::Postgres;
-use omnibus_runtime::testing::Stage;
+use omnibus_runtime::testing::{Life, Stage};
 use omnibus_schemas::platform::Outcome;
 use omnibus_schemas::texter::{PutOptOut, SendCode};
 use omnibus_schemas::{Catalogue, Command};
 use omnibus_texter::{Settings, worker};
 use serde_json::json;
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdin, ChildStdout};
-use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::codes::{check_number, code_in};
 use crate::scene::{ACCOUNT, FROM, SECRET, TOKEN, Twilio, number, text};
 
-/// One life of the texter as a process. Dropped, it is killed.
-struct Life {
-    child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
-    _stdin: ChildStdin,
-}
-
-impl Life {
-    fn begin(stage: &Stage, twilio: &Twilio, folder: &std::path::Path, point: Option<&str>) -> Self {
-        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_texter"));
-        command
-            .env("NATS_URL", stage.nats_url())
-            .env("NATS_NKEY_FILE", stage.seed_file("texter"))
-            .env("DATABASE_URL", &stage.database_url)
-            .env("TWILIO_ACCOUNT_SID", ACCOUNT)
-            .env("TWILIO_AUTH_TOKEN", TOKEN)
-            .env("TWILIO_PHONE_NUMBER", FROM)
-            .env("TWILIO_API_URL", &twilio.url)
-            .env("SMS_SECRET", SECRET)
-            // Long enough for a machine that is busy with something else: what takes longer counts as not arrived.
-            .env("SMS_SETTLE_SECONDS", "3")
-            .env("SMS_TIMEOUT", "10")
-            .env("LEASE_SECONDS", "3")
-            .env("REPUBLISH_AFTER_SECONDS", "2")
-            .env("LOG_FORMAT", "json")
-            .current_dir(folder)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .kill_on_drop(true);
-        if let Some(point) = point {
-            command.env("OMNIBUS_FAILPOINT", point);
-        }
-        let mut child = command.spawn().expect("the texter's program can be started");
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let _stdin = child.stdin.take().unwrap();
-        Life { child, lines, _stdin }
-    }
-
-    async fn reached(&mut self, point: &str) {
-        let line = timeout(Duration::from_secs(180), self.lines.next_line()).await.expect("the point is reached");
-        assert_eq!(line.unwrap().as_deref(), Some(format!("failpoint {point}").as_str()));
-    }
+/// The texter as a process.
+fn begin(stage: &Stage, twilio: &Twilio, folder: &Path, point: Option<&str>) -> Life {
+    let mut texter = tokio::process::Command::new(env!("CARGO_BIN_EXE_texter"));
+    texter
+        .env("TWILIO_ACCOUNT_SID", ACCOUNT)
+        .env("TWILIO_AUTH_TOKEN", TOKEN)
+        .env("TWILIO_PHONE_NUMBER", FROM)
+        .env("TWILIO_API_URL", &twilio.url)
+        .env("SMS_SECRET", SECRET)
+        // Long enough for a machine that is busy with something else: what takes longer counts as not arrived.
+        .env("SMS_SETTLE_SECONDS", "3")
+        .env("SMS_TIMEOUT", "10")
+        .env("LEASE_SECONDS", "3")
+        .current_dir(folder);
+    Life::begin(texter, stage, "texter", point)
 }
 
 async fn killed_at(point: &str) -> BTreeMap<&'static str, usize> {
-    // What is killed in flight comes again after a second, and not after thirty.
-    let limits = omnibus_bus::Settings { ack_wait: Duration::from_secs(1), ..omnibus_bus::Settings::default() };
     let postgres = Postgres::shared().await.unwrap();
-    let (stage, twilio) = tokio::join!(Stage::with(Catalogue::omnibus(), limits, postgres), Twilio::start());
+    let (stage, twilio) = tokio::join!(Stage::with(Catalogue::omnibus(), Life::limits(), postgres), Twilio::start());
     let folder = tempfile::tempdir().unwrap();
     let migrations = worker(Settings { sms_dir: folder.path().into(), ..Settings::defaults() }).unwrap().migrations();
     migrations.unwrap().apply(&stage.db).await.unwrap();
@@ -90,10 +56,8 @@ async fn killed_at(point: &str) -> BTreeMap<&'static str, usize> {
     texts.push((stage.publish("acme", &SendCode { to: to.clone(), ..SendCode::example() }).await, to));
     let opt_out = stage.publish("acme", &PutOptOut { number: number(6200), ..PutOptOut::example() }).await;
 
-    let mut life = Life::begin(&stage, &twilio, folder.path(), Some(point));
-    life.reached(point).await;
-    life.child.kill().await.unwrap();
-    let _second = Life::begin(&stage, &twilio, folder.path(), None);
+    begin(&stage, &twilio, folder.path(), Some(point)).killed_at(point).await;
+    let _second = begin(&stage, &twilio, folder.path(), None);
     stage.outcome(opt_out).await;
     let mut ended: BTreeMap<&'static str, usize> = BTreeMap::new();
     for (id, to) in &texts {

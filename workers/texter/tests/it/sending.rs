@@ -83,6 +83,13 @@ async fn a_lost_answer_is_looked_up_and_nothing_is_sent_twice() {
     assert_eq!(scene.twilio.counts().await, (1, 1));
     assert_eq!(told.data["provider_id"], scene.twilio.messages().await[0]["sid"]);
     assert_eq!(scene.status(id).await.status, SmsState::Accepted);
+    // Whoever traces it reads what was heard and how it was cleared up.
+    let heard: String = sqlx::query_scalar("select detail from bus.attempts where message_id = $1 and result = 'done'")
+        .bind(id)
+        .fetch_one(&scene.stage.db)
+        .await
+        .unwrap();
+    assert!(heard.ends_with("looked up: it happened") && !heard.contains("555"), "{heard}");
     scene.running.stop().await;
 }
 
