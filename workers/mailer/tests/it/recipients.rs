@@ -124,9 +124,9 @@ async fn what_somebody_wants_is_told_once_in_the_shape_of_every_channel_and_a_bo
     };
     let name = |stream: &str, kind| PutMailStream { stream: stream.into(), kind };
     done(&stage, "acme", &name("tips", StreamKind::Marketing)).await;
-    let tips =
-        done(&stage, "acme", &email(|e| (e.to, e.stream) = (vec!["refuse@example.com".into()], "tips".into()))).await;
-    told(&stage, "email_bounced", tips).await;
+    let to_refuse = |stream: &str| email(|e| (e.to, e.stream) = (vec!["refuse@example.com".into()], stream.into()));
+    let tips = stage.publish("acme", &to_refuse("tips")).await;
+    stage.outcome(tips).await;
     assert_eq!(
         consents(&stage, "acme"),
         Vec::<serde_json::Value>::new(),
@@ -160,8 +160,8 @@ async fn what_somebody_wants_is_told_once_in_the_shape_of_every_channel_and_a_bo
         ]
     );
     // A bounce that is taken off the list is no wish either.
-    let reset = done(&stage, "acme", &email(|e| e.to = vec!["refuse@example.com".into()])).await;
-    told(&stage, "email_bounced", reset).await;
+    let reset = stage.publish("acme", &to_refuse("transactional")).await;
+    stage.outcome(reset).await;
     done(&stage, "acme", &back(None)).await;
     assert_eq!(consents(&stage, "acme").len(), 5);
     assert_eq!(consents(&stage, "globex"), Vec::<serde_json::Value>::new());
