@@ -88,7 +88,7 @@ pub struct Consent {
 
 #[cfg(test)]
 mod tests {
-    use crate::Catalogue;
+    use crate::{Catalogue, Event, personal};
 
     #[test]
     fn consent_has_one_shape_in_every_channel() {
@@ -97,9 +97,19 @@ mod tests {
         let shapes: Vec<_> = told.map(|event| (event.domain, (event.schema)())).collect();
         let domains: Vec<_> = shapes.iter().map(|(domain, _)| *domain).collect();
         assert_eq!(domains, ["mailer", "texter"]);
-        for part in ["properties", "required", "$defs"] {
+        for part in ["$ref", "$defs"] {
             assert!(shapes[0].1.get(part).is_some(), "{part}");
             assert_eq!(shapes[0].1.get(part), shapes[1].1.get(part), "{part}");
+        }
+        let payload = serde_json::to_value(crate::mailer::ConsentChanged::example()).unwrap();
+        for (domain, shape) in &shapes {
+            let people = personal::find(&personal::marks(shape), &payload);
+            assert_eq!(people.len(), 1, "{domain}");
+            assert_eq!(
+                (people[0].pointer.as_str(), people[0].role),
+                ("/recipient", personal::Role::Subject),
+                "{domain}"
+            );
         }
     }
 }
