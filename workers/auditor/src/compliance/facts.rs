@@ -38,7 +38,6 @@ pub(crate) struct Facts {
 /// How far the log was read, and the conservation law up to there.
 #[derive(Debug, Clone)]
 pub(crate) struct Watched {
-    pub(crate) next: u64,
     pub(crate) read_at: DateTime<Utc>,
     pub(crate) counts: LogCounts,
     pub(crate) oldest_open: Option<DateTime<Utc>>,
@@ -145,7 +144,6 @@ async fn watched(db: &mut PgConnection, tenant: &str) -> Result<Option<Watched>,
     let Some(row) = row else { return Ok(None) };
     let number = |name: &str| row.try_get::<i64, _>(name).map(count);
     Ok(Some(Watched {
-        next: number("next_idx")?,
         read_at: row.try_get("read_at")?,
         counts: LogCounts {
             entries: number("next_idx")?,

@@ -191,7 +191,7 @@ async fn weigh(
     }
     settle_strangers(db, tenant, next, &before, &mut open, &mut added).await?;
     let gone = before.keys().filter(|id| !open.contains_key(*id)).cloned().collect();
-    open.retain(|id, now| before.get(id) != Some(now));
+    open.retain(|id, now| before.get(id) != Some(&*now));
     Ok((added, open, gone))
 }
 

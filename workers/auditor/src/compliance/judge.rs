@@ -276,7 +276,7 @@ mod tests {
     fn read(counts: LogCounts) -> Watched {
         let read_at = now();
         let (oldest_open, unaccounted_at, doubled_at) = (None, None, None);
-        Watched { next: 10, read_at, counts, oldest_open, unaccounted_at, doubled_at }
+        Watched { read_at, counts, oldest_open, unaccounted_at, doubled_at }
     }
 
     fn watching(change: impl Fn(&mut Watched)) -> Facts {

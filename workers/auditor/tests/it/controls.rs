@@ -112,7 +112,7 @@ async fn a_control_goes_stale_when_nobody_tells_of_it_and_its_past_can_be_asked(
     assert_eq!((of(&now, "backup").status, of(&now, "backup").revision), (Standing::Met, 3));
     let at = |at: DateTime<Utc>| ComplianceStatus { framework: Some(Framework::Soc2), at: Some(at) };
     for told in told(&scene, "acme", "backup") {
-        let since: DateTime<Utc> = told.data["revision"].as_u64().map(|revision| changed(&now, &scene, revision)).unwrap().await;
+        let since = changed(&scene, told.data["revision"].as_u64().unwrap()).await;
         let then = of(&scene.asks("acme", &at(since)).await.unwrap(), "backup");
         assert_eq!(json!(then.status), told.data["status"]);
         assert_eq!(json!(then.revision), told.data["revision"]);
@@ -126,7 +126,7 @@ async fn a_control_goes_stale_when_nobody_tells_of_it_and_its_past_can_be_asked(
 }
 
 /// When a revision of acme's backup came about.
-async fn changed(_: &StatusReport, scene: &Scene, revision: u64) -> DateTime<Utc> {
+async fn changed(scene: &Scene, revision: u64) -> DateTime<Utc> {
     sqlx::query_scalar(
         "select changed_at from auditor.control_changes where tenant = 'acme' and control = 'backup' and revision = $1",
     )
@@ -222,7 +222,9 @@ async fn each_change_is_told_once_though_the_auditor_is_killed_again_and_again()
     running.abort().await;
     for round in 0..8 {
         let by = if round % 2 == 0 { "- interval '25 hours'" } else { "+ interval '25 hours'" };
-        scene.sql(&format!("update auditor.sightings set seen_at = seen_at {by} where what = 'act:backup.verified'")).await;
+        scene
+            .sql(&format!("update auditor.sightings set seen_at = seen_at {by} where what = 'act:backup.verified'"))
+            .await;
         let running = scene.run_as(ComplianceMode::Watch).await;
         tokio::time::sleep(Duration::from_millis((clock::chance() * 2000.0) as u64)).await;
         running.abort().await;

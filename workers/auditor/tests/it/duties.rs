@@ -4,9 +4,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use omnibus_runtime::clock;
 use omnibus_schemas::auditor::{
     AccessDecision, AccessReviewPage, AccessReviews, AssessControl, AuditPage, Audits, CloseAudit,
-    CompleteAccessReview, DecideAccess, EvidenceFile, FileEvidence, FindingState, FindingStep, Framework, IncidentState,
-    IncidentStep, Incidents, MoveFinding, MoveIncident, OpenAccessReview, PlanAudit, RecordFinding, RecordRisk,
-    ReportIncident, RiskTreatment, Risks, Severity, TreatRisk, WithdrawEvidence,
+    CompleteAccessReview, DecideAccess, EvidenceFile, FileEvidence, FindingState, FindingStep, Framework,
+    IncidentState, IncidentStep, Incidents, MoveFinding, MoveIncident, OpenAccessReview, PlanAudit, RecordFinding,
+    RecordRisk, ReportIncident, RiskTreatment, Risks, Severity, TreatRisk, WithdrawEvidence,
 };
 use omnibus_schemas::{Command, Token};
 use uuid::Uuid;
@@ -117,7 +117,10 @@ async fn an_audit_closes_once_somebody_else_has_verified_what_was_remedied() {
     assert_eq!(scene.code("acme", "lead", &found).await, "audit_closed");
     let page = scene.asks("acme", &AuditPage { audit_id }).await.unwrap();
     assert_eq!((page.audit.open_findings, page.audit.lead.as_str()), (0, "lead"));
-    assert_eq!((page.findings[0].state, page.findings[0].remedied_by.as_deref()), (FindingState::Verified, Some("ada")));
+    assert_eq!(
+        (page.findings[0].state, page.findings[0].remedied_by.as_deref()),
+        (FindingState::Verified, Some("ada"))
+    );
     assert_eq!(assessed(&scene, "internal-audit").await, "met");
     running.stop().await;
 }
@@ -161,7 +164,10 @@ async fn a_risk_is_decided_about_until_it_is_looked_at_again_and_lists_come_in_p
     let close = TreatRisk { treatment: RiskTreatment::Close, ..treat(ids[3], 10) };
     assert_eq!(scene.code("acme", "eve", &close).await, "risk_treated");
     assert_eq!(assessed(&scene, "risk-management").await, "met");
-    assert_eq!(fault(&scene, &RecordRisk { control: Some(token("nonsense")), ..RecordRisk::example() }).await, "/control");
+    assert_eq!(
+        fault(&scene, &RecordRisk { control: Some(token("nonsense")), ..RecordRisk::example() }).await,
+        "/control"
+    );
 
     let (mut seen, mut after, mut pages) = (Vec::new(), None, 0);
     loop {
@@ -189,7 +195,9 @@ async fn a_review_of_access_ends_when_every_key_is_decided_about_and_the_revoked
     assert_eq!(scene.code("acme", "ada", &open).await, "no_keys");
     let (kept, gone, others) = (clock::new_id(), clock::new_id(), clock::new_id());
     for (tenant, key) in [("acme", kept), ("acme", gone), ("globex", others)] {
-        scene.sql(&format!("insert into auditor.keys values ('{tenant}', '{key}', '{{email:send}}', now(), null)")).await;
+        scene
+            .sql(&format!("insert into auditor.keys values ('{tenant}', '{key}', '{{email:send}}', now(), null)"))
+            .await;
     }
     assert_eq!(fault(&scene, &OpenAccessReview { due_at: ahead(-1), ..open.clone() }).await, "/due_at");
     let opened = scene.does_as("acme", "ada", &open).await;

@@ -56,7 +56,10 @@ async fn a_report_counts_what_it_lists_and_names_its_evidence_and_the_head_it_wa
         let counts = report.requirement_counts;
         let sum = counts.met + counts.missing + counts.stale + counts.failing;
         assert_eq!(sum, report.requirements.len() as u64);
-        assert_eq!(report.control_counts.met, report.controls.iter().filter(|c| c.status == Standing::Met).count() as u64);
+        assert_eq!(
+            report.control_counts.met,
+            report.controls.iter().filter(|c| c.status == Standing::Met).count() as u64
+        );
         let unmet = report.controls.iter().filter(|c| c.status != Standing::Met).count();
         assert_eq!(report.exceptions.len(), unmet);
         let physical = report.exceptions.iter().find(|e| e.control.as_str() == "physical").unwrap();
@@ -100,8 +103,7 @@ fn right(document: &Value, report: &ReportDocument) {
         assert!(observation["description"].is_string() && observation["collected"].is_string());
         assert!(["EXAMINE", "TEST"].contains(&observation["methods"][0].as_str().unwrap()));
     }
-    let risks: Vec<&Value> =
-        result["risks"].as_array().into_iter().flatten().map(|risk| &risk["uuid"]).collect();
+    let risks: Vec<&Value> = result["risks"].as_array().into_iter().flatten().map(|risk| &risk["uuid"]).collect();
     for finding in findings {
         uuid(&finding["uuid"]);
         assert_eq!(finding["target"]["type"], "objective-id");

@@ -89,7 +89,8 @@ impl Scene {
     /// A command's outcome, as its worker would say it.
     pub(crate) async fn ended(&self, tenant: &str, id: &str, command: &str, outcome: &str) {
         let body = r#"{"greeting_id":"01979f6e-5a00-7000-8000-000000000002","name":"Ada","revision":1}"#;
-        let map = headers(&[("ce-id", id), ("ce-tenant", tenant), ("ce-causationid", command), ("ce-outcome", outcome)]);
+        let map =
+            headers(&[("ce-id", id), ("ce-tenant", tenant), ("ce-causationid", command), ("ce-outcome", outcome)]);
         self.stage.publish_raw(&format!("evt.greeter.greeted.{tenant}"), map, body).await;
     }
 
