@@ -1,97 +1,18 @@
 //! Evidence that people file and take back, and the lists of it.
 
-use chrono::{DateTime, Months, Utc};
-use omnibus_runtime::{Answer, Ask, AskError, Cx, Events, Fail, Handle};
+mod file_evidence;
+mod withdraw_evidence;
+
+use chrono::{DateTime, Utc};
+use omnibus_runtime::{Answer, Ask, AskError};
 use omnibus_schemas::Token;
-use omnibus_schemas::auditor::{
-    EvidenceFile, EvidenceFiled, EvidenceItem, EvidenceItems, EvidenceWithdrawn, FileEvidence, WithdrawEvidence,
-};
+use omnibus_schemas::auditor::{EvidenceFile, EvidenceItem, EvidenceItems};
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 
-use super::book::book;
-use super::fault;
 use crate::Auditor;
 use crate::cursor::Page;
-use crate::store::{count, number};
-
-/// Evidence holds for so many months unless it says otherwise, and for twice as many at most.
-const HOLDS: Months = Months::new(12);
-const AT_MOST: Months = Months::new(24);
-
-impl Handle<FileEvidence> for Auditor {
-    async fn handle(&self, cx: &mut Cx<'_>, cmd: FileEvidence) -> Result<Events, Fail> {
-        book().control(&cmd.control).ok_or_else(|| fault("/control", "there is no such control"))?;
-        let (tenant, now, evidence_id) = (cx.tenant(), cx.now(), cx.meta().id);
-        let sha256 = cmd.sha256.map(|hash| hash.to_ascii_lowercase());
-        match (&sha256, cmd.entry) {
-            (None, None) | (Some(_), Some(_)) => {
-                return Err(fault("/sha256", "either the hash of a file or an entry of the log must be named"));
-            }
-            (Some(hash), None) if !hash.bytes().all(|b| b.is_ascii_hexdigit()) => {
-                return Err(fault("/sha256", "must be hexadecimal"));
-            }
-            (Some(_), None) => {}
-            (None, Some(entry)) => {
-                let size: Option<i64> = sqlx::query_scalar("select size from auditor.heads where tenant = $1")
-                    .bind(tenant)
-                    .fetch_optional(cx.db())
-                    .await?;
-                if size.is_none_or(|size| entry >= count(size)) {
-                    return Err(fault("/entry", format!("the log has {} entries", size.unwrap_or_default())));
-                }
-            }
-        }
-        let effective_from = cmd.effective_from.unwrap_or(now);
-        let after = |months| effective_from.checked_add_months(months);
-        let expires_at = cmd.expires_at.or_else(|| after(HOLDS));
-        let Some(expires_at) = expires_at.filter(|at| *at > effective_from && after(AT_MOST).is_some_and(|m| *at <= m))
-        else {
-            return Err(fault("/expires_at", "must be after effective_from, and at most two years after it"));
-        };
-        sqlx::query(
-            "insert into auditor.evidence (tenant, evidence_id, control, title, sha256, place, entry, filed_by,
-                 filed_at, effective_from, expires_at)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
-        )
-        .bind(tenant)
-        .bind(evidence_id)
-        .bind(cmd.control.as_str())
-        .bind(&cmd.title)
-        .bind(&sha256)
-        .bind(&cmd.place)
-        .bind(cmd.entry.map(number))
-        .bind(&cx.meta().actor)
-        .bind(now)
-        .bind(effective_from)
-        .bind(expires_at)
-        .execute(cx.db())
-        .await?;
-        let event =
-            EvidenceFiled { evidence_id, control: cmd.control, sha256, entry: cmd.entry, effective_from, expires_at };
-        self.told(cx, evidence_id.to_string(), event).await
-    }
-}
-
-impl Handle<WithdrawEvidence> for Auditor {
-    async fn handle(&self, cx: &mut Cx<'_>, cmd: WithdrawEvidence) -> Result<Events, Fail> {
-        let (tenant, now) = (cx.tenant(), cx.now());
-        let control: Option<String> = sqlx::query_scalar(
-            "update auditor.evidence set withdrawn_at = $3, reason = $4
-             where tenant = $1 and evidence_id = $2 and withdrawn_at is null returning control",
-        )
-        .bind(tenant)
-        .bind(cmd.evidence_id)
-        .bind(now)
-        .bind(&cmd.reason)
-        .fetch_optional(cx.db())
-        .await?;
-        let none = || Fail::reject("no_such_evidence", "evidence_id: there is none of this id, or it was taken back");
-        let control = token(&control.ok_or_else(none)?).map_err(Fail::Retry)?;
-        let event = EvidenceWithdrawn { evidence_id: cmd.evidence_id, control, reason: cmd.reason };
-        self.told(cx, cmd.evidence_id.to_string(), event).await
-    }
-}
+use crate::store::count;
 
 /// A control's name as a row has it.
 pub(super) fn token(name: &str) -> anyhow::Result<Token> {

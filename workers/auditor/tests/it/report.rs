@@ -1,5 +1,7 @@
 //! The report, as JSON, as a page and as OSCAL; and what a control that is not met blocks where compliance is strict.
 
+use std::path::PathBuf;
+
 use omnibus_auditor::compliance::oscal;
 use omnibus_auditor::settings::ComplianceMode;
 use omnibus_runtime::clock;
@@ -38,8 +40,23 @@ fn accept(risk_id: Uuid) -> TreatRisk {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_report_counts_what_it_lists_and_names_its_evidence_and_the_head_it_was_made_at() {
     let scene = Scene::new().await;
-    let running = scene.run().await;
-    scene.greeted("acme", "e-1").await;
+    let running = scene.run_as(ComplianceMode::Watch).await;
+    for n in 0..9 {
+        scene.accepted("acme", &format!("c-{n}")).await;
+        let outcome = if n == 7 { "rejected" } else { "succeeded" };
+        scene.ended("acme", &format!("o-{n}"), &format!("c-{n}"), outcome).await;
+    }
+    for control in ["governance", "people", "physical", "devices", "suppliers", "network", "encryption-rest"] {
+        let evidence = FileEvidence {
+            control: token(control),
+            title: format!("Record of {control}, reviewed"),
+            place: format!("https://files.example.com/{control}.pdf"),
+            ..FileEvidence::example()
+        };
+        id(&scene, &evidence, "evidence_id").await;
+    }
+    // One has expired since, one was never brought.
+    scene.sql("update auditor.evidence set effective_from = now() - interval '400 days', expires_at = now() - interval '35 days' where control = 'physical'").await;
     let evidence = FileEvidence {
         title: "<script>alert(1)</script>".into(),
         place: "https://files.example.com/\"x".into(),
@@ -50,8 +67,11 @@ async fn a_report_counts_what_it_lists_and_names_its_evidence_and_the_head_it_wa
     let risk_id = id(&scene, &risk, "risk_id").await;
     assert_eq!(scene.code("acme", "boss", &accept(risk_id)).await, "risk_treated");
     let head = scene.grown("acme", 1).await;
+    eventually("the log is read", || async { report(&scene, Framework::Soc2).await.log.succeeded == 8 }).await;
     for framework in Framework::ALL {
         let report = report(&scene, framework).await;
+        assert_eq!((report.log.accepted, report.log.rejected, report.log.open), (9, 1, 0));
+        assert_eq!(status(&report, "physical"), Standing::Stale);
         assert!(report.head.size >= head.size && report.head.key == head.key);
         let counts = report.requirement_counts;
         let sum = counts.met + counts.missing + counts.stale + counts.failing;
@@ -75,6 +95,11 @@ async fn a_report_counts_what_it_lists_and_names_its_evidence_and_the_head_it_wa
         }
         assert!(page.contains("@media print") && !page.contains("http-equiv") && !page.contains("<link"));
         assert!(page.len() < 500_000, "{}", page.len());
+        if let Some(folder) = std::env::var_os("REPORT_PAGES").map(PathBuf::from) {
+            std::fs::write(folder.join(format!("{}.html", framework.as_str())), &page).unwrap();
+            let oscal = oscal::assessment_results(&report, "acme").to_string();
+            std::fs::write(folder.join(format!("{}.oscal.json", framework.as_str())), oscal).unwrap();
+        }
         right(&oscal::assessment_results(&report, "acme"), &report);
     }
     running.stop().await;
