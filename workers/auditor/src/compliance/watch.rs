@@ -33,15 +33,28 @@ async fn round(auditor: &Auditor, desk: &Desk, every: Duration) -> anyhow::Resul
         // The checks of keys go stale by themselves.
         tracing::warn!(%error, "the keys could not be read");
     }
-    let tenants: Vec<String> =
-        sqlx::query_scalar("select tenant from auditor.heads order by tenant").fetch_all(&desk.db).await?;
-    for tenant in &tenants {
+    let behind: Vec<String> = sqlx::query_scalar(
+        "select h.tenant from auditor.heads h left join auditor.watched w using (tenant)
+         where w.next_idx is null or w.next_idx < h.size order by h.tenant",
+    )
+    .fetch_all(&desk.db)
+    .await?;
+    for tenant in &behind {
         while follow::follow(&desk.db, tenant, clock::now()).await? {
             if desk.stop.is_cancelled() {
                 return Ok(());
             }
         }
     }
+    sqlx::query(
+        "update auditor.watched w set read_at = $1 from auditor.heads h
+         where h.tenant = w.tenant and w.next_idx >= h.size and w.read_at < $1",
+    )
+    .bind(clock::now())
+    .execute(&desk.db)
+    .await?;
+    let tenants: Vec<String> =
+        sqlx::query_scalar("select tenant from auditor.heads order by tenant").fetch_all(&desk.db).await?;
     for tenant in &tenants {
         assess(auditor, desk, tenant, clock::now(), every).await?;
     }

@@ -222,6 +222,8 @@ async fn a_review_of_access_ends_when_every_key_is_decided_about_and_the_revoked
     scene.sql("update auditor.access_reviews set completed_at = completed_at - interval '91 days'").await;
     assert_eq!(assessed(&scene, "access-review").await, "stale");
 
+    let all = scene.asks("acme", &AccessReviews { after: None, limit: 50 }).await.unwrap().items;
+    assert_eq!(all.iter().map(|review| review.review_id).collect::<Vec<_>>(), [review_id], "a refusal leaves nothing");
     let page = scene.asks("acme", &AccessReviewPage { review_id }).await.unwrap();
     assert_eq!((page.review.keys, page.review.undecided, page.keys.len()), (2, 0, 2));
     assert_eq!(scene.asks("globex", &AccessReviewPage { review_id }).await.unwrap_err().0, 404);
