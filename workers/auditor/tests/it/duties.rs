@@ -103,11 +103,9 @@ async fn an_audit_closes_once_somebody_else_has_verified_what_was_remedied() {
     assert_eq!(scene.code("acme", "lead", &close).await, "open_findings");
     assert_eq!(scene.code("acme", "eve", &step(FindingStep::Verify)).await, "finding_moved");
 
-    for (actor, code) in [("eve", "no_such_audit")] {
-        assert_eq!(scene.code("globex", actor, &close).await, code);
-        assert_eq!(scene.code("globex", actor, &step(FindingStep::Reopen)).await, code);
-        assert_eq!(scene.code("globex", actor, &found).await, code);
-    }
+    assert_eq!(scene.code("globex", "eve", &close).await, "no_such_audit");
+    assert_eq!(scene.code("globex", "eve", &step(FindingStep::Reopen)).await, "no_such_audit");
+    assert_eq!(scene.code("globex", "eve", &found).await, "no_such_audit");
     assert_eq!(scene.asks("globex", &AuditPage { audit_id }).await.unwrap_err().0, 404);
     assert_eq!(scene.asks("globex", &Audits { after: None, limit: 50 }).await.unwrap().items, []);
 
