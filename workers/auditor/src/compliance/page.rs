@@ -106,7 +106,7 @@ fn exceptions(html: &mut String, exceptions: &[ReportException]) {
                 let (by, until, note) = (escaped(&risk.by), day(risk.until), escaped(&risk.note));
                 format!("Accepted by {by} until {until}: {note}")
             }
-            None => "Nothing".to_owned(),
+            None => "Nothing was decided".to_owned(),
         };
         let _ = write!(
             html,
