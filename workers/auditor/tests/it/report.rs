@@ -168,6 +168,7 @@ async fn where_compliance_is_strict_a_broken_log_keeps_policies_from_being_publi
     scene.accepted("acme", "c-1").await;
     scene.ended("acme", "o-1", "c-1", "succeeded").await;
     scene.ended("acme", "o-2", "c-1", "succeeded").await;
+    scene.grown("acme", 3).await;
     eventually("the breach is seen", || async {
         status(&report(&scene, Framework::Hipaa).await, "audit-log") == Standing::Failing
     })
