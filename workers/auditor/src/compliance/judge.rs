@@ -42,6 +42,11 @@ fn age(delta: TimeDelta) -> String {
     }
 }
 
+/// As people call it: an act by its name alone.
+fn named(what: &str) -> &str {
+    what.strip_prefix("act:").unwrap_or(what)
+}
+
 impl Judge<'_> {
     /// As the worst of its checks, in that check's words.
     pub(crate) fn control(&self, book: &Book, control: &Control) -> Verdict {
@@ -191,8 +196,10 @@ impl Judge<'_> {
         };
         let last = what.iter().filter_map(|what| Some((what, seen.get(what)?))).max_by_key(|(_, (_, at))| *at);
         let Some((what, (index, at))) = last else {
+            let what: Vec<_> = what.iter().map(|what| named(what)).collect();
             return says(Standing::Missing, format!("nobody has told of {}", what.join(" or ")));
         };
+        let what = named(what);
         let evidence = Some(EntryLink { log: log.to_owned(), index: *index });
         let old = self.now - *at;
         match old > most {

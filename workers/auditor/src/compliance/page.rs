@@ -39,7 +39,7 @@ pub(crate) fn page(report: &ReportDocument) -> String {
     html.push_str("</section>");
     let _ = write!(
         html,
-        "<section><h2>Tree head</h2><p>Whoever has a later head of this log can prove that it continues this one. Entries are \
+        "<section class=\"head\"><h2>Tree head</h2><p>Whoever has a later head of this log can prove that it continues this one. Entries are \
          proved by <code>GET /api/v1/audit/entries/{{index}}/proof</code>.</p><pre>{}</pre><p class=\"soft\">Public key</p>\
          <pre>{}</pre></section></main></body></html>",
         escaped(report.head.checkpoint.trim_end()),
