@@ -172,13 +172,14 @@ async fn sightings(db: &mut PgConnection, tenant: &str) -> Result<HashMap<String
 }
 
 async fn keys(db: &mut PgConnection, tenant: &str) -> Result<Vec<Key>, sqlx::Error> {
-    let rows: Vec<(Uuid, Vec<String>, DateTime<Utc>, Option<DateTime<Utc>>)> = sqlx::query_as(
+    type Row = (Uuid, Vec<String>, DateTime<Utc>, Option<DateTime<Utc>>);
+    let rows: Vec<Row> = sqlx::query_as(
         "select key_id, scopes, created_at, expires_at from auditor.keys where tenant = $1 order by created_at, key_id",
     )
     .bind(tenant)
     .fetch_all(db)
     .await?;
-    let key = |(id, scopes, created_at, expires_at)| Key { id, scopes, created_at, expires_at };
+    let key = |(id, scopes, created_at, expires_at): Row| Key { id, scopes, created_at, expires_at };
     Ok(rows.into_iter().map(key).collect())
 }
 
