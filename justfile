@@ -23,6 +23,7 @@ lint:
 # Write what is generated from the catalogue
 gen:
     cargo run --locked --package omnibus-schemas --bin gen
+    cargo run --locked --package omnibus-auditor --bin compliance-docs
 
 # Figures beside bare loops, in one run: door, latency, work, durable; on demand growth, load, peers, mailer
 bench *args:

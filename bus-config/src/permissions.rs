@@ -220,6 +220,10 @@ fn worker(catalogue: &Catalogue, domain: &Domain, consumers: &[ConsumerSpec]) ->
     if domain.commands.iter().any(|command| command.upload.is_some()) {
         may.read_bucket(&uploads());
     }
+    // Whoever keeps the record also watches the age of keys and has them reviewed. The bucket holds their hashes.
+    if domain.records {
+        may.watch(&format!("KV_{BUCKET_KEYS}"), &format!("$KV.{BUCKET_KEYS}.>"));
+    }
 
     may.subscribe(format!("qry.{name}.>"));
     for verb in ["PING", "INFO", "STATS"] {

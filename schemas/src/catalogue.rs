@@ -134,6 +134,8 @@ pub struct QueryEntry {
     pub scope: String,
     /// [`Query::SHEET`].
     pub sheet: bool,
+    /// [`Query::PAGE`].
+    pub page: bool,
     /// JSON Schema of the request.
     pub schema: fn() -> Schema,
     /// JSON Schema of the answer.
@@ -274,6 +276,7 @@ impl QueryEntry {
             http: Q::HTTP.map(|http| Route::of(http, domain)),
             scope: Q::SCOPE.replace("{domain}", domain),
             sheet: Q::SHEET,
+            page: Q::PAGE,
             schema: schema_of::<Q>,
             answer: schema_of::<Q::Answer>,
             example: || body::value_of(&Q::example()),

@@ -142,6 +142,8 @@ pub trait Query: Serialize + DeserializeOwned + JsonSchema + Validate<Context = 
     /// Is the answer a page of CSV, `{csv, next}`? The door then sends the text alone, and the way to the next page in
     /// `Link` (RFC 8288).
     const SHEET: bool = false;
+    /// Is the answer a page, `{html}`? The door then sends the text alone, as HTML that may neither run nor load anything.
+    const PAGE: bool = false;
 
     /// A request that works as it stands.
     fn example() -> Self;

@@ -38,6 +38,8 @@ pub(crate) async fn run(postgres: &Postgres, rounds: usize, entries: usize) -> a
             audit_dir: dir.path().to_owned(),
             audit_origin: "omnibus.bench/audit".into(),
             audit_retention_days: 2555,
+            compliance_mode: omnibus_auditor::settings::ComplianceMode::Watch,
+            compliance_every: 30,
         };
         let began = Instant::now();
         let running = stage.run(worker(settings)?).await;

@@ -22,6 +22,8 @@ fn auditor(home: &Path) -> omnibus_auditor::Settings {
         audit_dir: home.join("audit"),
         audit_origin: "omnibus.test/audit".into(),
         audit_retention_days: 2555,
+        compliance_mode: omnibus_auditor::settings::ComplianceMode::Watch,
+        compliance_every: 1,
     }
 }
 

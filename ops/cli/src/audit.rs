@@ -1,4 +1,4 @@
-//! `omnibus audit`: taking the log out with its proofs, and checking it where nobody has to be trusted.
+//! `omnibus audit`: taking the log out with its proofs, checking it where nobody has to be trusted, and reports.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Write};
@@ -8,11 +8,14 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use clap::{Args, Subcommand};
+use omnibus_auditor::compliance::oscal;
 use omnibus_auditor::export::{self, COLUMNS, Header, VERSION};
 use omnibus_auditor::note::{Checkpoint, VerifierKey};
 use omnibus_auditor::tree::{self, WIDTH};
 use omnibus_runtime::Bus;
-use omnibus_schemas::auditor::{ConsistencyProof, DOMAIN, ExportPage, ExportTile, Head, LogHead};
+use omnibus_schemas::auditor::{
+    ComplianceReport, ComplianceReportPage, ConsistencyProof, DOMAIN, ExportPage, ExportTile, Framework, Head, LogHead,
+};
 use omnibus_schemas::{Query, Tenant};
 
 use crate::connect::Connection;
@@ -26,6 +29,8 @@ pub(crate) enum AuditCommand {
     Head(Of),
     /// Writes a log with its proofs as lines of JSON, or as CSV, which proves nothing.
     Export(Export),
+    /// Writes a framework's report as a page to read and print.
+    Report(Report),
     /// Checks an export. Needs the public key and the file, and nothing else.
     Verify(Verify),
     /// Follows a log and makes sure that each head continues the one before. Ends with status 1 if one does not.
@@ -66,9 +71,32 @@ pub(crate) struct Export {
     /// As CSV, without proofs.
     #[arg(long, conflicts_with = "since")]
     csv: bool,
+    /// Not the entries, but how this framework's controls stand, as OSCAL assessment results: `hipaa`, `soc2` or `iso27001`.
+    #[arg(long, value_parser = framework, conflicts_with_all = ["since", "csv", "what", "from", "to"])]
+    oscal: Option<Framework>,
     /// Where to; standard output by default.
     #[arg(long, short = 'f')]
     file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Report {
+    #[command(flatten)]
+    connection: Connection,
+    /// Whose.
+    #[arg(long)]
+    tenant: Tenant,
+    /// `hipaa`, `soc2` or `iso27001`.
+    #[arg(long, value_parser = framework)]
+    framework: Framework,
+    /// Where to; standard output by default.
+    #[arg(long, short = 'f')]
+    file: Option<PathBuf>,
+}
+
+fn framework(text: &str) -> Result<Framework, String> {
+    let known = Framework::ALL.into_iter().find(|framework| framework.as_str() == text);
+    known.ok_or_else(|| format!("must be one of {}", Framework::ALL.map(Framework::as_str).join(", ")))
 }
 
 #[derive(Debug, Args)]
@@ -142,6 +170,7 @@ impl AuditCommand {
                 Ok(ExitCode::SUCCESS)
             }
             AuditCommand::Export(export) => export.run(home).await,
+            AuditCommand::Report(report) => report.run(home).await,
             AuditCommand::Verify(verify) => verify.run(output),
             AuditCommand::Watch(watch) => watch.run(home).await,
         }
@@ -156,18 +185,43 @@ async fn ask<Q: Query>(bus: &Bus, tenant: &Tenant, query: &Q) -> anyhow::Result<
     }
 }
 
+fn writer(file: Option<&Path>) -> anyhow::Result<Box<dyn Write>> {
+    Ok(match file {
+        Some(file) => Box::new(BufWriter::new(
+            File::create(file).with_context(|| format!("{} can't be written", file.display()))?,
+        )),
+        None => Box::new(BufWriter::new(io::stdout().lock())),
+    })
+}
+
+impl Report {
+    async fn run(self, home: &Home) -> anyhow::Result<ExitCode> {
+        let bus = self.connection.open(home).await?;
+        let page = ask(&bus, &self.tenant, &ComplianceReportPage { framework: self.framework }).await?;
+        let mut out = writer(self.file.as_deref())?;
+        out.write_all(page.html.as_bytes())?;
+        out.flush()?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
 impl Export {
     async fn run(self, home: &Home) -> anyhow::Result<ExitCode> {
         let bus = self.connection.open(home).await?;
+        if let Some(framework) = self.oscal {
+            let report = ask(&bus, &self.tenant, &ComplianceReport { framework }).await?;
+            let mut out = writer(self.file.as_deref())?;
+            serde_json::to_writer_pretty(&mut out, &oscal::assessment_results(&report, self.tenant.as_str()))?;
+            writeln!(out)?;
+            out.flush()?;
+            let (controls, head) = (report.controls.len(), report.head.size);
+            show::remark(&format!("{controls} controls of {}, under a head of {head}", self.tenant));
+            return Ok(ExitCode::SUCCESS);
+        }
         let head: Head = ask(&bus, &self.tenant, &LogHead {}).await?;
         let to = self.to.unwrap_or(head.size);
         ensure!(self.from < to && to <= head.size, "there are entries 0 to {}, so nothing to export", head.size - 1);
-        let mut out: Box<dyn Write> = match &self.file {
-            Some(file) => Box::new(BufWriter::new(
-                File::create(file).with_context(|| format!("{} can't be written", file.display()))?,
-            )),
-            None => Box::new(BufWriter::new(io::stdout().lock())),
-        };
+        let mut out = writer(self.file.as_deref())?;
         let count = match self.csv {
             true => self.table(&bus, &head, to, &mut out).await?,
             false => self.proved(&bus, &head, to, &mut out).await?,

@@ -115,13 +115,22 @@ pub(super) fn hook_responses() -> Value {
 
 /// A page of CSV, as text.
 pub(super) fn sheet_responses(says: &Value) -> Value {
+    text_responses(says, "text/csv", &["Link", "RateLimit", "RateLimit-Policy"])
+}
+
+/// A page to read, as text.
+pub(super) fn page_responses(says: &Value) -> Value {
+    text_responses(says, "text/html", &["RateLimit", "RateLimit-Policy"])
+}
+
+fn text_responses(says: &Value, media_type: &str, headers: &[&str]) -> Value {
     let mut responses = refusals(FOR_QUERIES);
     responses.insert(
         "200".into(),
         json!({
             "description": says,
-            "headers": header_references(&["Link", "RateLimit", "RateLimit-Policy"]),
-            "content": { "text/csv": { "schema": { "type": "string" } } },
+            "headers": header_references(headers),
+            "content": { media_type: { "schema": { "type": "string" } } },
         }),
     );
     Value::Object(responses)

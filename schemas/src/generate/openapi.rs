@@ -116,9 +116,10 @@ fn query_operation(query: &QueryEntry, route: &Route, components: &mut Component
     }
     let answer_schema = schema::object(&(query.answer)());
     let says = answer_schema.get("description").cloned().unwrap_or_else(|| "The answer.".into());
-    let responses = match query.sheet {
-        true => door::sheet_responses(&says),
-        false => {
+    let responses = match (query.sheet, query.page) {
+        (true, _) => door::sheet_responses(&says),
+        (_, true) => door::page_responses(&says),
+        (false, false) => {
             let answer = reference(&components.add(query.domain, answer_schema));
             door::query_responses(&says, &answer, in_body)
         }

@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
 mod ask;
+pub mod compliance;
+mod cursor;
 mod entry;
 mod erase_subject;
 pub mod export;
@@ -18,13 +20,18 @@ mod sequence;
 pub mod settings;
 mod store;
 pub mod tree;
+mod words;
 
 pub use settings::Settings;
 
 use omnibus_runtime::{Cx, Fail, Worker};
 use omnibus_schemas::auditor::{
-    AcknowledgePolicy, ConsistencyProof, DOMAIN, DraftPolicy, EntryProof, EraseSubject, Erasures, ExportPage, Holds,
-    LiftHold, LogEntries, LogHead, MovePolicy, PersonalFields, PlaceHold, Policies, Policy, Receipt, RecordAct,
+    AccessReviewPage, AccessReviews, AcknowledgePolicy, AssessControl, AuditPage, Audits, CloseAudit,
+    CompleteAccessReview, ComplianceReport, ComplianceReportPage, ComplianceStatus, ConsistencyProof, Controls, DOMAIN,
+    DecideAccess, DraftPolicy, EntryProof, EraseSubject, Erasures, EvidenceFile, ExportPage, FileEvidence, Holds,
+    Incidents, LiftHold, LogEntries, LogHead, MoveFinding, MoveIncident, MovePolicy, OpenAccessReview, PersonalFields,
+    PlaceHold, PlanAudit, Policies, Policy, Receipt, RecordAct, RecordFinding, RecordRisk, ReportIncident, Risks,
+    TreatRisk, WithdrawEvidence,
 };
 use omnibus_schemas::{Catalogue, Encoding, Event, body};
 
@@ -45,6 +52,7 @@ pub fn worker_of(catalogue: Catalogue, settings: Settings) -> anyhow::Result<Wor
             &[
                 ("0001_log", include_str!("../migrations/0001_log.sql")),
                 ("0002_policies", include_str!("../migrations/0002_policies.sql")),
+                ("0003_compliance", include_str!("../migrations/0003_compliance.sql")),
             ],
         )
         .handles::<EraseSubject>()
@@ -54,6 +62,20 @@ pub fn worker_of(catalogue: Catalogue, settings: Settings) -> anyhow::Result<Wor
         .handles::<DraftPolicy>()
         .handles::<MovePolicy>()
         .handles::<AcknowledgePolicy>()
+        .handles::<AssessControl>()
+        .handles::<FileEvidence>()
+        .handles::<WithdrawEvidence>()
+        .handles::<PlanAudit>()
+        .handles::<RecordFinding>()
+        .handles::<MoveFinding>()
+        .handles::<CloseAudit>()
+        .handles::<RecordRisk>()
+        .handles::<TreatRisk>()
+        .handles::<OpenAccessReview>()
+        .handles::<DecideAccess>()
+        .handles::<CompleteAccessReview>()
+        .handles::<ReportIncident>()
+        .handles::<MoveIncident>()
         .answers::<LogHead>()
         .answers::<LogEntries>()
         .answers::<EntryProof>()
@@ -65,8 +87,20 @@ pub fn worker_of(catalogue: Catalogue, settings: Settings) -> anyhow::Result<Wor
         .answers::<Erasures>()
         .answers::<Policies>()
         .answers::<Policy>()
+        .answers::<Controls>()
+        .answers::<ComplianceStatus>()
+        .answers::<ComplianceReport>()
+        .answers::<ComplianceReportPage>()
+        .answers::<EvidenceFile>()
+        .answers::<Audits>()
+        .answers::<AuditPage>()
+        .answers::<Risks>()
+        .answers::<AccessReviews>()
+        .answers::<AccessReviewPage>()
+        .answers::<Incidents>()
         .runs("ingest", ingest::run)
         .runs("sequencer", sequence::run)
+        .runs("watch", compliance::watch::run)
         .build())
 }
 

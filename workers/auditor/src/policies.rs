@@ -9,14 +9,9 @@ use omnibus_schemas::auditor::{
 use sqlx::Row;
 
 use crate::Auditor;
+use crate::compliance::actor;
 use crate::keys::hex;
 use crate::tree::digest;
-
-/// Who asks. Without an actor, nobody can be told apart from anybody.
-fn actor(cx: &Cx<'_>) -> Result<String, Fail> {
-    let no_actor = || Fail::reject("no_actor", "ce-actor: a policy's author and approver must be known");
-    cx.meta().actor.clone().filter(|actor| !actor.trim().is_empty()).ok_or_else(no_actor)
-}
 
 /// What a version is known by.
 pub(crate) fn content_hash(title: &str, text: &str) -> String {
@@ -119,6 +114,8 @@ impl Handle<MovePolicy> for Auditor {
         }
         let (tenant, now) = (cx.tenant(), cx.now());
         if cmd.step == PolicyStep::Publish {
+            let audit_log = "audit-log".parse().expect("a constant that is a token");
+            self.demand(cx, &[audit_log]).await?;
             sqlx::query(
                 "update auditor.policies set state = 'superseded'
                  where tenant = $1 and policy = $2 and state = 'published'",

@@ -1,9 +1,21 @@
 //! What the auditor is told from outside. `--help` is the reference.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::ensure;
 use secrecy::{ExposeSecret, SecretString};
+
+/// How much compliance weighs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum ComplianceMode {
+    /// Controls are not watched; what people file is kept all the same.
+    Off,
+    /// Controls are watched, and their changes told.
+    Watch,
+    /// As `watch`, and a control that is not met blocks what leans on it.
+    Strict,
+}
 
 /// The auditor's settings.
 #[derive(Debug, Clone, clap::Args)]
@@ -27,6 +39,14 @@ pub struct Settings {
     /// Days for which entries are kept. HIPAA asks for six years, 2190.
     #[arg(long, env = "AUDIT_RETENTION_DAYS", default_value_t = 2555, value_parser = clap::value_parser!(u32).range(31..=36_500))]
     pub audit_retention_days: u32,
+    /// `off`: no control is watched. `watch`: changes are told. `strict`: a control that is not met also blocks what leans
+    /// on it: a policy is not published while the log is not whole, an audit not closed while a control of its scope is
+    /// not met and nobody has accepted the risk.
+    #[arg(long, env = "COMPLIANCE_MODE", value_enum, default_value_t = ComplianceMode::Watch)]
+    pub compliance_mode: ComplianceMode,
+    /// Seconds between two looks at the controls. A change is told that much later at most, and a lane's time.
+    #[arg(long, env = "COMPLIANCE_EVERY", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub compliance_every: u32,
 }
 
 impl Settings {
@@ -43,6 +63,12 @@ impl Settings {
             "AUDIT_ORIGIN must be an address without a scheme, such as audit.example.com/log"
         );
         Ok(())
+    }
+
+    /// Between two rounds of the watch; none if there is none.
+    pub(crate) fn watches_every(&self) -> Option<Duration> {
+        let watches = self.compliance_mode != ComplianceMode::Off;
+        watches.then(|| Duration::from_secs(self.compliance_every.into()))
     }
 
     /// The name of a tenant's log.

@@ -15,6 +15,7 @@ mod idempotency;
 pub mod jwt;
 mod keyring;
 pub mod keys;
+mod leaf;
 mod limits;
 mod linger;
 mod mirror;

@@ -20,7 +20,7 @@ use crate::tree::Hash;
 
 impl Auditor {
     /// The head of the asker's log.
-    async fn head(&self, ask: &mut Ask<'_>) -> Result<Head, AskError> {
+    pub(crate) async fn head(&self, ask: &mut Ask<'_>) -> Result<Head, AskError> {
         let row: Option<(i64, Vec<u8>, String, DateTime<Utc>)> =
             sqlx::query_as("select size, root, checkpoint, signed_at from auditor.heads where tenant = $1")
                 .bind(ask.tenant)

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use omnibus_auditor::settings::ComplianceMode;
 use omnibus_runtime::clock;
 use omnibus_runtime::local::{Postgres, PostgresOptions};
 use omnibus_runtime::testing::Stage;
 use omnibus_schemas::Catalogue;
+use omnibus_schemas::auditor::{ComplianceReport, Framework};
 use omnibus_schemas::greeter::Greet;
 
 use crate::scene::{Scene, eventually};
@@ -75,5 +77,66 @@ async fn nothing_is_missing_or_doubled_when_postgres_and_nats_are_killed() {
     scene.grown("acme", 901).await;
     let events = scene.leaves("acme").await.iter().filter(|leaf| leaf["kind"] == "event").count();
     whole(&scene, "acme", 900, events).await;
+    running.stop().await;
+}
+
+/// Rounds of killing; `OMNIBUS_KILL_ROUNDS=200` goes on for longer.
+fn rounds() -> usize {
+    std::env::var("OMNIBUS_KILL_ROUNDS").ok().map_or(6, |rounds| rounds.parse().expect("a number"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_killed_whenever_the_record_is_whole_and_the_law_holds_for_each_tenant() {
+    const EACH: [(&str, usize); 2] = [("acme", 12), ("globex", 5)];
+    let rounds = rounds();
+    let mut postgres = Postgres::start(PostgresOptions::default()).await.unwrap();
+    let stage = Stage::with(Catalogue::omnibus(), omnibus_bus::Settings::default(), &postgres).await;
+    let scene = Scene::of(stage);
+    let mut running = scene.run_as(ComplianceMode::Watch).await;
+    for round in 0..rounds {
+        for (tenant, count) in EACH {
+            for n in 0..count {
+                scene.accepted(tenant, &format!("c-{round}-{n}")).await;
+                scene.ended(tenant, &format!("o-{round}-{n}"), &format!("c-{round}-{n}"), "succeeded").await;
+            }
+        }
+        tokio::time::sleep(Duration::from_millis((clock::chance() * 200.0) as u64)).await;
+        match (clock::chance() * 3.0) as u8 {
+            0 => {
+                running.abort().await;
+                running = scene.run_as(ComplianceMode::Watch).await;
+            }
+            1 => {
+                postgres.kill9().await;
+                postgres.restart().await.unwrap();
+            }
+            _ => {
+                let mut nats = scene.stage.nats.lock().await;
+                nats.kill9().await;
+                nats.restart().await.unwrap();
+                drop(nats);
+                let mut connected = scene.stage.operator.connected();
+                connected.wait_for(|connected| *connected).await.unwrap();
+                eventually("the operator publishes again", || async {
+                    let publish =
+                        scene.stage.operator.publish("evt.greeter.greeted.other", Default::default(), "{}".into());
+                    publish.await.is_ok()
+                })
+                .await;
+            }
+        }
+    }
+    for (tenant, count) in EACH {
+        let all = rounds * count;
+        scene.grown(tenant, 2 * all as u64).await;
+        eventually("every command is accounted for", || async {
+            let report = scene.asks(tenant, &ComplianceReport { framework: Framework::Soc2 }).await;
+            report.is_ok_and(|report| report.log.accepted == all as u64 && report.log.succeeded == all as u64)
+        })
+        .await;
+        let log = scene.asks(tenant, &ComplianceReport { framework: Framework::Soc2 }).await.unwrap().log;
+        assert_eq!((log.open, log.held, log.doubled, log.unaccounted), (0, 0, 0, 0), "{log:?}");
+        whole(&scene, tenant, all, all).await;
+    }
     running.stop().await;
 }

@@ -1,11 +1,14 @@
 //! The auditor on a real bus and a real database.
 #![expect(clippy::unwrap_used, reason = "a test that can not go on has failed")]
 
+mod controls;
+mod duties;
 mod erasure;
 mod killed;
 mod log;
 mod policies;
 mod proofs;
+mod report;
 mod retention;
 mod scene;
 mod tenants;

@@ -6,11 +6,12 @@ use std::time::Duration;
 use async_nats::HeaderMap;
 use omnibus_auditor::export::{self, Flaw, Header, Report, VERSION};
 use omnibus_auditor::note::{Checkpoint, VerifierKey};
+use omnibus_auditor::settings::ComplianceMode;
 use omnibus_auditor::{Settings, worker};
 use omnibus_runtime::settings::WorkSettings;
 use omnibus_runtime::testing::{Running, Stage, Told};
 use omnibus_schemas::auditor::{ConsistencyProof, EntryPage, ExportPage, Head, LogEntries, LogHead};
-use omnibus_schemas::{Catalogue, Command, Query};
+use omnibus_schemas::{Catalogue, Command, Encoding, Query, body, subject};
 use serde_json::Value;
 use sqlx::AssertSqlSafe;
 
@@ -27,6 +28,8 @@ pub(crate) fn settings(dir: &Path) -> Settings {
         audit_dir: dir.to_owned(),
         audit_origin: "omnibus.test/audit".into(),
         audit_retention_days: 2555,
+        compliance_mode: ComplianceMode::Off,
+        compliance_every: 1,
     }
 }
 
@@ -60,6 +63,41 @@ impl Scene {
 
     pub(crate) async fn run(&self) -> Running {
         self.stage.run_with(worker(settings(self.dir.path())).unwrap(), WorkSettings::defaults()).await
+    }
+
+    /// With the controls watched each second, or more than watched.
+    pub(crate) async fn run_as(&self, mode: ComplianceMode) -> Running {
+        let settings = Settings { compliance_mode: mode, ..settings(self.dir.path()) };
+        self.stage.run_with(worker(settings).unwrap(), WorkSettings::defaults()).await
+    }
+
+    /// As somebody in particular asks it.
+    pub(crate) async fn does_as<C: Command>(&self, tenant: &str, actor: &str, command: &C) -> Told {
+        let id = omnibus_runtime::clock::new_id();
+        let map = headers(&[("ce-id", &id.to_string()), ("ce-actor", actor), ("Content-Type", "application/json")]);
+        let subject = subject::command(C::DOMAIN, C::LANE, C::NAME, tenant);
+        self.stage.publish_raw(&subject, map, body::encode(Encoding::Json, command)).await;
+        self.stage.outcome(id).await
+    }
+
+    /// The code of the refusal, or the event's name.
+    pub(crate) async fn code<C: Command>(&self, tenant: &str, actor: &str, command: &C) -> String {
+        let told = self.does_as(tenant, actor, command).await;
+        told.data["code"].as_str().map_or(told.name, str::to_owned)
+    }
+
+    /// A command's outcome, as its worker would say it.
+    pub(crate) async fn ended(&self, tenant: &str, id: &str, command: &str, outcome: &str) {
+        let body = r#"{"greeting_id":"01979f6e-5a00-7000-8000-000000000002","name":"Ada","revision":1}"#;
+        let map =
+            headers(&[("ce-id", id), ("ce-tenant", tenant), ("ce-causationid", command), ("ce-outcome", outcome)]);
+        self.stage.publish_raw(&format!("evt.greeter.greeted.{tenant}"), map, body).await;
+    }
+
+    /// A command's acceptance, without anybody who carries it out.
+    pub(crate) async fn accepted(&self, tenant: &str, id: &str) {
+        let map = headers(&[("ce-id", id), ("ce-tenant", tenant)]);
+        self.stage.publish_raw(&format!("cmd.greeter.default.greet.{tenant}"), map, r#"{"name":"Ada"}"#).await;
     }
 
     /// An event of the greeter's, as its worker would say it.

@@ -1,0 +1,316 @@
+//! Reading each tenant's log, in its order, for two things: the conservation law, and the entries that checks wait for. The
+//! log is what is proved, so what is found here can be shown with a proof.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use chrono::{DateTime, Utc};
+use omnibus_schemas::platform::Outcome;
+use serde::Deserialize;
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use super::book::book;
+use crate::entry;
+
+/// Entries in one transaction at most.
+const BATCH: i64 = 5000;
+/// The auditor's own commands: it does not read their outcomes.
+const OWN: &str = "auditor.";
+const ACT: &str = "auditor.act_recorded";
+
+/// What of a leaf is of interest here.
+#[derive(Deserialize)]
+struct Leaf<'a> {
+    #[serde(borrow)]
+    id: Cow<'a, str>,
+    #[serde(borrow)]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    what: Cow<'a, str>,
+    received_at: DateTime<Utc>,
+    #[serde(borrow, default)]
+    target: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    causation: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    outcome: Option<Cow<'a, str>>,
+}
+
+/// One side of a command, or both.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Open {
+    accepted_at: Option<DateTime<Utc>>,
+    outcome: Option<String>,
+    outcome_at: Option<DateTime<Utc>>,
+}
+
+/// What a batch adds to the counts.
+#[derive(Debug, Default)]
+struct Added {
+    accepted: i64,
+    /// In the order of [`FINAL`].
+    ended: [i64; 3],
+    doubled: i64,
+    doubled_at: Option<DateTime<Utc>>,
+    first_accepted_at: Option<DateTime<Utc>>,
+}
+
+const FINAL: [Outcome; 3] = [Outcome::Succeeded, Outcome::Rejected, Outcome::DeadLettered];
+
+/// The place of an outcome that is final in [`FINAL`].
+fn ended(outcome: &str) -> Option<usize> {
+    FINAL.iter().position(|of| of.as_str() == outcome)
+}
+
+/// Reads on in a tenant's log. `false` once its end is reached.
+pub(super) async fn follow(db: &PgPool, tenant: &str, now: DateTime<Utc>) -> anyhow::Result<bool> {
+    let mut transaction = db.begin().await?;
+    sqlx::query("insert into auditor.watched (tenant, read_at) values ($1, $2) on conflict do nothing")
+        .bind(tenant)
+        .bind(now)
+        .execute(&mut *transaction)
+        .await?;
+    let from: i64 = sqlx::query_scalar("select next_idx from auditor.watched where tenant = $1 for update")
+        .bind(tenant)
+        .fetch_one(&mut *transaction)
+        .await?;
+    let rows: Vec<(i64, String)> =
+        sqlx::query_as("select idx, leaf from auditor.entries where tenant = $1 and idx >= $2 order by idx limit $3")
+            .bind(tenant)
+            .bind(from)
+            .bind(BATCH)
+            .fetch_all(&mut *transaction)
+            .await?;
+    let more = rows.len() as i64 == BATCH;
+    if let Some((last, _)) = rows.last() {
+        let next = last + 1;
+        read(&mut transaction, tenant, next, &rows).await?;
+    }
+    if !more {
+        sqlx::query("update auditor.watched set read_at = $2 where tenant = $1 and read_at < $2")
+            .bind(tenant)
+            .bind(now)
+            .execute(&mut *transaction)
+            .await?;
+    }
+    transaction.commit().await?;
+    Ok(more)
+}
+
+async fn read(db: &mut PgConnection, tenant: &str, next: i64, rows: &[(i64, String)]) -> anyhow::Result<()> {
+    let awaited: HashSet<&str> = book().awaited().collect();
+    let mut sightings: HashMap<String, (i64, DateTime<Utc>)> = HashMap::new();
+    let mut sides: Vec<(String, Side)> = Vec::new();
+    for (idx, text) in rows {
+        let Ok(leaf) = serde_json::from_str::<Leaf<'_>>(text) else {
+            tracing::warn!(idx, "an entry can't be read; the watch passes over it");
+            continue;
+        };
+        let act = leaf.target.as_deref().and_then(|target| target.split(' ').next());
+        let sight = match act {
+            Some(act) if leaf.what == ACT => format!("act:{act}"),
+            _ => leaf.what.to_string(),
+        };
+        if leaf.kind == "event" && awaited.contains(sight.as_str()) {
+            sightings.insert(sight, (*idx, leaf.received_at));
+        }
+        if leaf.what.starts_with(OWN) {
+            continue;
+        }
+        match (leaf.kind.as_ref(), leaf.outcome, leaf.causation) {
+            ("command", ..) => sides.push((leaf.id.into_owned(), Side::Accepted(leaf.received_at))),
+            (_, Some(outcome), Some(of)) => {
+                sides.push((of.into_owned(), Side::Outcome(outcome.into_owned(), leaf.received_at)));
+            }
+            _ => {}
+        }
+    }
+    let (added, open, gone) = weigh(db, tenant, next, sides).await?;
+    write(db, tenant, next, &added, open, gone).await?;
+    sight(db, tenant, sightings).await?;
+    Ok(())
+}
+
+/// What an entry says about a command.
+enum Side {
+    Accepted(DateTime<Utc>),
+    Outcome(String, DateTime<Utc>),
+}
+
+type Weighed = (Added, BTreeMap<String, Open>, Vec<String>);
+
+async fn weigh(
+    db: &mut PgConnection,
+    tenant: &str,
+    next: i64,
+    sides: Vec<(String, Side)>,
+) -> Result<Weighed, sqlx::Error> {
+    let ids: Vec<&str> = sides.iter().map(|(id, _)| id.as_str()).collect();
+    type Row = (String, Option<DateTime<Utc>>, Option<String>, Option<DateTime<Utc>>);
+    let rows: Vec<Row> = sqlx::query_as(
+        "select message_id, accepted_at, outcome, outcome_at from auditor.open_commands
+         where tenant = $1 and message_id = any($2)",
+    )
+    .bind(tenant)
+    .bind(ids)
+    .fetch_all(&mut *db)
+    .await?;
+    let row = |(id, accepted_at, outcome, outcome_at)| (id, Open { accepted_at, outcome, outcome_at });
+    let before: BTreeMap<String, Open> = rows.into_iter().map(row).collect();
+    let mut open = before.clone();
+    let mut added = Added::default();
+    // Both sides of most commands stand in one batch, and leave no row.
+    let mut closed: HashSet<String> = HashSet::new();
+    for (id, side) in sides {
+        let entry = open.entry(id.clone()).or_default();
+        match side {
+            Side::Accepted(at) => {
+                added.accepted += 1;
+                added.first_accepted_at = Some(added.first_accepted_at.map_or(at, |first| first.min(at)));
+                entry.accepted_at = Some(at);
+            }
+            Side::Outcome(_, at) if closed.contains(&id) => {
+                open.remove(&id);
+                added.doubled += 1;
+                added.doubled_at = added.doubled_at.max(Some(at));
+                continue;
+            }
+            Side::Outcome(outcome, at) => {
+                entry.outcome_at = Some(at);
+                entry.outcome = Some(outcome);
+            }
+        }
+        if entry.accepted_at.is_some()
+            && let Some(place) = entry.outcome.as_deref().and_then(ended)
+        {
+            added.ended[place] += 1;
+            open.remove(&id);
+            closed.insert(id);
+        }
+    }
+    settle_strangers(db, tenant, next, &before, &mut open, &mut added).await?;
+    let gone = before.keys().filter(|id| !open.contains_key(*id)).cloned().collect();
+    open.retain(|id, now| before.get(id) != Some(&*now));
+    Ok((added, open, gone))
+}
+
+/// Outcomes without an acceptance among the open: of an event that somebody acted upon, which is no command; of a command
+/// that was closed before; or of one whose acceptance is still to be read.
+async fn settle_strangers(
+    db: &mut PgConnection,
+    tenant: &str,
+    next: i64,
+    before: &BTreeMap<String, Open>,
+    open: &mut BTreeMap<String, Open>,
+    added: &mut Added,
+) -> Result<(), sqlx::Error> {
+    let strangers: Vec<String> = open
+        .iter()
+        .filter(|(id, open)| open.accepted_at.is_none() && !before.contains_key(*id))
+        .map(|(id, _)| id.clone())
+        .collect();
+    if strangers.is_empty() {
+        return Ok(());
+    }
+    let key = |kind: &str| strangers.iter().map(|id| entry::key(kind, tenant, id)).collect::<Vec<Uuid>>();
+    let (commands, events) = (key("command"), key("event"));
+    let known: HashSet<Uuid> = sqlx::query_scalar("select key from auditor.ids where key = any($1)")
+        .bind(&events)
+        .fetch_all(&mut *db)
+        .await?
+        .into_iter()
+        .collect();
+    let read: HashSet<Uuid> =
+        sqlx::query_scalar("select key from auditor.entries where key = any($1) and tenant = $2 and idx < $3")
+            .bind(&commands)
+            .bind(tenant)
+            .bind(next)
+            .fetch_all(db)
+            .await?
+            .into_iter()
+            .collect();
+    for (n, id) in strangers.iter().enumerate() {
+        if read.contains(&commands[n]) {
+            let at = open.remove(id).and_then(|open| open.outcome_at);
+            added.doubled += 1;
+            added.doubled_at = added.doubled_at.max(at);
+        } else if known.contains(&events[n]) {
+            open.remove(id);
+        }
+    }
+    Ok(())
+}
+
+async fn write(
+    db: &mut PgConnection,
+    tenant: &str,
+    next: i64,
+    added: &Added,
+    open: BTreeMap<String, Open>,
+    gone: Vec<String>,
+) -> Result<(), sqlx::Error> {
+    let [succeeded, rejected, dead_lettered] = added.ended;
+    sqlx::query(
+        "update auditor.watched set next_idx = $2, accepted = accepted + $3, succeeded = succeeded + $4,
+             rejected = rejected + $5, dead_lettered = dead_lettered + $6, doubled = doubled + $7,
+             doubled_at = greatest(doubled_at, $8), first_accepted_at = least(first_accepted_at, $9)
+         where tenant = $1",
+    )
+    .bind(tenant)
+    .bind(next)
+    .bind(added.accepted)
+    .bind(succeeded)
+    .bind(rejected)
+    .bind(dead_lettered)
+    .bind(added.doubled)
+    .bind(added.doubled_at)
+    .bind(added.first_accepted_at)
+    .execute(&mut *db)
+    .await?;
+    if !gone.is_empty() {
+        sqlx::query("delete from auditor.open_commands where tenant = $1 and message_id = any($2)")
+            .bind(tenant)
+            .bind(gone)
+            .execute(&mut *db)
+            .await?;
+    }
+    if open.is_empty() {
+        return Ok(());
+    }
+    let (ids, open): (Vec<String>, Vec<Open>) = open.into_iter().unzip();
+    sqlx::query(
+        "insert into auditor.open_commands (tenant, message_id, accepted_at, outcome, outcome_at)
+         select $1, * from unnest($2::text[], $3::timestamptz[], $4::text[], $5::timestamptz[])
+         on conflict (tenant, message_id) do update set accepted_at = excluded.accepted_at,
+             outcome = excluded.outcome, outcome_at = excluded.outcome_at",
+    )
+    .bind(tenant)
+    .bind(ids)
+    .bind(open.iter().map(|o| o.accepted_at).collect::<Vec<_>>())
+    .bind(open.iter().map(|o| o.outcome.clone()).collect::<Vec<_>>())
+    .bind(open.iter().map(|o| o.outcome_at).collect::<Vec<_>>())
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+async fn sight(
+    db: &mut PgConnection,
+    tenant: &str,
+    sightings: HashMap<String, (i64, DateTime<Utc>)>,
+) -> Result<(), sqlx::Error> {
+    for (what, (idx, at)) in sightings {
+        sqlx::query(
+            "insert into auditor.sightings (tenant, what, idx, seen_at) values ($1, $2, $3, $4)
+             on conflict (tenant, what) do update set idx = excluded.idx, seen_at = excluded.seen_at",
+        )
+        .bind(tenant)
+        .bind(what)
+        .bind(idx)
+        .bind(at)
+        .execute(&mut *db)
+        .await?;
+    }
+    Ok(())
+}
