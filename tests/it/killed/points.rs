@@ -39,7 +39,7 @@ async fn every_command_ends_once_wherever_a_worker_that_takes_many_at_once_is_ki
         &["after_commit", "between_publishes", "before_ack"],
         &["between_prepare_and_perform", "between_perform_and_record", "after_record", "after_next_attempt"],
     ] {
-        join_all(points.iter().map(|point| killed(Victim::Worker, *point, true))).await;
+        join_all(points.iter().map(|point| killed(Victim::Worker, point, true))).await;
     }
 }
 
