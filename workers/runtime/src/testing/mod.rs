@@ -157,8 +157,9 @@ impl Stage {
                 http: None,
                 listen: "127.0.0.1:-1".into(),
                 sync_always: scenery.sync_always,
-                // What streams reserve may be more than there is.
-                max_store_bytes: scenery.nats_dir.is_some().then_some(1 << 40),
+                // What streams reserve is a limit, not a need: left to itself, the server would refuse them on a disk
+                // (or a file system in memory) that has less than their sum.
+                max_store_bytes: Some(1 << 40),
                 cluster,
                 ..ServerOptions::local("unused")
             };
