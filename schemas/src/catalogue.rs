@@ -42,6 +42,8 @@ pub struct Domain {
     pub owns: Vec<Bucket>,
     /// Buckets of others that it reads and follows.
     pub reads: Vec<&'static str>,
+    /// Whether it writes logs that people's clients follow: the stream `ROOMS`.
+    pub posts: bool,
 }
 
 /// A route with its path written out.
@@ -299,6 +301,7 @@ impl Domain {
             hooks: vec![],
             owns: vec![],
             reads: vec![],
+            posts: false,
         };
         platform::declare(bare)
     }
@@ -366,6 +369,12 @@ impl Domain {
         self
     }
 
+    /// Says that this domain's worker writes logs that people's clients follow.
+    pub fn posts(mut self) -> Self {
+        self.posts = true;
+        self
+    }
+
     pub(crate) fn shared_command<C: Command>(mut self) -> Self {
         self.commands.push(CommandEntry::of::<C>(self.name));
         self
@@ -398,6 +407,7 @@ impl Catalogue {
             crate::texter::domain(),
             crate::commissioner::domain(),
             crate::brander::domain(),
+            crate::presence::domain(),
             crate::greeter::domain(),
         ])
     }
@@ -500,6 +510,10 @@ impl Catalogue {
     pub fn scopes(&self) -> Vec<String> {
         let mut scopes: Vec<_> =
             self.commands().map(|c| c.scope.clone()).chain(self.queries().map(|q| q.scope.clone())).collect();
+        // The doors' own: who may open a socket to follow logs.
+        if self.domains.iter().any(|domain| domain.posts) {
+            scopes.push(crate::presence::CONNECT.to_owned());
+        }
         scopes.sort();
         scopes.dedup();
         scopes

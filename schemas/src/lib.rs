@@ -13,6 +13,7 @@ pub mod headers;
 pub mod hook;
 pub mod mailer;
 pub mod platform;
+pub mod presence;
 pub mod subject;
 pub mod template;
 pub mod texter;

@@ -58,6 +58,7 @@ fn workers(mail: &Path) -> Vec<Worker> {
         omnibus_texter::worker(texter).unwrap(),
         omnibus_commissioner::worker(commissioner).unwrap(),
         brander,
+        omnibus_presence::worker(omnibus_presence::Settings {}),
         minimal_worker::worker(minimal_worker::Settings {}).unwrap(),
     ]
 }

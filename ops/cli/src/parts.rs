@@ -59,6 +59,7 @@ pub(crate) fn workers(mailer: omnibus_mailer::Settings, home: &Path) -> anyhow::
         omnibus_texter::worker(texter_settings(home)?)?,
         omnibus_commissioner::worker(commissioner_settings(home)?)?,
         omnibus_brander::worker(brander_settings()?)?,
+        omnibus_presence::worker(omnibus_presence::Settings {}),
         minimal_worker::worker(from_environment("greeter")?)?,
     ])
 }

@@ -25,7 +25,7 @@ use crate::observe::{self, Observed};
 use crate::outcome::Outcomes;
 use crate::problem::Problem;
 use crate::settings::Settings;
-use crate::{docs, peer, ready, routes, tls};
+use crate::{connect, docs, peer, ready, routes, tls};
 
 /// How long a connection may stand without a whole request line and headers.
 const HEADERS: Duration = Duration::from_secs(30);
@@ -39,6 +39,8 @@ pub struct DoorParts {
     pub catalogue: Catalogue,
     /// How it is set up.
     pub settings: Settings,
+    /// What else is served at the same address: the WebSocket door, where both are one process.
+    pub beside: Option<Router>,
     /// Where it says whether it is ready.
     pub health: Health,
     /// Cancelled when it shall stop.
@@ -118,7 +120,7 @@ impl Shared {
 impl Door {
     /// Binds the address. Requests wait until [`Door::serve`].
     pub async fn new(parts: DoorParts) -> Result<Self, DoorError> {
-        let DoorParts { bus, catalogue, settings, health, stop } = parts;
+        let DoorParts { bus, catalogue, settings, beside, health, stop } = parts;
         ready::check(&settings)?;
         ready::unknown(&health);
         let tls = tls::of(&settings)?;
@@ -133,7 +135,7 @@ impl Door {
             settings,
             stop,
         });
-        let app = app(&shared, &health)?;
+        let app = app(&shared, beside.unwrap_or_default(), &health)?;
         let address = shared.settings.http_listen;
         let listen = || -> std::io::Result<_> {
             let listener = std::net::TcpListener::bind(address)?;
@@ -204,9 +206,11 @@ impl Door {
     }
 }
 
-fn app(shared: &Arc<Shared>, health: &Health) -> Result<Router, DoorError> {
+fn app(shared: &Arc<Shared>, beside: Router, health: &Health) -> Result<Router, DoorError> {
     let limited = routes::of(&shared.catalogue, shared)
         .merge(docs::routes(&shared.catalogue))
+        .merge(connect::routes(shared))
+        .merge(beside)
         .fallback(routes::nowhere)
         .method_not_allowed_fallback(routes::wrong_method)
         .layer(middleware::from_fn_with_state(shared.clone(), limit_by_address));

@@ -18,6 +18,7 @@ use omnibus_bus::BUCKET_KEYS;
 use omnibus_runtime::{Bus, Health};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::keys::{KeyHash, KeyRecord};
 
@@ -36,6 +37,7 @@ type Keys = HashMap<KeyHash, Arc<KeyRecord>>;
 #[derive(Debug, Clone, Default)]
 pub struct KeyRing {
     keys: Arc<RwLock<Option<Keys>>>,
+    changed: Arc<watch::Sender<()>>,
 }
 
 /// Why the ring starts over.
@@ -48,8 +50,19 @@ impl KeyRing {
         keys.as_ref().map(|keys| keys.get(hash).cloned()).ok_or(NotLoaded)
     }
 
+    /// Is there still a key of this id, not expired? `None` until everything was loaded once.
+    pub fn has(&self, id: Uuid) -> Option<bool> {
+        let keys = self.keys.read().expect("no panic happens under this lock");
+        keys.as_ref().map(|keys| keys.values().any(|record| record.id == id && !record.has_expired()))
+    }
+
+    /// Tells of every change.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
     /// Follows the bucket until `stop`.
-    pub(crate) async fn follow(&self, bus: Bus, health: Health, stop: CancellationToken) {
+    pub async fn follow(&self, bus: Bus, health: Health, stop: CancellationToken) {
         let mut connected = bus.connected();
         let follow = async {
             loop {
@@ -103,6 +116,7 @@ impl KeyRing {
             {
                 tracing::info!(keys = loaded.len(), "API keys loaded");
                 *self.keys.write().expect("no panic happens under this lock") = Some(loaded);
+                self.changed.send_replace(());
                 health.well(PART);
             }
             tokio::select! {
@@ -121,6 +135,8 @@ impl KeyRing {
                         None => {
                             let mut keys = self.keys.write().expect("no panic happens under this lock");
                             apply(keys.get_or_insert_default(), change);
+                            drop(keys);
+                            self.changed.send_replace(());
                         }
                     }
                 }

@@ -3,8 +3,9 @@
 mod accept;
 mod ask;
 mod bearer;
-mod caller;
+pub mod caller;
 pub mod command;
+mod connect;
 mod docs;
 mod door;
 mod fields;

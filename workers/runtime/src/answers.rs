@@ -151,7 +151,8 @@ impl Engine {
             .ok_or_else(|| refuse(400, "the header ce-tenant is missing"))?;
         tenant.parse::<subject::Token>().map_err(|error| refuse(400, &format!("the header ce-tenant {error}")))?;
         let mut db = self.db.acquire().await.map_err(|_| refuse(503, "the database does not answer"))?;
-        let mut ask = Ask { tenant: &tenant, db: &mut db };
+        let actor = request.message.headers.as_ref().and_then(|map| map.get(headers::ACTOR));
+        let mut ask = Ask { tenant: &tenant, actor: actor.map(|actor| actor.as_str()), db: &mut db };
         let answer = reply.reply(&mut ask, &request.message.payload).await;
         answer.map(Bytes::from).map_err(|error| self.refusal(error, request))
     }

@@ -17,6 +17,7 @@ mod engine;
 pub mod envelope;
 mod events;
 mod failpoint;
+mod follow;
 mod handler;
 pub mod health;
 mod inbox;
@@ -49,6 +50,7 @@ pub use cx::Cx;
 pub use desk::Desk;
 pub use envelope::Meta;
 pub use events::Events;
+pub use follow::{Followed, follow};
 pub use handler::{
     Answer, Ask, AskError, CallError, Effect, Fail, Found, Handle, Policy, Prepared, React, Settled, WhenUncertain,
 };
