@@ -23,7 +23,7 @@ impl Answer<Online> for Presence {
         .await?;
         let more = rows.len() > limit;
         let users = rows.into_iter().take(limit).map(|row| {
-            Ok(Person {
+            Ok::<_, sqlx::Error>(Person {
                 user: token(row.try_get("user_id")?)?,
                 status: Status::parse(row.try_get("status")?).unwrap_or(Status::Offline),
                 since: row.try_get("since")?,

@@ -32,7 +32,7 @@ impl Answer<RoomHistory> for Presence {
                 reply_to: row.try_get("reply_to")?,
                 mentions: mentions.into_iter().map(token).collect::<Result<_, _>>()?,
             };
-            Ok(Said {
+            Ok::<_, sqlx::Error>(Said {
                 message,
                 revision: row.try_get("revision")?,
                 at: row.try_get("posted_at")?,

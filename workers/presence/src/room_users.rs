@@ -26,7 +26,7 @@ impl Answer<RoomUsers> for Presence {
         .await?;
         let more = rows.len() > limit;
         let users = rows.into_iter().take(limit).map(|row| {
-            Ok(Member {
+            Ok::<_, sqlx::Error>(Member {
                 user: token(row.try_get("user_id")?)?,
                 role: read_role(row.try_get("role")?),
                 since: row.try_get("joined_at")?,

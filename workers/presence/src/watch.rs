@@ -100,20 +100,22 @@ struct Watch {
 
 impl Watch {
     async fn take(&mut self, followed: Followed) -> anyhow::Result<()> {
-        let name = match (followed, &mut self.connections) {
-            (Followed::Whole(all), _) => {
-                let mut connections = Connections::default();
-                for (key, value) in all {
-                    connections.put(&key, &value);
-                }
-                self.connections = Some(connections);
-                return self.compare().await;
+        if let Followed::Whole(all) = followed {
+            let mut connections = Connections::default();
+            for (key, value) in all {
+                connections.put(&key, &value);
             }
-            (Followed::Put(key, value), Some(connections)) => connections.put(&key, &value),
-            (Followed::Gone(key), Some(connections)) => connections.gone(&key),
-            (Followed::Put(..) | Followed::Gone(_) | Followed::Lost(_), _) => None,
+            self.connections = Some(connections);
+            return self.compare().await;
+        }
+        // Before everything was loaded once, a single change says nothing.
+        let Some(connections) = &mut self.connections else { return Ok(()) };
+        let name = match followed {
+            Followed::Put(key, value) => connections.put(&key, &value),
+            Followed::Gone(key) => connections.gone(&key),
+            Followed::Whole(_) | Followed::Lost(_) => None,
         };
-        let (Some(name), Some(connections)) = (name, &self.connections) else { return Ok(()) };
+        let Some(name) = name else { return Ok(()) };
         let status = connections.status(&name);
         if self.told.get(&name) != Some(&status) {
             self.tell(name, status).await?;

@@ -15,7 +15,7 @@ fn own(actor: Option<&str>) -> Option<&str> {
 pub(crate) fn acting(cx: &Cx<'_>, named: Option<Token>) -> Result<Token, Fail> {
     match (own(cx.meta().actor.as_deref()), named) {
         (Some(own), named) => {
-            let own: Token = own.parse().map_err(|error| {
+            let own = own.parse::<Token>().map_err(|error| {
                 Fail::reject("user_unfit", format!("the token's subject is not fit for a name here: it {error}"))
             })?;
             match named {
