@@ -18,8 +18,7 @@ use crate::codes::{
 use crate::hub::{Joining, Seat, TopicKind};
 use crate::log::{Kept, Most};
 use crate::protocol::{
-    Command, Connect, OnChannel, Publication, Publish, Refresh, Rpc, Subscribe, Subscribed, one_line, refuse,
-    reply,
+    Command, Connect, OnChannel, Publication, Publish, Refresh, Rpc, Subscribe, Subscribed, one_line, refuse, reply,
 };
 use crate::session::{Admitted, Session};
 

@@ -14,6 +14,7 @@ use omnibus_schemas::subject::EventSubject;
 use omnibus_schemas::{Encoding, body, headers};
 use serde::Deserialize;
 use serde_json::json;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -38,14 +39,14 @@ pub(crate) async fn run(hub: Arc<Hub>, topic: Weak<Topic>, stop: CancellationTok
                 tokio::time::sleep(PAUSE).await;
             }
             first = false;
-            let mut messages = match listen(&hub, &topic, &subject).await {
-                Ok(messages) => messages,
+            let (mut messages, mut connected) = match listen(&hub, &topic, &subject).await {
+                Ok(listening) => listening,
                 Err(why) => {
                     tracing::warn!(why, "a channel can't be listened to; trying again");
                     continue;
                 }
             };
-            let why = follow(&hub, &topic, &mut messages).await;
+            let why = follow(&hub, &topic, &mut messages, &mut connected).await;
             tracing::warn!(why, "a channel is listened to anew");
             if let Some(topic) = topic.upgrade() {
                 topic.pause();
@@ -57,7 +58,8 @@ pub(crate) async fn run(hub: Arc<Hub>, topic: Weak<Topic>, stop: CancellationTok
 }
 
 /// Subscribes, and only then reads where the log stands: what is stored later is heard.
-async fn listen(hub: &Hub, topic: &Weak<Topic>, subject: &str) -> Result<Subscriber, String> {
+/// A connection that is lost from here on is seen by the receiver.
+async fn listen(hub: &Hub, topic: &Weak<Topic>, subject: &str) -> Result<(Subscriber, watch::Receiver<bool>), String> {
     let mut connected = hub.bus.connected();
     connected.wait_for(|up| *up).await.map_err(|error| error.to_string())?;
     let messages = hub.bus.client().subscribe(subject.to_owned()).await.map_err(|error| error.to_string())?;
@@ -65,13 +67,16 @@ async fn listen(hub: &Hub, topic: &Weak<Topic>, subject: &str) -> Result<Subscri
     let position = hub.log.position().await.map_err(|error| error.to_string())?;
     let topic = topic.upgrade().ok_or("nobody listens any more")?;
     topic.begin(position.epoch, position.last);
-    Ok(messages)
+    Ok((messages, connected))
 }
 
 /// Returns why it can't go on.
-async fn follow(hub: &Hub, topic: &Weak<Topic>, messages: &mut Subscriber) -> String {
-    let mut connected = hub.bus.connected();
-    connected.mark_unchanged();
+async fn follow(
+    hub: &Hub,
+    topic: &Weak<Topic>,
+    messages: &mut Subscriber,
+    connected: &mut watch::Receiver<bool>,
+) -> String {
     let mut look = tokio::time::interval(LOOK_EVERY);
     look.reset();
     loop {
