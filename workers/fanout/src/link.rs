@@ -20,7 +20,6 @@ pub(crate) fn waiting() -> i64 {
 
 /// What is to be sent, and whether the socket is to close.
 pub(crate) struct Link {
-    pub(crate) id: u64,
     queue: Mutex<Queue>,
     wake: Notify,
     most: usize,
@@ -42,8 +41,8 @@ pub(crate) enum Next {
 }
 
 impl Link {
-    pub(crate) fn new(id: u64, most: usize) -> Self {
-        Link { id, queue: Mutex::default(), wake: Notify::new(), most }
+    pub(crate) fn new(most: usize) -> Self {
+        Link { queue: Mutex::default(), wake: Notify::new(), most }
     }
 
     /// One more text. A socket that is too far behind loses its queue and is closed: it holds up nobody, and comes back
@@ -143,7 +142,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_queue_over_its_bound_is_thrown_away_and_closes_its_socket() {
-        let link = Link::new(1, 10);
+        let link = Link::new(10);
         link.push("12345".into());
         link.push("67890".into());
         assert_eq!(link.closing(), None);
@@ -155,7 +154,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_waits_is_sent_before_a_close_and_in_order() {
-        let link = Link::new(1, 100);
+        let link = Link::new(100);
         for text in ["a", "b", "c"] {
             link.push(text.into());
         }

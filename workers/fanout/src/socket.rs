@@ -55,7 +55,7 @@ impl Deadlines {
 
 /// Serves a socket until it ends.
 pub(crate) async fn run(shared: Arc<Shared>, socket: WebSocket, ticket: Option<String>) {
-    let link = Arc::new(Link::new(shared.number(), shared.settings.websocket_queue_bytes));
+    let link = Arc::new(Link::new(shared.settings.websocket_queue_bytes));
     let (mut to, mut from) = socket.split();
     let why = serve(&shared, &link, &mut to, &mut from, ticket).await;
     if let Some(why) = why {
