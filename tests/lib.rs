@@ -4,5 +4,6 @@
 pub mod chance;
 pub mod gallery;
 pub mod life;
+pub mod proxy;
 pub mod referee;
 pub mod shop;

@@ -9,8 +9,8 @@ use anyhow::anyhow;
 use chrono::{DateTime, Utc};
 use omnibus_runtime::worker::Builder;
 use omnibus_runtime::{
-    Answer, Ask, AskError, CallError, Cx, Effect, Events, Fail, Found, Handle, HandleMany, Meta, One, Policy, Prepared,
-    Settled, WhenUncertain, Worker,
+    Answer, Ask, AskError, CallError, Cx, Effect, EffectMany, Events, Fail, Found, Handle, HandleMany, Meta, One,
+    Policy, Prepared, Returned, Settled, WhenUncertain, Worker,
 };
 use omnibus_schemas::{Catalogue, Command, Domain, Event, Http, Query};
 use serde::{Deserialize, Serialize};
@@ -69,7 +69,8 @@ pub struct Charge {
     #[serde(default)]
     #[garde(length(max = 40))]
     pub how: String,
-    /// What the provider says when asked: `done`, `not_done`, `cannot_tell`, `away`.
+    /// What the provider says when asked: `done`, `not_done`, `cannot_tell`, `away`. Besides, `unsettled:<n>` (the hook
+    /// fails so often) and `unsettled`.
     #[serde(default)]
     #[garde(length(max = 40))]
     pub reconcile: String,
@@ -175,12 +176,12 @@ pub struct Shop {
 
 /// The shop's worker. `provider` is the folder in which calls leave their files.
 pub fn worker(provider: &Path) -> Worker {
-    build(provider).handles::<Put>().build()
+    build(provider).handles::<Put>().effects::<Charge>().build()
 }
 
-/// The same, with puts taken many at a time. Whoever looks from outside sees no difference.
+/// The same, with puts, and what surrounds charges, taken many at a time. Whoever looks from outside sees no difference.
 pub fn worker_of_many(provider: &Path) -> Worker {
-    build(provider).handles_many::<Put>().build()
+    build(provider).handles_many::<Put>().effects_many::<Charge>().build()
 }
 
 fn build(provider: &Path) -> Builder<Shop> {
@@ -195,7 +196,6 @@ fn build(provider: &Path) -> Builder<Shop> {
                                             status text not null, receipt text);",
             )],
         )
-        .effects::<Charge>()
         .answers::<Count>()
 }
 
@@ -419,7 +419,13 @@ impl Effect<Charge> for Shop {
         if plan.charge.resend { WhenUncertain::Resend } else { WhenUncertain::Hold }
     }
 
-    async fn settle(&self, cx: &mut Cx<'_>, _plan: Option<ChargePlan>, how: &Settled) -> Result<Events, Fail> {
+    async fn settle(&self, cx: &mut Cx<'_>, plan: Option<ChargePlan>, how: &Settled) -> Result<Events, Fail> {
+        let told = plan.map(|plan| plan.charge.reconcile).unwrap_or_default();
+        if told.starts_with("unsettled")
+            && (told == "unsettled" || self.times("unsettled", cx.meta().id) <= number(&told))
+        {
+            sqlx::query("select 1/0").execute(cx.db()).await?;
+        }
         let how = match how {
             Settled::Refused { .. } => "refused",
             Settled::GaveUp { .. } => "gave_up",
@@ -435,6 +441,61 @@ impl Effect<Charge> for Shop {
             .execute(cx.db())
             .await?;
         Ok(Events::of(ChargeSettled { how: how.into() }))
+    }
+}
+
+impl EffectMany<Charge> for Shop {
+    async fn prepare_many(
+        &self,
+        db: &mut PgConnection,
+        many: Vec<One<'_, Charge>>,
+    ) -> Result<Vec<Result<Prepared<ChargePlan>, Fail>>, Fail> {
+        let leaving: Vec<_> = many.iter().filter(|one| one.command.how != "skip").collect();
+        sqlx::query(
+            "insert into shop.charges (tenant, thing, command_id, status)
+             select tenant, thing, id, 'queued' from unnest($1::text[], $2::text[], $3::uuid[]) as x(tenant, thing, id)
+             order by id on conflict (command_id) do nothing",
+        )
+        .bind(leaving.iter().map(|one| one.tenant()).collect::<Vec<_>>())
+        .bind(leaving.iter().map(|one| one.command.thing.as_str()).collect::<Vec<_>>())
+        .bind(leaving.iter().map(|one| one.meta().id).collect::<Vec<_>>())
+        .execute(db)
+        .await?;
+        self.times(&format!("prepare-many-{}", many.len()), many[0].meta().id);
+        let prepared = many.into_iter().map(|one| {
+            let (id, charge) = (one.meta().id, one.command);
+            Ok(match charge.how.as_str() {
+                "skip" => Prepared::Skip(Events::none()),
+                "early" => {
+                    let early = Events::of(PutDone { thing: charge.thing.clone() });
+                    Prepared::Go(ChargePlan { charge, number: self.times("prepare", id) }, early)
+                }
+                _ => Prepared::go(ChargePlan { charge, number: self.times("prepare", id) }),
+            })
+        });
+        Ok(prepared.collect())
+    }
+
+    async fn record_many(
+        &self,
+        db: &mut PgConnection,
+        many: Vec<Returned<'_, ChargePlan, String>>,
+    ) -> Result<Vec<Result<Events, Fail>>, Fail> {
+        if many.iter().any(|one| one.plan.charge.how.starts_with("unrecorded")) {
+            return Err(Fail::Retry(anyhow!("told to fail")));
+        }
+        sqlx::query(
+            "update shop.charges c set status = 'charged', receipt = x.receipt
+             from unnest($1::text[], $2::uuid[], $3::text[]) as x(tenant, id, receipt)
+             where c.tenant = x.tenant and c.command_id = x.id",
+        )
+        .bind(many.iter().map(Returned::tenant).collect::<Vec<_>>())
+        .bind(many.iter().map(|one| one.meta().id).collect::<Vec<_>>())
+        .bind(many.iter().map(|one| one.done.as_str()).collect::<Vec<_>>())
+        .execute(db)
+        .await?;
+        self.times(&format!("record-many-{}", many.len()), many[0].meta().id);
+        Ok(many.into_iter().map(|one| Ok(Events::of(Charged { receipt: one.done }))).collect())
     }
 }
 

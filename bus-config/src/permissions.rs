@@ -250,9 +250,9 @@ fn ingest(catalogue: &Catalogue, streams: &[StreamSpec]) -> Grants {
     }
     may.subscribe("evt.>");
 
-    // Files: those that callers bring, and those that a domain has the door hand out.
+    // Files that callers bring; files that a domain has the door hand out, and values that it needs itself.
     may.write_bucket(&uploads());
-    for bucket in catalogue.buckets().filter(|bucket| bucket.kind == Kind::Objects) {
+    for bucket in catalogue.buckets().filter(|bucket| bucket.doors) {
         may.read_bucket(bucket);
     }
 

@@ -39,7 +39,7 @@ const ADVISORY_MAX_AGE: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 pub struct Topology {
     /// `SCHEDULE`, `EVT`, `DLQ`, `ADVISORY`, `ROOMS` and `ROOM_HEADS` if a domain writes logs, and a `CMD_` stream per domain.
     pub streams: Vec<StreamSpec>,
-    /// Per domain: its lanes, its reactions, its sweeper.
+    /// Per domain: its lanes, its reactions, its record of all the others, its sweeper.
     pub consumers: Vec<ConsumerSpec>,
     /// Buckets of values and of files.
     pub buckets: Vec<BucketSpec>,
@@ -59,7 +59,7 @@ impl Topology {
             streams.extend([rooms(settings), room_heads(settings)]);
         }
         streams.extend(domains.iter().map(|domain| commands(domain, settings)));
-        let consumers: Vec<_> = domains.iter().flat_map(|domain| domain_consumers(domain, settings)).collect();
+        let consumers: Vec<_> = domains.iter().flat_map(|domain| domain_consumers(domain, domains, settings)).collect();
         let buckets = buckets(catalogue, settings);
         let users = permissions::users(catalogue, settings, &streams, &consumers);
 
@@ -82,6 +82,12 @@ impl Topology {
     /// The consumer of a domain's reactions, if it reacts to anything.
     pub fn reacts(&self, domain: &str) -> Option<&ConsumerSpec> {
         self.consumer("EVT", &subject::reacts_consumer(domain))
+    }
+
+    /// The consumers of a domain that keeps a record: one of each stream of commands, and one of the events.
+    pub fn logs<'a>(&'a self, domain: &'a str) -> impl Iterator<Item = &'a ConsumerSpec> {
+        let name = subject::log_consumer(domain);
+        self.consumers_of(domain).filter(move |consumer| consumer.durable_name == name)
     }
 
     /// The consumer of a domain's sweeper.
@@ -257,7 +263,7 @@ fn buckets(catalogue: &Catalogue, settings: &Settings) -> Vec<BucketSpec> {
     ours.iter().chain(catalogue.buckets()).map(spec).collect()
 }
 
-fn domain_consumers(domain: &Domain, settings: &Settings) -> Vec<ConsumerSpec> {
+fn domain_consumers(domain: &Domain, all: &[Domain], settings: &Settings) -> Vec<ConsumerSpec> {
     let name = domain.name;
     let commands = subject::command_stream(name);
     let consumer = |stream: &str, durable_name: String, description: String, filter_subjects: Vec<String>| {
@@ -295,6 +301,20 @@ fn domain_consumers(domain: &Domain, settings: &Settings) -> Vec<ConsumerSpec> {
         given_up.push(format!("{MAX_DELIVERIES}.EVT.{reacts}"));
         consumers.push(consumer("EVT", reacts, format!("Events that {name} acts upon"), filters));
     }
+    if domain.records {
+        let log = |stream: &str, filters: Vec<String>| {
+            let recorded = format!("What {name} keeps a record of");
+            // A record has no net beneath it either.
+            ConsumerSpec { max_deliver: -1, ..consumer(stream, subject::log_consumer(name), recorded, filters) }
+        };
+        consumers.extend(all.iter().map(|of| {
+            let filters = of.lanes().iter().map(|lane| lane_subjects(of.name, lane)).collect();
+            log(&subject::command_stream(of.name), filters)
+        }));
+        // What it says itself is not among what it reads: that would be a loop.
+        let others = all.iter().filter(|of| of.name != name).map(|of| format!("evt.{}.>", of.name));
+        consumers.push(log("EVT", others.collect()));
+    }
     let sweeper = consumer(
         "ADVISORY",
         subject::sweeper_consumer(name),
@@ -327,7 +347,14 @@ mod tests {
     fn a_command_stream_takes_what_a_lane_consumes_and_nothing_else() {
         let topology = Topology::of(&Catalogue::omnibus(), &Settings::default());
         for stream in topology.streams.iter().filter(|stream| stream.name.starts_with("CMD_")) {
-            let consumers = topology.consumers.iter().filter(|consumer| consumer.stream == stream.name);
+            let log = subject::log_consumer("auditor");
+            let (logs, consumers): (Vec<_>, Vec<_>) = topology
+                .consumers
+                .iter()
+                .filter(|consumer| consumer.stream == stream.name)
+                .partition(|consumer| consumer.durable_name == log);
+            assert_eq!(logs.iter().map(|log| log.filter_subjects.len()).sum::<usize>(), consumers.len());
+            let consumers = consumers.into_iter();
             let mut consumed: Vec<_> = consumers.flat_map(|consumer| consumer.filter_subjects.clone()).collect();
             let mut taken = stream.subjects.clone();
             consumed.sort();
@@ -342,6 +369,20 @@ mod tests {
         let sweepers: Vec<_> = topology.consumers.iter().filter(|consumer| consumer.stream == "ADVISORY").collect();
         assert_eq!(sweepers.len(), Catalogue::omnibus().domains().len());
         assert!(sweepers.iter().all(|consumer| consumer.max_deliver == -1));
+    }
+
+    #[test]
+    fn the_record_has_every_command_and_every_event_but_what_its_keeper_says() {
+        let topology = Topology::of(&Catalogue::omnibus(), &Settings::default());
+        let logs: Vec<_> = topology.consumers.iter().filter(|c| c.durable_name == "auditor_log").collect();
+        assert_eq!(logs.len(), Catalogue::omnibus().domains().len() + 1);
+        assert!(logs.iter().all(|log| log.max_deliver == -1 && log.domain == "auditor"));
+        let events = logs.iter().find(|log| log.stream == "EVT").unwrap();
+        for domain in Catalogue::omnibus().domains() {
+            let told = subject::event(domain.name, "anything", "acme");
+            let read = events.filter_subjects.iter().any(|filter| crate::subjects::overlap(filter, &told));
+            assert_eq!(read, domain.name != "auditor", "{}", domain.name);
+        }
     }
 
     #[test]

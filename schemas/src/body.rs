@@ -76,13 +76,9 @@ pub fn encode<T: Serialize + ?Sized>(encoding: Encoding, value: &T) -> Vec<u8> {
 /// Reads a body, ignoring unknown fields.
 pub fn decode<T: DeserializeOwned>(encoding: Encoding, body: &[u8]) -> Result<T, Fault> {
     // Paths are worked out only once something failed: the second read costs nothing on the good way.
-    let quick = match encoding {
-        Encoding::Json => serde_json::from_slice(body).ok(),
-        Encoding::MessagePack => msgpack(body).ok(),
-    };
-    match quick {
-        Some(value) => Ok(value),
-        None => decode_with(encoding, body, &mut |_| ()),
+    match any(&mut |read| quick(encoding, body, read)) {
+        Ok(value) => Ok(value),
+        Err(_) => decode_with(encoding, body, &mut |_| ()),
     }
 }
 
@@ -104,14 +100,18 @@ pub fn decode_strict<T: DeserializeOwned>(encoding: Encoding, body: &[u8]) -> Re
 /// stack, which no caller may do to us.
 const DEEPEST: usize = 128;
 
-fn msgpack<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
-    let mut from = rmp_serde::Deserializer::new(body).with_human_readable();
-    from.set_max_depth(DEEPEST);
-    let value = T::deserialize(&mut from).map_err(|e| e.to_string())?;
-    match from.get_ref().is_empty() {
-        true => Ok(value),
-        false => Err("bytes after the end of the body".to_owned()),
-    }
+/// Reads some type or other. Readers are compiled once for all types and both encodings, and types once for all readers:
+/// a copy for each pair made this crate take minutes to compile.
+type Read<'a> = &'a mut dyn FnMut(&mut dyn erased_serde::Deserializer<'_>) -> Result<(), String>;
+
+/// What `with` reads, as a type.
+fn any<T: DeserializeOwned, E>(with: &mut dyn FnMut(Read<'_>) -> Result<(), E>) -> Result<T, E> {
+    let mut value = None;
+    with(&mut |from| {
+        value = Some(erased_serde::deserialize(from).map_err(|error| error.to_string())?);
+        Ok(())
+    })?;
+    Ok(value.expect("what was read without a fault is there"))
 }
 
 fn decode_with<T: DeserializeOwned>(
@@ -119,27 +119,58 @@ fn decode_with<T: DeserializeOwned>(
     body: &[u8],
     unknown: &mut dyn FnMut(String),
 ) -> Result<T, Fault> {
+    any(&mut |read| tracked(encoding, body, unknown, read))
+}
+
+fn quick(encoding: Encoding, body: &[u8], read: Read<'_>) -> Result<(), String> {
+    match encoding {
+        Encoding::Json => {
+            let mut from = serde_json::Deserializer::from_slice(body);
+            read(&mut <dyn erased_serde::Deserializer<'_>>::erase(&mut from))?;
+            from.end().map_err(|error| error.to_string())
+        }
+        Encoding::MessagePack => {
+            let mut from = msgpack(body);
+            read(&mut <dyn erased_serde::Deserializer<'_>>::erase(&mut from))?;
+            all_read(&from)
+        }
+    }
+}
+
+fn msgpack(body: &[u8]) -> MessagePack<'_> {
+    let mut from = rmp_serde::Deserializer::new(body).with_human_readable();
+    from.set_max_depth(DEEPEST);
+    from
+}
+
+type MessagePack<'a> = rmp_serde::Deserializer<
+    rmp_serde::decode::ReadReader<&'a [u8]>,
+    rmp_serde::config::HumanReadableConfig<rmp_serde::config::DefaultConfig>,
+>;
+
+fn all_read(from: &MessagePack<'_>) -> Result<(), String> {
+    match from.get_ref().is_empty() {
+        true => Ok(()),
+        false => Err("bytes after the end of the body".to_owned()),
+    }
+}
+
+fn tracked(encoding: Encoding, body: &[u8], unknown: &mut dyn FnMut(String), read: Read<'_>) -> Result<(), Fault> {
     let mut track = serde_path_to_error::Track::new();
     let mut on_unknown = |path: serde_ignored::Path<'_>| unknown(ignored_pointer(&path));
     let result = match encoding {
         Encoding::Json => {
             let mut from = serde_json::Deserializer::from_slice(body);
-            let tracked = serde_path_to_error::Deserializer::new(&mut from, &mut track);
-            serde_ignored::deserialize(tracked, &mut on_unknown)
-                .map_err(|e| e.to_string())
-                .and_then(|value| from.end().map(|()| value).map_err(|e| e.to_string()))
+            let within = serde_path_to_error::Deserializer::new(&mut from, &mut track);
+            let within = serde_ignored::Deserializer::new(within, &mut on_unknown);
+            read(&mut <dyn erased_serde::Deserializer<'_>>::erase(within))
+                .and_then(|()| from.end().map_err(|error| error.to_string()))
         }
         Encoding::MessagePack => {
-            let mut from = rmp_serde::Deserializer::new(body).with_human_readable();
-            from.set_max_depth(DEEPEST);
-            let tracked = serde_path_to_error::Deserializer::new(&mut from, &mut track);
-            serde_ignored::deserialize(tracked, &mut on_unknown).map_err(|e| e.to_string()).and_then(|value| match from
-                .get_ref()
-                .is_empty()
-            {
-                true => Ok(value),
-                false => Err("bytes after the end of the body".to_owned()),
-            })
+            let mut from = msgpack(body);
+            let within = serde_path_to_error::Deserializer::new(&mut from, &mut track);
+            let within = serde_ignored::Deserializer::new(within, &mut on_unknown);
+            read(&mut <dyn erased_serde::Deserializer<'_>>::erase(within)).and_then(|()| all_read(&from))
         }
     };
     result.map_err(|reason| Fault::new(tracked_pointer(&track.path()), without_values(&reason)))

@@ -10,6 +10,10 @@ use uuid::Uuid;
 /// means no brand of one's own.
 pub const BUCKET: &str = "brands";
 
+/// The key-value bucket that holds the newest version of each tenant's brand, active or not: what previews are dressed
+/// in. A key is a tenant, a value the JSON of a [`Brand`] whose revision is the version's number.
+pub const DRAFTS: &str = "drafts";
+
 /// A tenant's active brand.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
 pub struct Brand {

@@ -38,6 +38,7 @@ const OPERATE: &str = "brander:operate";
 pub fn domain() -> Domain {
     Domain::new(BRANDER, "White label")
         .command::<SetBranding>()
+        .command::<ShowDraft>()
         .command::<ActivateBranding>()
         .command::<RollbackBranding>()
         .command::<ScheduleBranding>()
@@ -82,6 +83,8 @@ pub fn domain() -> Domain {
         .hook::<DashboardPage>()
         .hook::<ChallengeFile>()
         .owns(Bucket::values(crate::brand::BUCKET, "The active brand of each tenant"))
+        .owns(Bucket::values(crate::brand::DRAFTS, "The newest version of each tenant's brand, active or not"))
+        .owns(Bucket::values(CERTIFICATES, "Certificates of tenants' hosts, their keys sealed").for_doors())
         .owns(Bucket::objects(ASSETS, "Pictures and fonts of brands, by the hash of their content"))
 }
 

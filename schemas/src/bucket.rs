@@ -28,17 +28,19 @@ pub struct Bucket {
     pub max_age: Duration,
     /// Whether a value may be written with a time to live of its own. An expiry is then told to those who watch.
     pub expiring: bool,
+    /// Whether doors read it themselves, beside the domains that say so. Doors read every bucket of files: they hand them out.
+    pub doors: bool,
 }
 
 impl Bucket {
     /// Small values by key.
     pub const fn values(name: &'static str, description: &'static str) -> Self {
-        Bucket { name, description, kind: Kind::Values, max_age: Duration::ZERO, expiring: false }
+        Bucket { name, description, kind: Kind::Values, max_age: Duration::ZERO, expiring: false, doors: false }
     }
 
     /// Files.
     pub const fn objects(name: &'static str, description: &'static str) -> Self {
-        Bucket { name, description, kind: Kind::Objects, max_age: Duration::ZERO, expiring: false }
+        Bucket { name, description, kind: Kind::Objects, max_age: Duration::ZERO, expiring: false, doors: true }
     }
 
     /// Entries go after this time.
@@ -52,6 +54,13 @@ impl Bucket {
     #[must_use]
     pub const fn expiring(mut self) -> Self {
         self.expiring = true;
+        self
+    }
+
+    /// Doors read it too.
+    #[must_use]
+    pub const fn for_doors(mut self) -> Self {
+        self.doors = true;
         self
     }
 

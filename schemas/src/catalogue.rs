@@ -42,6 +42,8 @@ pub struct Domain {
     pub owns: Vec<Bucket>,
     /// Buckets of others that it reads and follows.
     pub reads: Vec<&'static str>,
+    /// Does it keep a record of every command and of every other domain's events?
+    pub records: bool,
     /// Whether it writes logs that people's clients follow: the stream `ROOMS`.
     pub posts: bool,
 }
@@ -132,6 +134,8 @@ pub struct QueryEntry {
     pub http: Option<Route>,
     /// [`Query::SCOPE`].
     pub scope: String,
+    /// [`Query::SHEET`].
+    pub sheet: bool,
     /// JSON Schema of the request.
     pub schema: fn() -> Schema,
     /// JSON Schema of the answer.
@@ -275,6 +279,7 @@ impl QueryEntry {
             name: Q::NAME,
             http: Q::HTTP.map(|http| Route::of(http, domain)),
             scope: Q::SCOPE.replace("{domain}", domain),
+            sheet: Q::SHEET,
             schema: schema_of::<Q>,
             answer: schema_of::<Q::Answer>,
             example: || to_value(&Q::example()),
@@ -301,6 +306,7 @@ impl Domain {
             hooks: vec![],
             owns: vec![],
             reads: vec![],
+            records: false,
             posts: false,
         };
         platform::declare(bare)
@@ -363,6 +369,13 @@ impl Domain {
         self
     }
 
+    /// Says that this domain's worker keeps a record of all that happens: every domain's commands, and every event but its
+    /// own.
+    pub fn records(mut self) -> Self {
+        self.records = true;
+        self
+    }
+
     /// Says that this domain's worker reads another domain's bucket.
     pub fn reads(mut self, bucket: &'static str) -> Self {
         self.reads.push(bucket);
@@ -407,6 +420,7 @@ impl Catalogue {
             crate::texter::domain(),
             crate::commissioner::domain(),
             crate::brander::domain(),
+            crate::auditor::domain(),
             crate::presence::domain(),
             crate::greeter::domain(),
         ])

@@ -14,7 +14,9 @@ mod program;
 mod refund;
 mod report;
 mod review;
+mod sheets;
 mod simulation;
+mod webhook;
 
 pub use click::*;
 pub use hooks::*;
@@ -27,7 +29,9 @@ pub use program::*;
 pub use refund::*;
 pub use report::*;
 pub use review::*;
+pub use sheets::*;
 pub use simulation::*;
+pub use webhook::*;
 
 use uuid::Uuid;
 
@@ -40,6 +44,7 @@ pub const DOMAIN: &str = "commissioner";
 pub fn domain() -> Domain {
     Domain::new(DOMAIN, "Partners and commissions")
         .command::<SetProgram>()
+        .command::<RotateWebhookSecret>()
         .command::<RegisterPartner>()
         .command::<DecidePartner>()
         .command::<SetTier>()
@@ -61,6 +66,7 @@ pub fn domain() -> Domain {
         .command::<CheckLedgerPart>()
         .command::<Simulate>()
         .event::<ProgramSet>()
+        .event::<WebhookSecretRotated>()
         .event::<PartnerRegistered>()
         .event::<PartnerStatusChanged>()
         .event::<TierChanged>()
@@ -97,9 +103,15 @@ pub fn domain() -> Domain {
         .query::<Payouts>()
         .query::<Ledger>()
         .query::<LedgerCsv>()
+        .query::<PayoutsCsv>()
+        .query::<PartnersCsv>()
+        .query::<CommissionsCsv>()
+        .query::<ReferralsCsv>()
+        .query::<StatementCsv>()
         .query::<LedgerHealth>()
         .hook::<FollowLink>()
         .hook::<OrderWebhook>()
+        .hook::<RefundWebhook>()
         .hook::<StatementPage>()
 }
 

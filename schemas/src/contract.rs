@@ -139,6 +139,9 @@ pub trait Query: Serialize + DeserializeOwned + JsonSchema + Validate<Context = 
     const HTTP: Option<Http> = None;
     /// What a caller must be allowed.
     const SCOPE: &'static str;
+    /// Is the answer a page of CSV, `{csv, next}`? The door then sends the text alone, and the way to the next page in
+    /// `Link` (RFC 8288).
+    const SHEET: bool = false;
 
     /// A request that works as it stands.
     fn example() -> Self;

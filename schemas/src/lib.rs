@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod auditor;
 pub mod body;
 pub mod brand;
 pub mod brander;
@@ -12,6 +13,7 @@ pub mod greeter;
 pub mod headers;
 pub mod hook;
 pub mod mailer;
+pub mod personal;
 pub mod platform;
 pub mod presence;
 pub mod subject;

@@ -34,8 +34,9 @@ pub use rules::RESERVED;
 pub use send::{Attachment, SendEmail, TRANSACTIONAL, Uncertain};
 pub use send_template::SendTemplate;
 pub use senders::{
-    AddSenderDomain, ConfirmSenderDomain, MailRoute, MailRouteList, MailRoutes, Provider, PutMailRoute, PutMailStream,
-    RemoveSenderDomain, SenderDomain, SenderDomainList, SenderDomains, StreamKind,
+    AddSenderDomain, ConfirmSenderDomain, ConfirmedBy, MailRoute, MailRouteList, MailRoutes, Provider, PutMailRoute,
+    PutMailStream, RemoveSenderDomain, SenderDomain, SenderDomainAdded, SenderDomainConfirmed, SenderDomainList,
+    SenderDomainRemoved, SenderDomains, StreamKind,
 };
 pub use state::EmailState;
 pub use stats::{EmailStats, StatsRow, StatsTable};
@@ -86,6 +87,9 @@ pub fn domain() -> Domain {
         .event::<EmailCancelled>()
         .event::<RecipientUnsubscribed>()
         .event::<BatchCompleted>()
+        .event::<SenderDomainAdded>()
+        .event::<SenderDomainConfirmed>()
+        .event::<SenderDomainRemoved>()
         .query::<EmailStatus>()
         .query::<RenderedEmail>()
         .query::<EmailStats>()

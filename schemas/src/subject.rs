@@ -142,6 +142,11 @@ pub fn reacts_consumer(domain: &str) -> String {
     format!("{domain}_reacts")
 }
 
+/// The durable consumer, on each stream of commands and on `EVT`, of a worker that keeps a record: `auditor_log`.
+pub fn log_consumer(domain: &str) -> String {
+    format!("{domain}_log")
+}
+
 /// The durable consumer on `ADVISORY` of a domain's sweeper: `mailer_sweeper`.
 pub fn sweeper_consumer(domain: &str) -> String {
     format!("{domain}_sweeper")

@@ -26,7 +26,8 @@ pub use many::{
     TemplateList,
 };
 pub use send::{
-    Category, SendSms, SmsEncoding, SmsFailed, SmsReport, SmsSent, SmsState, SmsStatus, SmsStatusChanged, SmsUncertain,
+    CancelSms, Category, SendSms, SmsEncoding, SmsFailed, SmsReport, SmsSent, SmsState, SmsStatus, SmsStatusChanged,
+    SmsUncertain, WaitsAt, WaitsFor,
 };
 
 use uuid::Uuid;
@@ -43,6 +44,7 @@ pub fn domain() -> Domain {
         .command::<SendSms>()
         .command::<SendTemplate>()
         .command::<SendBatch>()
+        .command::<CancelSms>()
         .command::<SendCode>()
         .command::<VerifyCode>()
         .command::<PutOptOut>()

@@ -3,7 +3,7 @@
 use omnibus_runtime::local::Postgres;
 
 use crate::bare::Commit;
-use crate::figures::{Series, Table};
+use crate::figures::{Series, Table, wanted};
 use crate::work::{self, Contestant, Run, in_flight};
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ pub(crate) struct Contest {
 
 impl Contest {
     pub(crate) fn of(all: Vec<Contestant>, only: Option<&str>, commands: usize, sync_always: bool) -> Self {
-        let wanted = all.into_iter().filter(|c| only.is_none_or(|word| c.name().contains(word)));
+        let wanted = all.into_iter().filter(|c| wanted(&c.name(), only));
         let fresh = |contestant| Result { contestant, rate: Series::default(), cpu: Default::default() };
         Contest { results: wanted.map(fresh).collect(), commands, sync_always }
     }
@@ -111,7 +111,7 @@ fn table(title: String, results: &[Result]) -> Table {
             (Some((bare, goal, name)), _) => {
                 format!("{:.2} of \"{name}\" (goal {goal})", result.rate.median() / bare)
             }
-            (None, Contestant::Effect(call)) => {
+            (None, Contestant::Effect(call)) if !call.is_zero() => {
                 let (n, ms) = (in_flight(call), call.as_millis());
                 let most = f64::from(n) / call.as_secs_f64();
                 format!("{:.2} of {n} in flight / {ms} ms (goal 0.9)", result.rate.median() / most)

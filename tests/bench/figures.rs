@@ -19,6 +19,11 @@ pub(crate) fn machine() -> String {
     )
 }
 
+/// Is it among those that were asked for: everything, or names that hold one of the words between the bars?
+pub(crate) fn wanted(name: &str, only: Option<&str>) -> bool {
+    only.is_none_or(|words| words.split('|').any(|word| name.contains(word)))
+}
+
 /// One contestant's measurements of one kind, a value a round.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Series(Vec<f64>);

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use omnibus_runtime::{
-    CallError, Cx, Effect, Events, Fail, Found, Handle, HandleMany, Meta, One, Policy, Prepared, Worker,
+    CallError, Cx, Effect, EffectMany, Events, Fail, Found, Handle, HandleMany, Meta, One, Policy, Prepared, Returned,
+    Worker,
 };
 use omnibus_schemas::{Catalogue, Command, Domain, Event};
 use serde::{Deserialize, Serialize};
@@ -93,7 +94,7 @@ pub(crate) fn worker(taking: Taking, call: Duration) -> Worker {
         Taking::OneByOne => worker.handles::<Store>(),
         Taking::Many => worker.handles_many::<Store>(),
     }
-    .effects::<Ship>()
+    .effects_many::<Ship>()
     .build()
 }
 
@@ -113,12 +114,7 @@ impl HandleMany<Store> for Goods {
         db: &mut PgConnection,
         many: Vec<One<'_, Store>>,
     ) -> Result<Vec<Result<Events, Fail>>, Fail> {
-        sqlx::query("insert into goods.stored select * from unnest($1::uuid[], $2::text[], $3::text[])")
-            .bind(many.iter().map(|one| one.meta().id).collect::<Vec<_>>())
-            .bind(many.iter().map(One::tenant).collect::<Vec<_>>())
-            .bind(many.iter().map(|one| one.command.thing.as_str()).collect::<Vec<_>>())
-            .execute(db)
-            .await?;
+        store_all(db, many.iter().map(|one| (one.meta(), one.command.thing.as_str()))).await?;
         Ok(many.into_iter().map(|one| Ok(Events::of(Stored { thing: one.command.thing }))).collect())
     }
 }
@@ -128,6 +124,17 @@ async fn store(db: &mut PgConnection, id: uuid::Uuid, tenant: &str, thing: &str)
         .bind(id)
         .bind(tenant)
         .bind(thing)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+async fn store_all<'a>(db: &mut PgConnection, all: impl Iterator<Item = (&'a Meta, &'a str)>) -> sqlx::Result<()> {
+    let (metas, things): (Vec<&Meta>, Vec<&str>) = all.unzip();
+    sqlx::query("insert into goods.stored select * from unnest($1::uuid[], $2::text[], $3::text[])")
+        .bind(metas.iter().map(|meta| meta.id).collect::<Vec<_>>())
+        .bind(metas.iter().map(|meta| meta.tenant.as_str()).collect::<Vec<_>>())
+        .bind(things)
         .execute(db)
         .await?;
     Ok(())
@@ -157,5 +164,16 @@ impl Effect<Ship> for Goods {
 
     async fn reconcile(&self, _meta: &Meta, _plan: &String) -> Result<Found<()>, Fail> {
         Ok(Found::CannotTell)
+    }
+}
+
+impl EffectMany<Ship> for Goods {
+    async fn record_many(
+        &self,
+        db: &mut PgConnection,
+        many: Vec<Returned<'_, String, ()>>,
+    ) -> Result<Vec<Result<Events, Fail>>, Fail> {
+        store_all(db, many.iter().map(|one| (one.meta(), one.plan.as_str()))).await?;
+        Ok(many.into_iter().map(|one| Ok(Events::of(Stored { thing: one.plan }))).collect())
     }
 }

@@ -9,7 +9,7 @@ use omnibus_runtime::settings::WorkSettings;
 use omnibus_runtime::testing::{Scenery, Stage};
 
 use crate::cpu::resident;
-use crate::figures::{Series, Table};
+use crate::figures::{Series, Table, wanted};
 use crate::goods::{self, Store, Taking, thing};
 use crate::work::{Run, timed};
 
@@ -22,30 +22,50 @@ struct Load {
     inbox: usize,
 }
 
-/// `scale` 1 is for minutes; 100 reaches a million waiting commands and ten million rows.
-pub(crate) async fn run(postgres: &Postgres, rounds: usize, commands: usize, scale: usize) -> anyhow::Result<Table> {
+impl Load {
+    /// So much is enough to warm up.
+    fn small(self) -> Self {
+        Load { waiting: self.waiting.min(20_000), inbox: self.inbox.min(100_000), ..self }
+    }
+}
+
+/// Cases that differ in one thing, with the usual one among them.
+fn cases(commands: usize, scale: usize) -> Vec<(String, Load)> {
     let usual = Load { workers: 1, tenants: 1, waiting: commands, inbox: 0 };
-    let mut cases: Vec<(String, Load)> = Vec::new();
+    let mut cases = Vec::new();
     for workers in [1, 2, 4, 8] {
         cases.push((format!("{workers} workers"), Load { workers, ..usual }));
     }
-    for tenants in [10, 100, 1000] {
+    for tenants in [1, 10, 100, 1000] {
         cases.push((format!("{tenants} tenants"), Load { tenants, ..usual }));
     }
-    for waiting in [10, 1000, 10_000 * scale] {
+    for waiting in [10, 1000, 10_000, 10_000 * scale.max(2)] {
         cases.push((format!("{waiting} waiting"), Load { waiting, ..usual }));
     }
-    for inbox in [10_000 * scale, 100_000 * scale] {
+    for inbox in [0, 10_000 * scale, 100_000 * scale] {
         cases.push((format!("{inbox} rows in the inbox"), Load { inbox, ..usual }));
     }
+    cases
+}
+
+/// `scale` 1 is for minutes; 100 reaches a million waiting commands and ten million rows.
+pub(crate) async fn run(
+    postgres: &Postgres,
+    rounds: usize,
+    commands: usize,
+    scale: usize,
+    only: Option<&str>,
+) -> anyhow::Result<Table> {
+    let cases: Vec<_> = cases(commands, scale).into_iter().filter(|(name, _)| wanted(name, only)).collect();
     let mut series = vec![(Series::default(), Series::default()); cases.len()];
     for round in 0..=rounds {
-        for ((_, load), (rate, memory)) in cases.iter().zip(&mut series) {
-            let run = once(postgres, *load).await?;
+        for ((name, load), (rate, memory)) in cases.iter().zip(&mut series) {
+            let run = once(postgres, if round > 0 { *load } else { load.small() }).await?;
             if round > 0 {
                 rate.push(run.rate());
                 memory.push(resident());
             }
+            progress(round, name, run);
         }
     }
     let rows = cases
@@ -61,6 +81,11 @@ pub(crate) async fn run(postgres: &Postgres, rounds: usize, commands: usize, sca
     })
 }
 
+#[expect(clippy::print_stderr, reason = "whoever waits wants to see that something happens")]
+fn progress(round: usize, name: &str, run: Run) {
+    eprintln!("round {round}: {name} {:.0}/s", run.rate());
+}
+
 async fn once(postgres: &Postgres, load: Load) -> anyhow::Result<Run> {
     let scenery = Scenery { deaf: true, ..Scenery::default() };
     let limits = Settings { max_ack_pending: 20_000, cmd_max_bytes: 8 << 30, ..Settings::default() };
@@ -74,11 +99,11 @@ async fn once(postgres: &Postgres, load: Load) -> anyhow::Result<Run> {
     if let Some(migrations) = worker().migrations() {
         migrations.apply(&stage.db).await?;
     }
-    // As old commands left them: spread over the days that are kept.
+    // As old commands left them: ids that grow with time, spread over the days that are kept.
     sqlx::query(
         "insert into bus.inbox (consumer, tenant, message_id, name, sequence, deliveries, outcome, messages,
                                 received_at, finished_at, published_at)
-         select 'goods_default', 'tenant-' || n % 10, gen_random_uuid(), 'store', n, 1, 'succeeded',
+         select 'goods_default', 'tenant-' || n % 10, lpad(to_hex(n), 32, '0')::uuid, 'store', n, 1, 'succeeded',
                 decode(repeat('61', 500), 'hex'), at, at, at
          from generate_series(1, $1) as n, lateral (select now() - make_interval(secs => n % 2000000)) as t(at)",
     )

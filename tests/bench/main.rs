@@ -4,6 +4,7 @@
 //! alternates the contestants, and prints medians with minimum and maximum over the rounds. Absolute figures drift from
 //! machine to machine and from hour to hour; the ratios are what to compare.
 
+mod auditor;
 mod bare;
 mod bare_door;
 mod brander;
@@ -30,6 +31,7 @@ mod texter;
 mod work;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::Parser;
 use contest::Contest;
@@ -45,17 +47,18 @@ struct Bench {
     /// Counted rounds of each contestant, after one that is not counted.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Seconds of load in each round of `door` and `latency`, and of light load in `commissioner`.
+    /// Seconds of load in each round of `door`, `latency` and `mailer-latency`, and of light load in `commissioner`.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
-    /// Commands in each round of `work`, `durable`, `growth` and `peers`, orders in each of `commissioner`; a tenth of them
-    /// in each of `texter`.
+    /// Commands in each round of `work`, `durable`, `growth` and `peers`, orders in each of `commissioner`, events in each
+    /// of `auditor`; a tenth of them in each of `texter`.
     #[arg(long, default_value_t = 20_000)]
     commands: usize,
-    /// Mails in each round of `mailer`.
-    #[arg(long, default_value_t = 5_000)]
-    mails: usize,
-    /// Of the contestants in `work`, `durable` and `peers`, those whose names hold this.
+    /// Mails in each round of `mailer`, rows of the batch in `mailer-latency`, all mails of `mailer-memory`; 5,000, 10,000 and
+    /// 100,000 if absent.
+    #[arg(long)]
+    mails: Option<usize>,
+    /// Of the contestants in `work`, `durable`, `growth` and `peers`, those whose names hold this, or one of `these|words`.
     #[arg(long)]
     only: Option<String>,
     /// How far `growth` goes: 100 is a million waiting commands and ten million rows in the inbox.
@@ -84,10 +87,16 @@ enum Case {
     Peers,
     /// Mails a second to Postfix's smtp-sink, beside lettre's own pool.
     Mailer,
+    /// A password reset from accepted to 250, alone and while a batch runs.
+    MailerLatency,
+    /// What the mailer holds while a hundred thousand mails pass.
+    MailerMemory,
     /// Orders a second through the commissioner, with its books checked afterwards.
     Commissioner,
     /// Texts a second through the texter, beside a bare reqwest loop.
     Texter,
+    /// Entries a second into the log, beside a bare batched insert; checking a million of them.
+    Auditor,
     /// An activation until every reader has it; a host's page in memory.
     Brander,
 }
@@ -120,8 +129,15 @@ impl Results {
     }
 }
 
+fn main() -> anyhow::Result<ExitCode> {
+    if mailer::is_mailer() {
+        return Ok(omnibus_runtime::main(omnibus_mailer::worker));
+    }
+    measure().map(|()| ExitCode::SUCCESS)
+}
+
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn measure() -> anyhow::Result<()> {
     let bench = Bench::parse();
     // The client insists on one, though nothing here is encrypted.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -138,13 +154,24 @@ async fn main() -> anyhow::Result<()> {
     let rounds = bench.rounds;
     for case in cases {
         match case {
-            Case::Mailer => results.add(&mailer::run(&postgres, rounds, bench.mails).await?.to_string())?,
+            Case::Mailer => {
+                results.add(&mailer::throughput(&postgres, rounds, bench.mails.unwrap_or(5_000)).await?.to_string())?;
+            }
+            Case::MailerLatency => {
+                let rows = bench.mails.unwrap_or(10_000);
+                results.add(&mailer::latency(&postgres, rounds, bench.seconds, rows).await?.to_string())?;
+            }
+            Case::MailerMemory => {
+                results.add(&mailer::memory(&postgres, bench.mails.unwrap_or(100_000)).await?.to_string())?;
+            }
             Case::Door => results.add(&door::run(&postgres, rounds, bench.seconds).await?.to_string())?,
             Case::Latency => results.add(&latency::run(&postgres, rounds, bench.seconds).await?.to_string())?,
             Case::Growth => {
-                results.add(&growth::run(&postgres, rounds, bench.commands, bench.scale).await?.to_string())?;
+                let table = growth::run(&postgres, rounds, bench.commands, bench.scale, bench.only.as_deref()).await?;
+                results.add(&table.to_string())?;
             }
             Case::Texter => results.add(&texter::run(&postgres, rounds, bench.commands / 10).await?.to_string())?,
+            Case::Auditor => results.add(&auditor::run(&postgres, rounds, bench.commands).await?.to_string())?,
             Case::Brander => results.add(&brander::run(&postgres, rounds, 100).await?.to_string())?,
             Case::Load => results.add(&load::run(&postgres, bench.seconds).await?.to_string())?,
             Case::Work | Case::Durable => {

@@ -14,8 +14,9 @@ use omnibus_runtime::testing::{Scenery, Stage};
 use sqlx::PgPool;
 use tokio::process::{Child, Command};
 
-use crate::figures::{Series, Table};
+use crate::figures::{Series, Table, wanted};
 use crate::goods;
+use crate::work::{self, Contestant};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/bench/peers");
 /// A peer that takes longer has stopped.
@@ -34,18 +35,30 @@ struct Peer {
     fault: Option<String>,
 }
 
+/// Ours, in the same rounds; a peer is held against the first if it takes jobs one by one, and against the second if in
+/// batches.
+const OURS: [Contestant; 2] = [Contestant::Handle(256), Contestant::Many(256)];
+
 pub(crate) async fn run(postgres: &Postgres, rounds: usize, jobs: usize, only: Option<&str>) -> anyhow::Result<Peers> {
     let mut peers = Vec::new();
     for entry in std::fs::read_dir(FOLDER)? {
         let folder = entry?.path();
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if folder.join("run").is_file() && only.is_none_or(|word| name.contains(word)) {
+        if folder.join("run").is_file() && wanted(&name, only) {
             peers.push(Peer { name, folder, rate: Series::default(), fault: None });
         }
     }
     peers.sort_by(|a, b| a.name.cmp(&b.name));
     ensure!(!peers.is_empty(), "no peer is called so");
+    let mut ours = [Series::default(), Series::default()];
     for round in 0..=rounds {
+        for (contestant, rate) in OURS.into_iter().zip(&mut ours) {
+            let run = work::once(postgres, jobs, false, contestant).await?;
+            if round > 0 {
+                rate.push(run.rate());
+            }
+            progress(&contestant.name(), None);
+        }
         for peer in &mut peers {
             if peer.fault.is_some() {
                 continue;
@@ -59,19 +72,32 @@ pub(crate) async fn run(postgres: &Postgres, rounds: usize, jobs: usize, only: O
         }
     }
     let (ran, not): (Vec<_>, Vec<_>) = peers.into_iter().partition(|peer| peer.fault.is_none());
-    let mut rows: Vec<_> = ran.iter().map(|peer| vec![peer.name.clone(), peer.rate.to_string()]).collect();
+    let mut bars: Vec<_> = OURS.into_iter().map(Contestant::name).zip(ours.clone()).collect();
+    let mut rows: Vec<_> =
+        bars.iter().map(|(name, rate)| vec![name.clone(), rate.to_string(), String::new()]).collect();
+    rows.extend(ran.iter().map(|peer| {
+        let (of, goal, name) = match peer.name.ends_with("-batch") {
+            true => (&ours[1], 1.5, "HandleMany"),
+            false => (&ours[0], 2.0, "Handle"),
+        };
+        let times = format!("{:.1} (goal {goal})", of.median() / peer.rate.median());
+        vec![peer.name.clone(), peer.rate.to_string(), format!("{name} does {times} times as many")]
+    }));
     rows.extend(
-        not.into_iter().map(|peer| vec![peer.name, format!("did not run: {}", peer.fault.unwrap_or_default())]),
+        not.into_iter()
+            .map(|peer| vec![peer.name, format!("did not run: {}", peer.fault.unwrap_or_default()), String::new()]),
     );
+    bars.extend(ran.into_iter().map(|peer| (peer.name, peer.rate)));
     Ok(Peers {
         table: Table {
             title: format!(
-                "Other people's workers, {jobs} jobs waiting, one row each: median (least..most) of {rounds} rounds"
+                "Other people's workers beside Omnibus, {jobs} jobs waiting, one row each: median (least..most) of \
+                 {rounds} rounds. Ours write an inbox row and publish an event too"
             ),
-            columns: vec!["", "jobs/s"],
+            columns: vec!["", "jobs/s", "ratio"],
             rows,
         },
-        bars: ran.into_iter().map(|peer| (peer.name, peer.rate)).collect(),
+        bars,
     })
 }
 

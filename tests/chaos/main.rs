@@ -7,7 +7,6 @@
 mod disk;
 mod house;
 mod plan;
-mod proxy;
 mod report;
 mod round;
 mod routes;

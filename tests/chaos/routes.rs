@@ -2,9 +2,8 @@
 //! a node can be cut off from the others while clients still reach it.
 
 use omnibus_runtime::testing::Node;
+use omnibus_tests::proxy::{Line, Proxy, Target};
 use tokio::net::TcpListener;
-
-use crate::proxy::{Line, Proxy, Target};
 
 #[derive(Debug)]
 pub(crate) struct Routes {

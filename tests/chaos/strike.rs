@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use async_nats::jetstream::stream::Config;
 use omnibus_schemas::subject;
+use omnibus_tests::proxy::{Line, Proxy};
 
 use crate::house::{BEAT, House};
 use crate::plan::{Fault, Kind};
-use crate::proxy::Line;
 
 impl House {
     /// Breaks something, and puts it right again as far as its owner would.
@@ -89,7 +89,7 @@ impl House {
         Ok(())
     }
 
-    async fn each_line(&self, set: impl Fn(&crate::proxy::Proxy), lasts: Duration) {
+    async fn each_line(&self, set: impl Fn(&Proxy), lasts: Duration) {
         self.nats_lines.iter().for_each(set);
         tokio::time::sleep(lasts).await;
         self.nats_lines.iter().for_each(|line| line.set(Line::Open));

@@ -15,6 +15,16 @@ use uuid::Uuid;
 
 use crate::scene::headers;
 
+fn auditor(home: &Path) -> omnibus_auditor::Settings {
+    omnibus_auditor::Settings {
+        audit_secret: Some("a secret of tests, thirty-two characters long".to_owned().into()),
+        audit_secret_file: home.join("unused"),
+        audit_dir: home.join("audit"),
+        audit_origin: "omnibus.test/audit".into(),
+        audit_retention_days: 2555,
+    }
+}
+
 /// Every worker of the product.
 fn workers(mail: &Path) -> Vec<Worker> {
     let mailer = omnibus_mailer::Settings {
@@ -41,6 +51,7 @@ fn workers(mail: &Path) -> Vec<Worker> {
         sendgrid_webhook_key: None,
         returned_mail_secret: None,
         sender_approval_secret: None,
+        dns_servers: vec![],
         max_attachment_bytes: 10 * 1024 * 1024,
     };
     let commissioner = omnibus_commissioner::Settings {
@@ -58,6 +69,7 @@ fn workers(mail: &Path) -> Vec<Worker> {
         omnibus_texter::worker(texter).unwrap(),
         omnibus_commissioner::worker(commissioner).unwrap(),
         brander,
+        omnibus_auditor::worker(auditor(mail)).unwrap(),
         omnibus_presence::worker(omnibus_presence::Settings {}),
         minimal_worker::worker(minimal_worker::Settings {}).unwrap(),
     ]

@@ -4,6 +4,7 @@
 mod away;
 mod broken;
 mod calls;
+mod calls_many;
 mod catalogue;
 mod dead_letters;
 mod deciding;
@@ -20,6 +21,7 @@ mod quiet;
 mod reactions;
 mod repeats;
 mod scene;
+mod settling;
 mod stopping;
 mod sweeping;
 mod tasks;

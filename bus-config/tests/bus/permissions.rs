@@ -38,7 +38,8 @@ async fn a_worker_takes_its_commands_tells_events_and_tidies_up() {
     assert_eq!(info["config"]["metadata"][omnibus_bus::KEEP_DONE_SECONDS], "604800");
     let consumers = worker.api("CONSUMER.LIST.CMD_MAILER", json!({})).await;
     let lanes = catalogue().domain("mailer").unwrap().lanes().len();
-    assert_eq!(consumers["total"], lanes);
+    // And the record's.
+    assert_eq!(consumers["total"], lanes + 1);
     worker.api("STREAM.MSG.GET.CMD_MAILER", json!({ "seq": 1 })).await;
     let stored = worker.client.request("$JS.API.DIRECT.GET.CMD_MAILER", r#"{"seq":2}"#.into()).await.unwrap();
     assert_eq!(stored.headers.unwrap().get("Nats-Sequence").unwrap().as_str(), "2");
@@ -117,6 +118,37 @@ async fn a_worker_may_do_nothing_to_others() {
         "$SRV.PING.greeter",
     ] {
         worker.may_not_subscribe(subject).await;
+    }
+}
+
+#[tokio::test]
+async fn who_keeps_the_record_reads_everything_and_says_nothing_in_anothers_name() {
+    let bus = Bus::provisioned().await;
+    let (ingest, mailer) = (bus.user("ingest").await, bus.user("mailer").await);
+    let mut recorder = bus.user("recorder").await;
+    ingest.publish("cmd.mailer.default.send_email.acme").await;
+    mailer.publish("evt.mailer.email_sent.acme").await;
+    for stream in ["CMD_MAILER", "EVT"] {
+        next(&recorder, stream, "recorder_log").await.double_ack().await.unwrap();
+    }
+    recorder.was_refused_nothing();
+    for subject in [
+        "evt.mailer.email_sent.acme",
+        "cmd.mailer.default.send_email.acme",
+        "dlq.mailer.send_email.acme",
+        "$KV.keys.forged",
+        "$JS.API.STREAM.PURGE.CMD_MAILER",
+        "$JS.API.STREAM.PURGE.EVT",
+        "$JS.API.STREAM.MSG.DELETE.EVT",
+        "$JS.API.CONSUMER.MSG.NEXT.CMD_MAILER.mailer_default",
+        "$JS.API.CONSUMER.DELETE.EVT.recorder_log",
+    ] {
+        recorder.may_not_publish(subject).await;
+    }
+    // Nor does anybody else take from the record's queues.
+    let mut mailer = bus.user("mailer").await;
+    for subject in ["$JS.API.CONSUMER.MSG.NEXT.CMD_MAILER.recorder_log", "$JS.ACK.CMD_MAILER.recorder_log.1.1.1.1.1"] {
+        mailer.may_not_publish(subject).await;
     }
 }
 

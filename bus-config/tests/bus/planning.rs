@@ -91,9 +91,9 @@ async fn a_changed_setting_changes_every_stream_and_consumer_it_names() {
     };
     let topology = Topology::of(&catalogue(), &settings);
     let done = apply(&operator.js, &topology).await.unwrap();
-    // Four command streams and EVT; every lane and every reaction. The sweepers' consumers never give up, whatever is set.
-    let consumers = topology.consumers.iter().filter(|consumer| consumer.stream != "ADVISORY").count();
-    assert_eq!(done.counts(), (0, 5 + consumers, 0), "{done}");
+    // Five command streams and EVT; every lane and every reaction. Sweepers and records never give up, whatever is set.
+    let consumers = topology.consumers.iter().filter(|consumer| consumer.max_deliver != -1).count();
+    assert_eq!(done.counts(), (0, 6 + consumers, 0), "{done}");
     assert!(plan(&operator.js, &topology).await.unwrap().is_empty());
 }
 
@@ -203,15 +203,24 @@ async fn a_new_domain_adds_only_its_own() {
             "stream CMD_GREETER",
             "stream CMD_KEEPER",
             "stream CMD_ECHO",
+            "stream CMD_RECORDER",
             "bucket shelf",
             "bucket attic",
             "consumer EVT > echo_reacts",
+            "consumer EVT > recorder_log",
             "consumer ADVISORY > greeter_sweeper",
             "consumer ADVISORY > keeper_sweeper",
             "consumer ADVISORY > echo_sweeper",
+            "consumer ADVISORY > recorder_sweeper",
+            "consumer CMD_MAILER > recorder_log",
             "consumer CMD_GREETER > greeter_default",
+            "consumer CMD_GREETER > recorder_log",
             "consumer CMD_KEEPER > keeper_default",
+            "consumer CMD_KEEPER > recorder_log",
             "consumer CMD_ECHO > echo_default",
+            "consumer CMD_ECHO > recorder_log",
+            "consumer CMD_RECORDER > recorder_default",
+            "consumer CMD_RECORDER > recorder_log",
         ]
     );
 }

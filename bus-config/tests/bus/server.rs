@@ -24,13 +24,15 @@ pub(crate) fn program() -> std::ffi::OsString {
         .unwrap_or_else(|| if set_up.exists() { set_up.into() } else { "nats-server".into() })
 }
 
-/// The mailer, the greeter, a domain that keeps things, and one that reads them and reacts to the mailer.
+/// The mailer, the greeter, a domain that keeps things, one that reads them and reacts to the mailer, and one that keeps
+/// a record of all of it.
 pub(crate) fn catalogue() -> Catalogue {
     let keeper = Domain::new("keeper", "Keeper")
         .owns(Bucket::values("shelf", "Small things").expiring())
         .owns(Bucket::objects("attic", "Large things"));
     let echo = Domain::new("echo", "Echo").reacts::<EmailSent>().reads("shelf").reads("attic");
-    Catalogue::new(vec![mailer::domain(), greeter::domain(), keeper, echo])
+    let recorder = Domain::new("recorder", "Recorder").records();
+    Catalogue::new(vec![mailer::domain(), greeter::domain(), keeper, echo, recorder])
 }
 
 pub(crate) fn settings() -> Settings {

@@ -9,6 +9,7 @@ use clap::{Args, Subcommand};
 use omnibus_bus::{Cluster, Credentials, ServerOptions, Settings, TenantUser, Tls, Topology};
 use omnibus_schemas::{Catalogue, Tenant};
 
+use crate::act;
 use crate::connect::Connection;
 use crate::home::Home;
 use crate::show::{self, Output};
@@ -139,6 +140,10 @@ impl BusCommand {
             BusCommand::Apply(on) => {
                 let (bus, topology) = on.open(home).await?;
                 let done = omnibus_bus::apply(bus.jetstream(), &topology).await?;
+                if !done.is_empty() {
+                    let changes: Vec<_> = done.changes.iter().map(ToString::to_string).collect();
+                    act::record(&bus, act::HOUSE, "bus.applied", "bus", &changes.join("; ")).await?;
+                }
                 match output {
                     Output::Json => show::json(&done),
                     Output::Table if done.is_empty() => show::text("Nothing to do: the bus is as it should be."),

@@ -14,6 +14,7 @@ use serde::Serialize;
 use serde_json::json;
 use uuid::Uuid;
 
+use crate::act;
 use crate::connect::Connection;
 use crate::home::Home;
 use crate::listing::{self, Listing};
@@ -179,7 +180,11 @@ impl DlqCommand {
                 let (progress, mut done, mut failed) = (bar("retrying", &letters), Vec::new(), Vec::new());
                 for letter in &letters {
                     match retry(&bus, letter).await {
-                        Ok(id) => done.push((letter.number, id)),
+                        Ok(id) => {
+                            let detail = format!("{} is now {id}", letter.command_id);
+                            note(&bus, letter, "dlq.retried", &detail).await?;
+                            done.push((letter.number, id));
+                        }
                         Err(error) => failed.push((letter.number, format!("{error:#}"))),
                     }
                     progress.inc(1);
@@ -206,6 +211,7 @@ impl DlqCommand {
                 let progress = bar("dropping", &letters);
                 for letter in &letters {
                     delete(&bus, letter.number).await?;
+                    note(&bus, letter, "dlq.dropped", &letter.command_id).await?;
                     progress.inc(1);
                 }
                 progress.finish_and_clear();
@@ -218,6 +224,13 @@ impl DlqCommand {
         }
         Ok(())
     }
+}
+
+/// A letter's tenant may be none that there can be: it is what somebody wrote.
+async fn note(bus: &Bus, letter: &DeadLetter, act: &str, detail: &str) -> anyhow::Result<()> {
+    let tenant: Option<Tenant> = letter.tenant.parse().ok();
+    let tenant = tenant.as_ref().map_or(act::HOUSE, Tenant::as_str);
+    act::record(bus, tenant, act, &letter.number.to_string(), detail).await
 }
 
 fn bar(what: &'static str, letters: &[DeadLetter]) -> ProgressBar {

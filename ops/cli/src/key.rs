@@ -9,6 +9,7 @@ use omnibus_schemas::{Catalogue, Tenant};
 use serde_json::json;
 use uuid::Uuid;
 
+use crate::act;
 use crate::connect::Connection;
 use crate::home::Home;
 use crate::show::{self, Output};
@@ -60,6 +61,9 @@ impl KeyCommand {
                 let bus = mint.connection.open(home).await?;
                 let (key, record) = keys::mint(&mint.tenant, &mint.name, mint.scopes, mint.expires);
                 keys::put(bus.jetstream(), &key, &record).await?;
+                let scopes = format!("scopes {}", record.scopes.join(" "));
+                let recorded =
+                    act::record(&bus, record.tenant.as_str(), "key.minted", &record.id.to_string(), &scopes).await;
                 match output {
                     Output::Json => show::json(&json!({ "key": key.expose(), "record": record })),
                     Output::Table => {
@@ -67,6 +71,8 @@ impl KeyCommand {
                         show::text(key.expose());
                     }
                 }
+                // The key is shown in any case: it is made, and nowhere else.
+                recorded?;
             }
             KeyCommand::List { connection, tenant } => {
                 let bus = connection.open(home).await?;
@@ -86,6 +92,7 @@ impl KeyCommand {
             KeyCommand::Revoke { connection, id } => {
                 let bus = connection.open(home).await?;
                 let record = keys::revoke(bus.jetstream(), id).await?;
+                act::record(&bus, record.tenant.as_str(), "key.revoked", &record.id.to_string(), "").await?;
                 match output {
                     Output::Json => show::json(&json!({ "revoked": record })),
                     Output::Table => show::text(&format!("Revoked {} of tenant {}.", record.id, record.tenant)),

@@ -1,5 +1,7 @@
 #![doc = include_str!("../README.md")]
 
+mod act;
+mod audit;
 mod bus;
 mod connect;
 mod dlq;
@@ -81,6 +83,9 @@ enum Command {
     /// Held commands: calls of which nobody knows whether they happened. A person decides.
     #[command(subcommand)]
     Held(held::HeldCommand),
+    /// The log: its head, exporting it with proofs, checking an export, watching it.
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Lanes, streams, workers, dead letters and held commands at a glance.
     Status(status::Status),
     /// Prints the completions for a shell: `omnibus completions bash > /etc/bash_completion.d/omnibus`.
@@ -122,6 +127,7 @@ async fn run() -> anyhow::Result<ExitCode> {
         Command::Trace(trace) => trace.run(&home, output).await?,
         Command::Dlq(dlq) => dlq.run(&home, output).await?,
         Command::Held(held) => return held.run(&home, output).await,
+        Command::Audit(audit) => return audit.run(&home, output).await,
         Command::Status(status) => status.run(&home, output).await?,
         Command::Completions { shell } => {
             let mut script = Vec::new();

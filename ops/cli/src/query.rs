@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use async_nats::HeaderMap;
+use bytes::Bytes;
 use futures_util::TryStreamExt;
 use omnibus_ingest::keys;
 use omnibus_runtime::Bus;
 use omnibus_schemas::platform::{CommandHeld, HeldCommand, HeldCommands, HeldList};
-use omnibus_schemas::{Catalogue, Encoding, Event, Query, body, headers, subject};
+use omnibus_schemas::{Catalogue, CommandEntry, Encoding, Event, Query, Sealed, body, headers, subject};
+use serde_json::Value;
 
 /// How long a worker may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -31,12 +33,46 @@ pub(crate) async fn ask<Q: Query>(
     tenant: &str,
     query: &Q,
 ) -> anyhow::Result<Answer<Q::Answer>> {
+    Ok(match put(bus, domain, tenant, Q::NAME, body::encode(Encoding::Json, query)).await? {
+        Answer::Here(answer) => {
+            let read = body::decode(Encoding::Json, &answer);
+            Answer::Here(read.map_err(|fault| anyhow::anyhow!("the worker {domain} answered nonsense: {fault}"))?)
+        }
+        Answer::NotFound => Answer::NotFound,
+        Answer::NoWorker => Answer::NoWorker,
+    })
+}
+
+/// A command whose field nobody is to read on the bus, with that field sealed by its worker.
+pub(crate) async fn seal(
+    bus: &Bus,
+    entry: &CommandEntry,
+    sealed: Sealed,
+    tenant: &str,
+    command: Vec<u8>,
+) -> anyhow::Result<Vec<u8>> {
+    let mut fields = body::to_json(Encoding::MessagePack, &command).map_err(|fault| anyhow::anyhow!("{fault}"))?;
+    if fields.get(sealed.field).is_none() {
+        return Ok(command);
+    }
+    let question = body::encode(Encoding::Json, &fields);
+    let Answer::Here(answer) = put(bus, entry.domain, tenant, sealed.query, question).await? else {
+        bail!("the worker {} is not there to seal the field {}; nothing was sent", entry.domain, sealed.field);
+    };
+    let answer: Value = serde_json::from_slice(&answer)?;
+    let closed = answer.get(sealed.field).cloned();
+    fields[sealed.field] = closed.with_context(|| format!("the worker {} sealed nothing", entry.domain))?;
+    (entry.accept)(Encoding::Json, &body::encode(Encoding::Json, &fields))
+        .map_err(|faults| anyhow::anyhow!("the sealed command can't be read: {faults:?}"))
+}
+
+/// Asks, and passes on what is answered.
+async fn put(bus: &Bus, domain: &str, tenant: &str, name: &str, request: Vec<u8>) -> anyhow::Result<Answer<Bytes>> {
     let mut map = HeaderMap::new();
     map.insert(headers::TENANT, tenant);
     map.insert(headers::SOURCE, crate::order::SOURCE);
     map.insert(headers::CONTENT_TYPE, Encoding::Json.content_type());
-    let request = body::encode(Encoding::Json, query);
-    let subject = subject::query(domain, Q::NAME);
+    let subject = subject::query(domain, name);
     let asked = bus.ask(subject, map, request.into(), PATIENCE).await;
     let Some(answer) = asked.with_context(|| format!("the worker {domain}"))? else { return Ok(Answer::NoWorker) };
     let get = |name: &str| answer.headers.as_ref().and_then(|map| map.get(name)).map(|value| value.as_str());
@@ -45,10 +81,7 @@ pub(crate) async fn ask<Q: Query>(
         Some(code) => {
             bail!("the worker {domain} refused: {} ({code})", get("Nats-Service-Error").unwrap_or("no reason"))
         }
-        None => {
-            let read = body::decode(Encoding::Json, &answer.payload);
-            Ok(Answer::Here(read.map_err(|fault| anyhow::anyhow!("the worker {domain} answered nonsense: {fault}"))?))
-        }
+        None => Ok(Answer::Here(answer.payload)),
     }
 }
 

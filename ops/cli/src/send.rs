@@ -15,6 +15,7 @@ use crate::connect::Connection;
 use crate::home::Home;
 use crate::order::Order;
 use crate::outcome::Ear;
+use crate::query;
 use crate::show::{self, Output};
 
 #[derive(Debug, Args)]
@@ -70,6 +71,10 @@ impl Send {
             }
         };
         let bus = self.connection.open(home).await?;
+        let body = match entry.sealed {
+            Some(sealed) => query::seal(&bus, entry, sealed, self.tenant.as_str(), body).await?,
+            None => body,
+        };
         let id = clock::new_id();
         let mut ear = match self.wait {
             Some(_) => Some(Ear::open(&bus, entry.domain, self.tenant.as_str()).await?),

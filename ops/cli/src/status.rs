@@ -36,18 +36,21 @@ pub(crate) struct Pong {
     pub(crate) version: String,
 }
 
+/// For how much longer the first answer is waited for: on a busy machine nobody is quick, and "nobody" is a heavy word.
+const FIRST: u32 = 6;
+
 /// Asks who is there. Ends when nobody has answered for `quiet`.
 pub(crate) async fn ping(bus: &Bus, quiet: Duration) -> anyhow::Result<impl Stream<Item = Pong>> {
     let inbox = bus.client().new_inbox();
     let answers = bus.client().subscribe(inbox.clone()).await?;
     bus.client().publish_with_reply("$SRV.PING", inbox, "".into()).await?;
     bus.client().flush().await?;
-    Ok(stream::unfold(answers, move |mut answers| async move {
+    Ok(stream::unfold((answers, quiet * FIRST), move |(mut answers, patience)| async move {
         loop {
-            let message = tokio::time::timeout(quiet, answers.next()).await.ok()??;
+            let message = tokio::time::timeout(patience, answers.next()).await.ok()??;
             // Nobody listens: the server says so with an empty message.
             if let Ok(pong) = serde_json::from_slice::<Pong>(&message.payload) {
-                return Some((pong, answers));
+                return Some((pong, (answers, quiet)));
             }
         }
     }))
@@ -135,7 +138,7 @@ async fn report(bus: &Bus) -> anyhow::Result<Report> {
             None => missing.push(format!("consumer {} > {}", spec.stream, spec.durable_name)),
         }
     }
-    let mut workers: Vec<_> = ping(bus, Duration::from_millis(300)).await?.collect().await;
+    let mut workers: Vec<_> = ping(bus, Duration::from_millis(500)).await?.collect().await;
     workers.sort();
     let here: BTreeSet<_> = workers.iter().map(|worker| worker.name.as_str()).collect();
     let away = catalogue.domains().iter().map(|domain| domain.name).filter(|name| !here.contains(name));

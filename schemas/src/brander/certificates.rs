@@ -10,6 +10,25 @@ use uuid::Uuid;
 use super::{BRANDER, OPERATE, WRITE, a_time, an_id};
 use crate::contract::{Command, Event, Http};
 
+/// The key-value bucket from which doors take the certificates that they serve tenants' hosts with. A key is a host, a
+/// value the JSON of its [`HostCertificate`]; a host without an entry is not served over TLS.
+pub const CERTIFICATES: &str = "certificates";
+
+/// A host's certificate, as it travels to the doors.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostCertificate {
+    /// Whose host it is.
+    pub tenant: String,
+    /// PEM, the host's own first.
+    pub chain: String,
+    /// The private key (PKCS #8), sealed for `<tenant>/<host>` with the key that brander and doors share; in base64.
+    pub sealed_key: String,
+    /// Until when it is good.
+    pub until: DateTime<Utc>,
+    /// When it was made.
+    pub issued_at: DateTime<Utc>,
+}
+
 /// How a domain's certificate stands, whatever the host's own status is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{BRANDER, LogoAssets, Look, READ, WRITE, an_id, fifty};
+use super::{BRANDER, LogoAssets, Look, OPERATE, READ, WRITE, an_id, fifty};
 use crate::contract::{Command, Event, Http, Query};
 
 /// Makes a new version of the tenant's look. Nobody sees it until it is activated.
@@ -52,6 +52,24 @@ impl Event for BrandingDrafted {
 
     fn example() -> Self {
         BrandingDrafted { version: 4, version_id: an_id(1), contrast_faults: 0, hints: vec![] }
+    }
+}
+
+/// Puts the newest version where previews of mails find it. The worker tells itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
+pub struct ShowDraft {
+    /// The version's number.
+    #[garde(range(min = 1))]
+    pub version: u32,
+}
+
+impl Command for ShowDraft {
+    const DOMAIN: &'static str = BRANDER;
+    const NAME: &'static str = "show_draft";
+    const SCOPE: &'static str = OPERATE;
+
+    fn example() -> Self {
+        ShowDraft { version: 4 }
     }
 }
 

@@ -31,6 +31,18 @@ impl Hook for OrderWebhook {
          at most five minutes old. The same body again is the same order.";
 }
 
+/// Refunds as a shop reports them.
+pub struct RefundWebhook;
+
+impl Hook for RefundWebhook {
+    const DOMAIN: &'static str = DOMAIN;
+    const NAME: &'static str = "refund_webhook";
+    const HTTP: Http = Http::post("/hooks/partners/{tenant}/{program}/refunds");
+    const HEADERS: &'static [&'static str] = &["x-omnibus-signature"];
+    const SUMMARY: &'static str = "A refund, as `POST /api/v1/partners/refunds` takes it; the program is the address's. \
+         Signed as the webhook of orders is. The same body again is the same refund.";
+}
+
 /// A statement as a page.
 pub struct StatementPage;
 

@@ -200,53 +200,6 @@ impl Query for Ledger {
     }
 }
 
-/// Asks for a program's ledger as CSV (RFC 4180), oldest first, a page at a time.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
-pub struct LedgerCsv {
-    /// The program.
-    #[garde(skip)]
-    pub program: Token,
-    /// Only this partner's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[garde(skip)]
-    pub partner_id: Option<Uuid>,
-    /// The `next` of the page before.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[garde(inner(length(max = 100), custom(one_line)))]
-    #[schemars(length(max = 100), regex(pattern = ONE_LINE))]
-    pub after: Option<String>,
-    /// Rows at most.
-    #[serde(default = "many")]
-    #[garde(range(min = 1, max = 2000))]
-    pub limit: u16,
-}
-
-fn many() -> u16 {
-    1000
-}
-
-/// A page of the ledger as CSV.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct LedgerSheet {
-    /// The rows, under a heading on the first page.
-    pub csv: String,
-    /// Where the next page begins; absent on the last.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next: Option<String>,
-}
-
-impl Query for LedgerCsv {
-    type Answer = LedgerSheet;
-    const DOMAIN: &'static str = DOMAIN;
-    const NAME: &'static str = "ledger_csv";
-    const HTTP: Option<Http> = Some(Http::get("/api/v1/partners/ledger.csv"));
-    const SCOPE: &'static str = "partners:read";
-
-    fn example() -> Self {
-        LedgerCsv { program: main_program(), partner_id: None, after: None, limit: 1000 }
-    }
-}
-
 /// Asks how a program's ledger stands: what each account comes to, and how the last check ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
 pub struct LedgerHealth {

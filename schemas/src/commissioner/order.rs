@@ -56,6 +56,7 @@ pub struct RecordOrder {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(inner(length(min = 1, max = 254), custom(one_line)))]
     #[schemars(length(min = 1, max = 254), regex(pattern = ONE_LINE))]
+    #[schemars(extend("x-personal" = "subject"))]
     pub customer_email: Option<String>,
     /// What identifies the customer's way to pay: compared with the partner's, and not kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -160,7 +161,8 @@ pub struct OrderRecorded {
     pub attribution: Attribution,
     /// Is it held?
     pub review: Review,
-    /// What it is suspected for: `email`, `domain`, `payment`, `device`.
+    /// What it is suspected for: the customer's `email`, `domain`, `payment` or `device` is the selling partner's;
+    /// `above_email` and so on where it is that of a partner above who earns on it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<String>,
     /// How many commissions it earned, all levels and lines together.

@@ -19,9 +19,11 @@ pub struct RegisterPartner {
     /// The partner's name. 1 to 120 characters.
     #[garde(length(chars, min = 1, max = 120), custom(one_line))]
     #[schemars(regex(pattern = ONE_LINE))]
+    #[schemars(extend("x-personal" = "data"))]
     pub name: String,
     /// The partner's address; one partner of a program has it. It is compared with those of customers.
     #[garde(email, length(max = 254))]
+    #[schemars(extend("x-personal" = "subject"))]
     pub email: String,
     /// The code of the partner who brought this one; the new partner stands below that one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

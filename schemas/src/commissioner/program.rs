@@ -263,34 +263,3 @@ impl Query for Programs {
         Programs { after: None, limit: 50 }
     }
 }
-
-/// Asks how a shop signs what it reports by webhook. The secret is this program's alone.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
-pub struct WebhookSecret {
-    /// The program.
-    #[garde(skip)]
-    pub program: Token,
-}
-
-/// Where orders are reported, and how they are signed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct WebhookReport {
-    /// The path to POST an order to.
-    pub path: String,
-    /// The header that carries `t=<seconds since 1970>,v1=<hex HMAC-SHA256 of "<t>.<body>">`.
-    pub header: String,
-    /// The key of that HMAC, as text.
-    pub secret: String,
-}
-
-impl Query for WebhookSecret {
-    type Answer = WebhookReport;
-    const DOMAIN: &'static str = DOMAIN;
-    const NAME: &'static str = "webhook_secret";
-    const HTTP: Option<Http> = Some(Http::get("/api/v1/partners/programs/{program}/webhook"));
-    const SCOPE: &'static str = "partners:secrets";
-
-    fn example() -> Self {
-        WebhookSecret { program: main_program() }
-    }
-}

@@ -158,7 +158,7 @@ pub struct PartnerReferrals {
     pub partner_id: Uuid,
     /// The `next` of the page before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[garde(inner(length(max = 200), custom(one_line)))]
+    #[garde(inner(length(chars, max = 200), custom(one_line)))]
     #[schemars(length(max = 200), regex(pattern = ONE_LINE))]
     pub after: Option<String>,
     /// Items at most.

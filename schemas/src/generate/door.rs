@@ -113,6 +113,20 @@ pub(super) fn hook_responses() -> Value {
     Value::Object(responses)
 }
 
+/// A page of CSV, as text.
+pub(super) fn sheet_responses(says: &Value) -> Value {
+    let mut responses = refusals(FOR_QUERIES);
+    responses.insert(
+        "200".into(),
+        json!({
+            "description": says,
+            "headers": header_references(&["Link", "RateLimit", "RateLimit-Policy"]),
+            "content": { "text/csv": { "schema": { "type": "string" } } },
+        }),
+    );
+    Value::Object(responses)
+}
+
 /// What a query may be answered.
 pub(super) fn query_responses(says: &Value, answer: &Value, in_body: bool) -> Value {
     let mut responses = refusals(if in_body { FOR_COMMANDS } else { FOR_QUERIES });
@@ -153,6 +167,10 @@ pub(super) fn parameters() -> Value {
 /// Headers of answers.
 pub(super) fn headers() -> Value {
     json!({
+        "Link": {
+            "description": "The next page, if there is one: `<address>; rel=\"next\"` (RFC 8288).",
+            "schema": { "type": "string" },
+        },
         "Location": {
             "description": "Where the outcome is read; the same as `status_url`.",
             "schema": { "type": "string", "format": "uri-reference" },

@@ -116,7 +116,13 @@ fn query_operation(query: &QueryEntry, route: &Route, components: &mut Component
     }
     let answer_schema = schema::object(&(query.answer)());
     let says = answer_schema.get("description").cloned().unwrap_or_else(|| "The answer.".into());
-    let answer = reference(&components.add(query.domain, answer_schema));
+    let responses = match query.sheet {
+        true => door::sheet_responses(&says),
+        false => {
+            let answer = reference(&components.add(query.domain, answer_schema));
+            door::query_responses(&says, &answer, in_body)
+        }
+    };
     let description = root.get("description").cloned();
     let mut operation = json!({
         "operationId": format!("{}_{}", query.domain, query.name),
@@ -127,7 +133,7 @@ fn query_operation(query: &QueryEntry, route: &Route, components: &mut Component
         "x-scope": query.scope,
         "x-query": query.subject(),
         "parameters": parameters,
-        "responses": door::query_responses(&says, &answer, in_body),
+        "responses": responses,
     });
     if in_body {
         let title = format!("{}Body", root["title"].as_str().unwrap_or_default());

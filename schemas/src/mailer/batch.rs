@@ -102,6 +102,7 @@ fn marketing() -> String {
 pub struct BatchRecipient {
     /// The address.
     #[garde(email, length(max = 254))]
+    #[schemars(extend("x-personal" = "subject"))]
     pub to: String,
     /// Values for the template, at most 100.
     #[serde(default, skip_serializing_if = "Map::is_empty")]

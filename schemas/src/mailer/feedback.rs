@@ -36,6 +36,7 @@ pub struct RecordFeedback {
     pub email_id: Uuid,
     /// The recipient's address.
     #[garde(email, length(max = 254))]
+    #[schemars(extend("x-personal" = "subject"))]
     pub address: String,
     /// What was heard.
     #[garde(skip)]

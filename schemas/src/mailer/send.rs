@@ -31,14 +31,17 @@ fn is_transactional(stream: &String) -> bool {
 pub struct SendEmail {
     /// Recipients, 1 to 50 addresses.
     #[garde(length(min = 1, max = 50), inner(email, length(max = 254)))]
+    #[schemars(extend("x-personal" = "subject"))]
     pub to: Vec<String>,
     /// Recipients of a copy, at most 50 addresses.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[garde(length(max = 50), inner(email, length(max = 254)))]
+    #[schemars(extend("x-personal" = "subject"))]
     pub cc: Vec<String>,
     /// Recipients whom the others don't see, at most 50 addresses.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[garde(length(max = 50), inner(email, length(max = 254)))]
+    #[schemars(extend("x-personal" = "subject"))]
     pub bcc: Vec<String>,
     /// The sender's address; the configured one if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -222,7 +225,25 @@ mod tests {
 
     #[test]
     fn a_header_that_the_mailer_writes_is_refused() {
-        for name in ["From", "to", "Message-ID", "DKIM-Signature", "return-path"] {
+        let written = [
+            "From",
+            "To",
+            "Cc",
+            "Bcc",
+            "Sender",
+            "Date",
+            "Subject",
+            "Content-Type",
+            "MIME-Version",
+            "DKIM-Signature",
+            "Return-Path",
+            "Message-ID",
+            "to",
+            "MESSAGE-id",
+            "List-Unsubscribe",
+            "Reply-To",
+        ];
+        for name in written {
             assert_eq!(faults_of(|e| e.headers = [(name.into(), "x".into())].into()), ["/headers"], "{name}");
         }
         assert_eq!(faults_of(|e| e.headers = [("X-Campaign".into(), "spring".into())].into()), [""; 0]);

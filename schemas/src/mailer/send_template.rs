@@ -30,14 +30,17 @@ pub struct SendTemplate {
     pub variables: Map<String, Value>,
     /// As for a mail with text of its own, and so are all the following.
     #[garde(length(min = 1, max = 50), inner(email, length(max = 254)))]
+    #[schemars(extend("x-personal" = "subject"))]
     pub to: Vec<String>,
     /// Recipients of a copy, at most 50 addresses.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[garde(length(max = 50), inner(email, length(max = 254)))]
+    #[schemars(extend("x-personal" = "subject"))]
     pub cc: Vec<String>,
     /// Recipients whom the others don't see, at most 50 addresses.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[garde(length(max = 50), inner(email, length(max = 254)))]
+    #[schemars(extend("x-personal" = "subject"))]
     pub bcc: Vec<String>,
     /// The sender's address; the brand's or the configured one if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::rules::{DOMAIN_NAME, TOKEN, domain_name, token};
-use crate::contract::{Command, Http, Query};
+use crate::contract::{Command, Event, Http, Query};
 
 /// Asks for a domain to send from. Until it is confirmed, mails from it are refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
@@ -28,17 +28,19 @@ impl Command for AddSenderDomain {
     }
 }
 
-/// Confirms that a domain is the tenant's, with the approval of whoever runs the installation and has looked at its DNS. A
-/// domain is one tenant's at a time.
+/// Confirms that a domain is the tenant's: by the TXT record that `sender_domain_added` named, which is looked for now; or
+/// with an approval of whoever runs the installation, where there is no DNS to be asked. A domain is one tenant's at a time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
 pub struct ConfirmSenderDomain {
     /// As it was asked for.
     #[garde(custom(domain_name))]
     #[schemars(regex(pattern = DOMAIN_NAME), extend("examples" = ["example.com"]))]
     pub domain: String,
-    /// HMAC-SHA-256 of `<tenant> <domain>` under the installation's secret: 64 hexadecimal digits.
-    #[garde(length(min = 64, max = 64))]
-    pub approval: String,
+    /// HMAC-SHA-256 of `<tenant> <domain>` under the installation's secret, 64 hexadecimal digits. With it, DNS is not asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[garde(inner(length(min = 64, max = 64)))]
+    #[schemars(length(min = 64, max = 64))]
+    pub approval: Option<String>,
 }
 
 impl Command for ConfirmSenderDomain {
@@ -48,7 +50,7 @@ impl Command for ConfirmSenderDomain {
     const SCOPE: &'static str = "email:admin";
 
     fn example() -> Self {
-        ConfirmSenderDomain { domain: "example.com".into(), approval: "0".repeat(64) }
+        ConfirmSenderDomain { domain: "example.com".into(), approval: None }
     }
 }
 
@@ -72,6 +74,84 @@ impl Command for RemoveSenderDomain {
     }
 }
 
+/// A domain was asked for. Until it is confirmed, mails from it are refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SenderDomainAdded {
+    /// The domain, in small letters.
+    pub domain: String,
+    /// The name at which a TXT record is to stand.
+    pub record_name: String,
+    /// What it is to say.
+    pub record_value: String,
+}
+
+impl Event for SenderDomainAdded {
+    const DOMAIN: &'static str = "mailer";
+    const NAME: &'static str = "sender_domain_added";
+
+    fn example() -> Self {
+        SenderDomainAdded {
+            domain: "example.com".into(),
+            record_name: "_omnibus.example.com".into(),
+            record_value: "omnibus-sender=6f0c1b7a5d3e4c2f9a8b7c6d5e4f3a2b".into(),
+        }
+    }
+}
+
+/// A domain is the tenant's: it may send from there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SenderDomainConfirmed {
+    /// The domain, in small letters.
+    pub domain: String,
+    /// By what it was confirmed.
+    pub by: ConfirmedBy,
+}
+
+impl Event for SenderDomainConfirmed {
+    const DOMAIN: &'static str = "mailer";
+    const NAME: &'static str = "sender_domain_confirmed";
+
+    fn example() -> Self {
+        SenderDomainConfirmed { domain: "example.com".into(), by: ConfirmedBy::Dns }
+    }
+}
+
+/// The tenant gave a domain up: mails from it are refused from now on, those that are queued too.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SenderDomainRemoved {
+    /// The domain, in small letters.
+    pub domain: String,
+}
+
+impl Event for SenderDomainRemoved {
+    const DOMAIN: &'static str = "mailer";
+    const NAME: &'static str = "sender_domain_removed";
+
+    fn example() -> Self {
+        SenderDomainRemoved { domain: "example.com".into() }
+    }
+}
+
+/// What shows that a domain is a tenant's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ConfirmedBy {
+    /// The record stood in DNS.
+    Dns,
+    /// Whoever runs the installation said so.
+    Operator,
+}
+
+impl ConfirmedBy {
+    /// As it stands in rows.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            ConfirmedBy::Dns => "dns",
+            ConfirmedBy::Operator => "operator",
+        }
+    }
+}
+
 /// Asks for the tenant's sender domains.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
 pub struct SenderDomains {}
@@ -81,7 +161,7 @@ pub struct SenderDomains {}
 pub struct SenderDomain {
     /// The domain.
     pub domain: String,
-    /// A TXT record with this text under `_omnibus.<domain>` shows that the domain is the tenant's.
+    /// A TXT record with this text at `_omnibus.<domain>` shows that the domain is the tenant's.
     pub proof: String,
     /// When it was asked for.
     pub added_at: DateTime<Utc>,

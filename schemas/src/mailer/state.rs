@@ -163,6 +163,28 @@ mod tests {
         }
     }
 
+    /// Every course of four pieces of news, from wherever it begins.
+    #[test]
+    fn whatever_is_heard_in_whatever_order_nothing_goes_backwards_and_the_best_known_wins() {
+        let all = || S::ALL.into_iter();
+        for begin in all() {
+            for (one, two) in all().flat_map(|one| all().map(move |two| (one, two))) {
+                for (three, four) in all().flat_map(|three| all().map(move |four| (three, four))) {
+                    let mut now = begin;
+                    for next in [one, two, three, four] {
+                        let before = now;
+                        if now.may_become(next) {
+                            now = next;
+                        }
+                        assert!(now.height() >= before.height(), "{before:?} became {now:?}");
+                    }
+                    let best = [begin, one, two, three, four].map(S::height).into_iter().max();
+                    assert_eq!(Some(now.height()), best, "{begin:?}, {one:?}, {two:?}, {three:?}, {four:?}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn a_mail_is_as_far_as_its_recipients_let_one_say() {
         for (states, left, whole) in [

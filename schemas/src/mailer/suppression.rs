@@ -45,6 +45,7 @@ impl SuppressionReason {
 pub struct AddSuppression {
     /// The address.
     #[garde(email, length(max = 254))]
+    #[schemars(extend("x-personal" = "subject"))]
     pub address: String,
     /// For which stream; for all of them if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -69,6 +70,7 @@ impl Command for AddSuppression {
 pub struct RemoveSuppression {
     /// The address.
     #[garde(email, length(max = 254))]
+    #[schemars(extend("x-personal" = "subject"))]
     pub address: String,
     /// For which stream; the one that holds for all of them if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -28,6 +28,7 @@ pub(super) fn declare(domain: Domain) -> Domain {
         .query::<PreviewTemplate>()
         .query::<ReplayTemplate>()
         .reads(crate::brand::BUCKET)
+        .reads(crate::brand::DRAFTS)
 }
 
 const SCOPE: &str = "email:templates";
@@ -365,6 +366,12 @@ pub struct PreviewTemplate {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(dive)]
     pub brand: Option<Brand>,
+    /// In place of `brand`: the number of the tenant's newest look, as `POST /api/v1/whitelabel/branding` told it, or that of
+    /// the active one. So a mail is seen in a look before anybody else sees it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[garde(inner(range(min = 1)))]
+    #[schemars(range(min = 1))]
+    pub brand_version: Option<u32>,
 }
 
 /// What a mail would say.
@@ -403,6 +410,7 @@ impl Query for PreviewTemplate {
                 ("message".to_owned(), "It left our warehouse this morning.".into()),
             ])),
             brand: None,
+            brand_version: None,
         }
     }
 }

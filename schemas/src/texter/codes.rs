@@ -15,6 +15,7 @@ use crate::contract::{Command, Event, Http, Query, Sealed};
 pub struct SendCode {
     /// The recipient's number: E.164, or as it is dialled inside `country`.
     #[garde(length(chars, min = 1, max = 40))]
+    #[schemars(extend("x-personal" = "subject"))]
     pub to: String,
     /// Whose national numbers `to` is written in: two letters, ISO 3166-1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -76,7 +77,8 @@ impl Command for SendCode {
 }
 
 /// Checks a code. The check is counted before the code is looked at; a code is good once. Name the verification, or the
-/// number. The outcome says `verified` and nothing about why not.
+/// number. The outcome says `verified` and nothing about why not. On the bus it takes a sealed code only: one that anybody
+/// could read there is refused, uncounted, and taken out of the stream.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
 pub struct VerifyCode {
     /// The verification, as `code_sent` named it.
@@ -87,6 +89,7 @@ pub struct VerifyCode {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(inner(length(chars, min = 1, max = 40)))]
     #[schemars(length(min = 1, max = 40))]
+    #[schemars(extend("x-personal" = "subject"))]
     pub to: Option<String>,
     /// Whose national numbers `to` is written in: two letters, ISO 3166-1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -98,7 +101,8 @@ pub struct VerifyCode {
     #[garde(inner(length(chars, min = 1, max = 40)))]
     #[schemars(length(min = 1, max = 40))]
     pub purpose: Option<String>,
-    /// What the person typed. The HTTP door seals it before it goes on the bus.
+    /// What the person typed. The HTTP door seals it before it goes on the bus; who writes to the bus has it sealed there
+    /// first, by `POST /api/v1/sms/2fa/seal` with the same fields.
     #[garde(length(chars, min = 1, max = 200))]
     pub code: String,
 }
@@ -132,8 +136,8 @@ impl Command for VerifyCode {
     }
 }
 
-/// Asks the texter to seal the code of a check, for this check alone, so that nobody reads it on the bus. Asked by the
-/// door.
+/// Asks the texter to seal the code of a check, for this check alone, so that nobody reads it on the bus. The door asks by
+/// itself; whoever writes `verify_code` to the bus asks first. Nothing is counted or compared.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
 pub struct SealCode {
     /// As in the check.
@@ -178,6 +182,7 @@ impl Query for SealCode {
     type Answer = SealedCode;
     const DOMAIN: &'static str = DOMAIN;
     const NAME: &'static str = "seal_code";
+    const HTTP: Option<Http> = Some(Http::post("/api/v1/sms/2fa/seal"));
     const SCOPE: &'static str = "sms:verify";
 
     fn example() -> Self {

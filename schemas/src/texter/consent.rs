@@ -24,6 +24,7 @@ pub enum Covers {
 pub struct PutOptOut {
     /// The number: E.164, or as it is dialled inside `country`.
     #[garde(length(chars, min = 1, max = 40))]
+    #[schemars(extend("x-personal" = "subject"))]
     pub number: String,
     /// Whose national numbers `number` is written in: two letters, ISO 3166-1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -57,6 +58,7 @@ impl Command for PutOptOut {
 pub struct DeleteOptOut {
     /// The number: E.164, or as it is dialled inside `country`.
     #[garde(length(chars, min = 1, max = 40))]
+    #[schemars(extend("x-personal" = "subject"))]
     pub number: String,
     /// Whose national numbers `number` is written in: two letters, ISO 3166-1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -156,6 +158,7 @@ pub struct ConsentChanged {
     /// `sms`.
     pub channel: String,
     /// Who: here a number, E.164.
+    #[schemars(extend("x-personal" = "subject"))]
     pub recipient: String,
     /// The sender it holds for; all of the tenant's if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -240,6 +240,9 @@ pub struct Budget {
     pub spent_micro: i64,
     /// Has its fuse blown? Then nothing is sent under it until it is reset or the day ends.
     pub fuse_blown: bool,
+    /// How many texts wait under blown fuses: in this country, or in all together.
+    #[serde(default)]
+    pub held: u64,
 }
 
 /// Today's budgets.
@@ -261,7 +264,7 @@ impl Query for Budgets {
     }
 }
 
-/// A budget is spent: from now on, texts under it are refused. An alert.
+/// A budget is spent: from now on, texts under it wait until it is reset or the day ends, and codes are refused. An alert.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SpendFuseTripped {
     /// The country it is for; all of them together if absent.

@@ -61,6 +61,7 @@ pub struct ReceiveSms {
     pub provider_id: String,
     /// Who sent it, E.164.
     #[garde(length(chars, min = 1, max = 40))]
+    #[schemars(extend("x-personal" = "subject"))]
     pub from: String,
     /// To which of our numbers.
     #[garde(length(chars, min = 1, max = 40))]
@@ -107,6 +108,7 @@ pub struct SmsReceived {
     /// The provider's own id of it.
     pub provider_id: String,
     /// Who sent it, E.164.
+    #[schemars(extend("x-personal" = "subject"))]
     pub from: String,
     /// To which of our numbers.
     pub to: String,

@@ -35,6 +35,7 @@ fn named_values(map: &BTreeMap<String, String>, _: &()) -> garde::Result {
 pub struct SendTemplate {
     /// The recipient's number: E.164, or as it is dialled inside `country`.
     #[garde(length(chars, min = 1, max = 40))]
+    #[schemars(extend("x-personal" = "subject"))]
     pub to: String,
     /// Whose national numbers `to` is written in: two letters, ISO 3166-1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -100,6 +101,7 @@ impl Command for SendTemplate {
 pub struct BatchRow {
     /// The recipient's number: E.164, or as it is dialled inside `country`.
     #[garde(length(chars, min = 1, max = 40))]
+    #[schemars(extend("x-personal" = "subject"))]
     pub to: String,
     /// Whose national numbers `to` is written in: two letters, ISO 3166-1.
     #[serde(default, skip_serializing_if = "Option::is_none")]

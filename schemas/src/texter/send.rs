@@ -14,6 +14,7 @@ use crate::contract::{Command, Event, Http, Query};
 pub struct SendSms {
     /// The recipient's number: E.164 such as `+14155552671`, or as it is dialled inside `country`.
     #[garde(length(chars, min = 1, max = 40))]
+    #[schemars(extend("x-personal" = "subject"))]
     pub to: String,
     /// Whose national numbers `to` is written in: two letters, ISO 3166-1. Not needed for E.164.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -46,6 +47,26 @@ pub struct SendSms {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(skip)]
     pub send_at: Option<DateTime<Utc>>,
+    /// Where it waits for `send_at`.
+    #[serde(default, skip_serializing_if = "is_here")]
+    #[garde(skip)]
+    pub waits_at: WaitsAt,
+}
+
+/// Where a text waits for its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WaitsAt {
+    /// Here: opt-outs, quiet hours, budgets and prices are those of the moment at which it leaves. Any provider will do.
+    #[default]
+    Here,
+    /// At the provider, which sends it even while nothing of ours runs; it is paid for, and looked at, when it is handed
+    /// over. Takes a provider that can, such as Twilio with a messaging service, and 15 minutes to 30 days.
+    Provider,
+}
+
+fn is_here(at: &WaitsAt) -> bool {
+    *at == WaitsAt::Here
 }
 
 /// What kind of text it is.
@@ -78,6 +99,7 @@ impl Command for SendSms {
             smart_encoding: false,
             timezone: None,
             send_at: None,
+            waits_at: WaitsAt::Here,
         }
     }
 }
@@ -97,6 +119,8 @@ pub enum SmsEncoding {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SmsState {
+    /// Accepted here; it leaves later. The report says what it waits for. Nothing is booked for it yet.
+    Waiting,
     /// Accepted here, on its way to a provider.
     Queued,
     /// Whether a provider has it is not known.
@@ -248,6 +272,39 @@ impl Event for SmsUncertain {
     }
 }
 
+/// Takes back a text that waits: here, or at a provider that can. One that has left can't be taken back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
+pub struct CancelSms {
+    /// The text's id.
+    #[garde(skip)]
+    pub message_id: Uuid,
+}
+
+impl Command for CancelSms {
+    const DOMAIN: &'static str = DOMAIN;
+    const NAME: &'static str = "cancel_sms";
+    const HTTP: Option<Http> = Some(Http::post("/api/v1/sms/{message_id}/cancel"));
+    const SCOPE: &'static str = "sms:send";
+
+    fn example() -> Self {
+        CancelSms { message_id: a_message() }
+    }
+}
+
+/// What a text waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WaitsFor {
+    /// Its `send_at`.
+    SendAt,
+    /// The end of the recipient's quiet hours.
+    QuietHours,
+    /// A blown spend fuse to be put in again, or the next day.
+    SpendFuse,
+    /// A provider that is left alone for now.
+    Provider,
+}
+
 /// Asks how far a text has come.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
 pub struct SmsStatus {
@@ -263,6 +320,12 @@ pub struct SmsReport {
     pub message_id: Uuid,
     /// How far it has come.
     pub status: SmsState,
+    /// What it waits for, while it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<WaitsFor>,
+    /// When it is looked at again, while it waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_until: Option<DateTime<Utc>>,
     /// Rises with every change of this text.
     pub revision: u32,
     /// The recipient, all but the ends blotted out: `+1415*****71`.

@@ -141,6 +141,8 @@ fn bounds(schema: &Value, root: &Value) -> Vec<Bound> {
                 let in_list = |item: Value| Value::from(vec![item; good.as_array().unwrap().len()]);
                 found.extend(bounds(bound, root).into_iter().map(|of| of.under("items", in_list)));
             }
+            // It says what a field is about, and bounds nothing.
+            "x-personal" => {}
             "oneOf" => add("none_of_these".into(), None),
             "maxProperties" => add(map(n + 1), Some(map(n))),
             "propertyNames" => {

@@ -187,12 +187,13 @@ impl Brander {
 
     /// The bucket `brands`.
     pub(crate) async fn brands(&self) -> Result<kv::Store, anyhow::Error> {
-        let desk = self.desk().await;
-        desk.bus
-            .jetstream()
-            .get_key_value(BUCKET)
-            .await
-            .map_err(|error| anyhow::anyhow!("the bucket {BUCKET}: {error}"))
+        self.bucket(BUCKET).await
+    }
+
+    /// A bucket of the domain's.
+    pub(crate) async fn bucket(&self, name: &str) -> Result<kv::Store, anyhow::Error> {
+        let store = self.desk().await.bus.jetstream().get_key_value(name).await;
+        store.map_err(|error| anyhow::anyhow!("the bucket {name}: {error}"))
     }
 
     /// Writes the brand, unless a higher revision stands there.

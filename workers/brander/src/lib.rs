@@ -17,6 +17,7 @@ mod schedule_branding;
 mod schedules;
 mod set_branding;
 pub mod settings;
+mod show_draft;
 mod shown;
 mod stored_asset;
 mod turn_schedule;
@@ -27,23 +28,24 @@ pub use settings::Settings;
 
 use std::sync::Arc;
 
+use omnibus_dns::Dns;
 use omnibus_runtime::{Desk, Worker};
 use omnibus_schemas::brander::{
     ActivateBranding, AddDomain, AnswerChallenge, Assets, BrandOfVersion, Branding, BrandingVersions, CancelSchedule,
     ChallengeFile, ContrastReport, DashboardPage, Domains, FinishCertificate, LoginPage, OrderCertificate, Preview,
-    PreviewPage, RecheckDomain, RemoveDomain, RollbackBranding, ScheduleBranding, Schedules, SetBranding, StoredAsset,
-    TurnSchedule, UploadAsset, VerifyDomain,
+    PreviewPage, RecheckDomain, RemoveDomain, RollbackBranding, ScheduleBranding, Schedules, SetBranding, ShowDraft,
+    StoredAsset, TurnSchedule, UploadAsset, VerifyDomain,
 };
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, broadcast, watch};
 
 use certificates::authority::Authority;
-use domains::dns::Dns;
 use pages::Shelf;
 
 const MIGRATIONS: &[(&str, &str)] = &[
     ("0001_looks", include_str!("../migrations/0001_looks.sql")),
     ("0002_domains", include_str!("../migrations/0002_domains.sql")),
     ("0003_certificates", include_str!("../migrations/0003_certificates.sql")),
+    ("0004_told", include_str!("../migrations/0004_told.sql")),
 ];
 
 /// The worker: its tables, and what it does with each command, query and visit.
@@ -54,6 +56,7 @@ pub fn worker(settings: Settings) -> anyhow::Result<Worker> {
     Ok(Worker::new("brander", Brander::new(settings)?)
         .migrations("brander", MIGRATIONS)
         .handles::<SetBranding>()
+        .effects::<ShowDraft>()
         .effects::<ActivateBranding>()
         .effects::<RollbackBranding>()
         .handles::<ScheduleBranding>()
@@ -69,6 +72,7 @@ pub fn worker(settings: Settings) -> anyhow::Result<Worker> {
         .effects::<FinishCertificate>()
         .receives::<ChallengeFile>()
         .runs("renewals", certificates::renewals::watch)
+        .runs("certificates", certificates::handed_out::keep)
         .effects::<UploadAsset>()
         .answers::<Assets>()
         .receives::<StoredAsset>()
@@ -103,6 +107,8 @@ pub(crate) struct Brander {
     authority: Option<Authority>,
     /// The connections, once the worker runs: calls that leave wait for them.
     desk: watch::Sender<Option<Desk>>,
+    /// Hosts of which the database has told that they changed.
+    told: broadcast::Sender<String>,
 }
 
 impl Brander {
@@ -113,7 +119,7 @@ impl Brander {
     fn new(settings: Settings) -> anyhow::Result<Self> {
         settings.check()?;
         let ours = settings.ours()?;
-        let dns = Dns::new(&settings)?;
+        let dns = Dns::new(&settings.dns_servers)?;
         let authority = Authority::new(&settings)?;
         Ok(Brander {
             settings,
@@ -123,6 +129,7 @@ impl Brander {
             makers: Arc::new(Semaphore::new(2)),
             authority,
             desk: watch::Sender::new(None),
+            told: broadcast::Sender::new(1024),
         })
     }
 

@@ -1,7 +1,7 @@
 //! A new version of a look: everything about it is checked now, so that activating it is a switch and nothing more.
 
 use omnibus_runtime::{Cx, Events, Fail, Handle};
-use omnibus_schemas::brander::{AssetHash, AssetKind, BrandingDrafted, Look, SetBranding};
+use omnibus_schemas::brander::{AssetHash, AssetKind, BrandingDrafted, Look, SetBranding, ShowDraft};
 use sqlx::Row;
 use sqlx::types::Json;
 use uuid::Uuid;
@@ -57,7 +57,7 @@ impl Handle<SetBranding> for Brander {
         .await?;
         let version = newest.unsigned_abs();
         let drafted = BrandingDrafted { version, version_id, contrast_faults, hints };
-        Ok(Events::none().about(version_id.to_string(), drafted))
+        Ok(Events::none().about(version_id.to_string(), drafted).then(ShowDraft { version }))
     }
 }
 

@@ -4,8 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
+use omnibus_runtime::seal::Seal;
 use secrecy::{ExposeSecret, SecretString};
 
 /// The brander's settings.
@@ -31,8 +30,8 @@ pub struct Settings {
     /// File with the authority's own root to trust, PEM. For test authorities.
     #[arg(long, env = "ACME_CA_FILE")]
     pub acme_ca_file: Option<PathBuf>,
-    /// 32 bytes in base64, with which the private keys of certificates are sealed in the database. Needed with
-    /// ACME_DIRECTORY_URL. `openssl rand -base64 32` makes one.
+    /// 32 bytes in base64, with which the private keys of certificates are sealed in the database and on their way to the
+    /// doors, which have the same key. Needed with ACME_DIRECTORY_URL. `openssl rand -base64 32` makes one.
     #[arg(long, env = "CERTIFICATE_KEY", hide_env_values = true)]
     pub certificate_key: Option<SecretString>,
     /// Hours between two looks at a domain's proof, 1 to 24.
@@ -70,18 +69,16 @@ impl Settings {
             "CERTIFICATE_KEY must be set when ACME_DIRECTORY_URL is: private keys are sealed with it"
         );
         self.ours()?;
-        self.sealing_key().map(drop)
+        self.seal().map(drop)
     }
 
-    /// The key that seals private keys.
+    /// What seals private keys.
     ///
     /// # Errors
-    /// If it is not 32 bytes in base64.
-    pub fn sealing_key(&self) -> anyhow::Result<Option<[u8; 32]>> {
+    /// If the key is not 32 bytes in base64.
+    pub fn seal(&self) -> anyhow::Result<Option<Seal>> {
         let Some(text) = &self.certificate_key else { return Ok(None) };
-        let bytes = BASE64_STANDARD.decode(text.expose_secret().trim()).context("CERTIFICATE_KEY is not base64")?;
-        let key = bytes.try_into().ok().context("CERTIFICATE_KEY must be 32 bytes in base64")?;
-        Ok(Some(key))
+        Seal::of_text(text.expose_secret()).map(Some).context("CERTIFICATE_KEY")
     }
 
     /// [`Settings::public_url`] without a slash at its end.
@@ -116,6 +113,9 @@ impl Settings {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+    use base64::prelude::BASE64_STANDARD;
+
     use super::*;
 
     #[test]

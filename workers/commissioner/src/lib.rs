@@ -21,12 +21,14 @@ mod provider;
 mod record_click;
 mod record_order;
 mod record_refund;
+mod refund_webhook;
 mod register_partner;
 mod replay;
 mod request_payout;
 mod reservation;
 mod reversal;
 mod review_order;
+mod rotate_webhook_secret;
 mod rules;
 mod run_payouts;
 mod secrets;
@@ -41,6 +43,7 @@ mod statement_page;
 mod submit_payout;
 mod suspicion;
 mod tree;
+mod webhook;
 mod words;
 
 pub use secrets::sign;
@@ -48,11 +51,12 @@ pub use settings::Settings;
 
 use omnibus_runtime::Worker;
 use omnibus_schemas::commissioner::{
-    AddCode, AddLink, ApplyTiers, CheckLedger, CheckLedgerPart, DOMAIN, DecidePartner, ExplainCommission, FollowLink,
-    HeldOrders, Ledger, LedgerCsv, LedgerHealth, MovePartner, OrderWebhook, PartnerCommissions, PartnerPage,
-    PartnerReferrals, PartnerStats, Partners, Payouts, ProgramRules, Programs, RecordClick, RecordOrder, RecordRefund,
-    RegisterPartner, RequestPayout, ReviewOrder, RunPayouts, RunPayoutsPart, SetPayoutAccount, SetProgram, SetTier,
-    SettlePayout, Simulate, Statement, StatementPage, SubmitPayout, WebhookSecret,
+    AddCode, AddLink, ApplyTiers, CheckLedger, CheckLedgerPart, CommissionsCsv, DOMAIN, DecidePartner,
+    ExplainCommission, FollowLink, HeldOrders, Ledger, LedgerCsv, LedgerHealth, MovePartner, OrderWebhook,
+    PartnerCommissions, PartnerPage, PartnerReferrals, PartnerStats, Partners, PartnersCsv, Payouts, PayoutsCsv,
+    ProgramRules, Programs, RecordClick, RecordOrder, RecordRefund, ReferralsCsv, RefundWebhook, RegisterPartner,
+    RequestPayout, ReviewOrder, RotateWebhookSecret, RunPayouts, RunPayoutsPart, SetPayoutAccount, SetProgram, SetTier,
+    SettlePayout, Simulate, Statement, StatementCsv, StatementPage, SubmitPayout, WebhookSecret,
 };
 
 use provider::Provider;
@@ -62,8 +66,16 @@ use secrets::Secrets;
 /// The worker: its tables, and what it does with each command and query.
 pub fn worker(settings: Settings) -> anyhow::Result<Worker> {
     Ok(Worker::new(DOMAIN, Commissioner::new(&settings)?)
-        .migrations(DOMAIN, &[("0001_ledger", include_str!("../migrations/0001_ledger.sql"))])
+        .migrations(
+            DOMAIN,
+            &[
+                ("0001_ledger", include_str!("../migrations/0001_ledger.sql")),
+                ("0002_webhook", include_str!("../migrations/0002_webhook.sql")),
+                ("0003_balances", include_str!("../migrations/0003_balances.sql")),
+            ],
+        )
         .handles::<SetProgram>()
+        .handles::<RotateWebhookSecret>()
         .handles::<RegisterPartner>()
         .handles::<DecidePartner>()
         .handles::<SetTier>()
@@ -98,9 +110,15 @@ pub fn worker(settings: Settings) -> anyhow::Result<Worker> {
         .answers::<Payouts>()
         .answers::<Ledger>()
         .answers::<LedgerCsv>()
+        .answers::<PayoutsCsv>()
+        .answers::<PartnersCsv>()
+        .answers::<CommissionsCsv>()
+        .answers::<ReferralsCsv>()
+        .answers::<StatementCsv>()
         .answers::<LedgerHealth>()
         .receives::<FollowLink>()
         .receives::<OrderWebhook>()
+        .receives::<RefundWebhook>()
         .receives::<StatementPage>()
         .runs("nightly", |_, desk| nightly::run(desk))
         .build())

@@ -16,7 +16,7 @@ use crate::order::booking::{Booking, CommissionRow, CustomerRow, EarnedRow, Line
 use crate::order::lookup::{Asked, Before, Found, find};
 use crate::rules::no_program;
 use crate::split::{Terms, base, exchanged, shares};
-use crate::suspicion::reasons;
+use crate::suspicion::suspected;
 
 /// How far a shop's clock may run ahead of ours.
 const AHEAD: TimeDelta = TimeDelta::minutes(5);
@@ -165,7 +165,13 @@ fn book<'a>(
     let available_at = at + TimeDelta::days(rules.hold_days.into());
     // Also those who earn nothing under these rules: what-if may give them something.
     let parents = found.seller.as_ref().map(|seller| seller.parents.clone()).unwrap_or_default();
-    let suspected = found.seller.as_ref().map(|seller| reasons(order, &seller.traits)).unwrap_or_default();
+    // Those above who earn nothing on it have no reason to buy through it.
+    let earning = rules.overrides_bp.len();
+    let suspected = found
+        .seller
+        .as_ref()
+        .map(|seller| suspected(order, &seller.traits, seller.above.iter().take(earning).flatten()));
+    let suspected = suspected.unwrap_or_default();
     let review = if suspected.is_empty() { Review::None } else { Review::Held };
     let tier = found.seller.as_ref().map_or(Tier::Bronze, |seller| seller.tier);
 

@@ -38,9 +38,9 @@ impl Secrets {
         Ok(hex(&hmac(self.key()?.as_bytes(), purpose.join("/").as_bytes()).finalize().into_bytes()))
     }
 
-    /// How a shop signs what it reports for a program.
-    pub(crate) fn webhook(&self, tenant: &str, program: &str) -> anyhow::Result<String> {
-        Ok(format!("whsec_{}", self.derive(&["webhook", tenant, program])?))
+    /// How a shop signs what it reports for a program: the program's first secret, second, ...
+    pub(crate) fn webhook(&self, tenant: &str, program: &str, generation: u32) -> anyhow::Result<String> {
+        Ok(format!("whsec_{}", self.derive(&["webhook", tenant, program, &generation.to_string()])?))
     }
 
     fn key(&self) -> anyhow::Result<&str> {
@@ -138,9 +138,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("below/secret");
         let secrets = || Secrets { given: None, file: file.clone(), key: OnceLock::new() };
-        let first = secrets().webhook("acme", "main").unwrap();
-        assert_eq!(secrets().webhook("acme", "main").unwrap(), first);
-        assert_ne!(secrets().webhook("globex", "main").unwrap(), first);
+        let first = secrets().webhook("acme", "main", 1).unwrap();
+        assert_eq!(secrets().webhook("acme", "main", 1).unwrap(), first);
+        assert_ne!(secrets().webhook("globex", "main", 1).unwrap(), first);
+        assert_ne!(secrets().webhook("acme", "main", 2).unwrap(), first);
         assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     }
 }

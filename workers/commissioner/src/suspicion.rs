@@ -1,10 +1,10 @@
-//! Did a partner buy through their own link? A suspicion holds what the order earned for a person to look at; it takes
+//! Did a partner buy through their own link, or one who earns on it as the partner above? A suspicion holds what the order earned for a person to look at; it takes
 //! nothing away.
 
 use omnibus_schemas::commissioner::RecordOrder;
 
-/// What is known of the selling partner.
-#[derive(Debug, Default)]
+/// What is known of a partner.
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Traits {
     pub(crate) email_key: String,
     pub(crate) payment_fingerprint: Option<String>,
@@ -57,8 +57,26 @@ pub(crate) fn email_key(address: &str) -> String {
     format!("{local}@{domain}")
 }
 
-/// Why the order looks like the partner's own; empty if it does not.
-pub(crate) fn reasons(order: &RecordOrder, partner: &Traits) -> Vec<String> {
+/// Why the order looks like one of a partner's who earns on it; empty if it does not. What speaks for one of the partners
+/// above says so: `above_email`.
+pub(crate) fn suspected<'a>(
+    order: &RecordOrder,
+    seller: &Traits,
+    above: impl IntoIterator<Item = &'a Traits>,
+) -> Vec<String> {
+    let mut found = reasons(order, seller);
+    for reason in above.into_iter().flat_map(|partner| reasons(order, partner)) {
+        let reason = format!("above_{reason}");
+        // A colleague of the seller's is often one of the parent's too: said once, of the nearer one.
+        if !found.contains(&reason) && !found.iter().any(|nearer| reason == format!("above_{nearer}")) {
+            found.push(reason);
+        }
+    }
+    found
+}
+
+/// Why the order looks like the partner's own.
+fn reasons(order: &RecordOrder, partner: &Traits) -> Vec<String> {
     let mut found = Vec::new();
     if let Some(email) = &order.customer_email {
         let key = email_key(email);
@@ -111,5 +129,9 @@ mod tests {
         (other.payment_fingerprint, other.device) = (Some("card-1".into()), Some("d-1".into()));
         assert_eq!(reasons(&other, &partner("ada@firm.example")), ["payment", "device"]);
         assert_eq!(reasons(&RecordOrder::example(), &Traits::default()), [""; 0]);
+        let (seller, stranger) = (partner("bob@shop.example"), Traits { device: None, ..partner("eve@eve.example") });
+        assert_eq!(suspected(&order("eve@eve.example"), &seller, [&stranger]), ["above_email"]);
+        assert_eq!(suspected(&order("x@shop.example"), &seller, [&stranger, &seller]), ["domain"]);
+        assert_eq!(suspected(&order("x@other.example"), &seller, [&stranger]), [""; 0]);
     }
 }

@@ -21,6 +21,7 @@ use crate::door::Shared;
 use crate::observe::Observed;
 use crate::problem::Problem;
 use crate::routes::QueryRoute;
+use crate::sheet;
 
 /// Marks an answer as a refusal. <https://github.com/nats-io/nats-architecture-and-design/blob/main/adr/ADR-32.md>
 const ERROR_CODE: &str = "Nats-Service-Error-Code";
@@ -49,6 +50,9 @@ pub(crate) async fn answer(
     let body = (route.entry.accept)(Encoding::Json, &written).map_err(Problem::invalid)?;
     let deadline = door.settings.query_timeout();
     let answer = ask(&door.bus, &route.subject, &caller, &observed.trace, body.into(), deadline).await?;
+    if route.entry.sheet {
+        return sheet::page(&parts.uri, &answer.payload);
+    }
     let mut response = Response::new(Body::from(answer.payload));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)

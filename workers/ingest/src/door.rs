@@ -10,13 +10,17 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use axum_server::tls_rustls::RustlsConfig;
+use omnibus_runtime::seal::Seal;
 use omnibus_runtime::{Bus, Health};
 use omnibus_schemas::Catalogue;
+use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::caller::{self, Caller};
+use crate::certificates::Certificates;
 use crate::idempotency::Bodies;
 use crate::jwt::{JwtKeysError, Verifier};
 use crate::keyring::KeyRing;
@@ -25,7 +29,7 @@ use crate::observe::{self, Observed};
 use crate::outcome::Outcomes;
 use crate::problem::Problem;
 use crate::settings::Settings;
-use crate::{connect, docs, peer, ready, routes, tls};
+use crate::{connect, docs, linger, peer, ready, routes, secure, tls};
 
 /// How long a connection may stand without a whole request line and headers.
 const HEADERS: Duration = Duration::from_secs(30);
@@ -51,10 +55,17 @@ pub struct DoorParts {
 pub struct Door {
     shared: Arc<Shared>,
     app: Router,
+    first: Listening,
+    /// Beside the first, for TLS.
+    second: Option<Listening>,
+    health: Health,
+}
+
+/// An address that is bound.
+struct Listening {
     listener: std::net::TcpListener,
     address: SocketAddr,
-    tls: Option<axum_server::tls_rustls::RustlsConfig>,
-    health: Health,
+    tls: Option<RustlsConfig>,
 }
 
 /// Why a door can't open.
@@ -98,6 +109,8 @@ pub(crate) struct Shared {
     ring: KeyRing,
     tokens: Verifier,
     limits: Limits,
+    /// Of tenants' hosts, where the door speaks TLS and can open their keys.
+    pub(crate) certificates: Option<Certificates>,
 }
 
 impl Shared {
@@ -118,49 +131,65 @@ impl Shared {
 }
 
 impl Door {
-    /// Binds the address. Requests wait until [`Door::serve`].
+    /// Binds the addresses. Requests wait until [`Door::serve`].
     pub async fn new(parts: DoorParts) -> Result<Self, DoorError> {
         let DoorParts { bus, catalogue, settings, beside, health, stop } = parts;
         ready::check(&settings)?;
-        ready::unknown(&health);
-        let tls = tls::of(&settings)?;
+        let certificates = certificates(&settings)?;
+        ready::unknown(&health, certificates.is_some());
+        let tls = tls::of(&settings, certificates.clone())?;
         let shared = Arc::new(Shared {
             tokens: Verifier::of(&settings)?,
             limits: Limits::new(settings.rate_limit_ip, settings.rate_limit_tenant),
             ring: KeyRing::default(),
             bodies: Bodies::default(),
             outcomes: Outcomes::default(),
+            certificates,
             bus,
             catalogue,
             settings,
             stop,
         });
         let app = app(&shared, beside.unwrap_or_default(), &health)?;
-        let address = shared.settings.http_listen;
-        let listen = || -> std::io::Result<_> {
-            let listener = std::net::TcpListener::bind(address)?;
-            listener.set_nonblocking(true)?;
-            let real = listener.local_addr()?;
-            Ok((listener, real))
+        let listen = |address: SocketAddr, tls| {
+            let bound = || -> std::io::Result<_> {
+                let listener = std::net::TcpListener::bind(address)?;
+                listener.set_nonblocking(true)?;
+                let address = listener.local_addr()?;
+                Ok(Listening { listener, address, tls })
+            };
+            bound().map_err(|error| DoorError::Listen { address, error })
         };
-        let (listener, address) = listen().map_err(|error| DoorError::Listen { address, error })?;
-        Ok(Door { shared, app, listener, address, tls, health })
+        let (first, second) = match (shared.settings.https_listen, tls) {
+            (Some(secure), Some(tls)) => (listen(shared.settings.http_listen, None)?, Some(listen(secure, Some(tls))?)),
+            (Some(_), None) => {
+                let reason = "needs TLS_CERT_FILE and TLS_KEY_FILE, or CERTIFICATE_KEY".to_owned();
+                return Err(DoorError::Setting { setting: "HTTPS_LISTEN", reason });
+            }
+            (None, tls) => (listen(shared.settings.http_listen, tls)?, None),
+        };
+        Ok(Door { shared, app, first, second, health })
     }
 
     /// Where it listens; the real port if 0 was asked for.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.first.address
+    }
+
+    /// Where it listens for TLS beside that, if anywhere.
+    pub fn secure_address(&self) -> Option<SocketAddr> {
+        self.second.as_ref().map(|second| second.address)
     }
 
     /// `http://127.0.0.1:8080` or `https://..`.
     pub fn url(&self) -> String {
-        let scheme = if self.tls.is_some() { "https" } else { "http" };
-        format!("{scheme}://{}", self.address)
+        let scheme = if self.first.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.first.address)
     }
 
     /// Serves until `stop` is cancelled and what was running then has finished, or its time was up.
     pub async fn serve(self) -> Result<(), DoorError> {
-        let Door { shared, app, listener, address, tls, health } = self;
+        let Door { shared, app, first, second, health } = self;
         let stop = shared.stop.clone();
         // The keys are followed for as long as a request runs.
         let end = CancellationToken::new();
@@ -169,6 +198,10 @@ impl Door {
             let (ring, bus, health, end) = (shared.ring.clone(), shared.bus.clone(), health.clone(), end.clone());
             async move { ring.follow(bus, health, end).await }
         });
+        if let Some(certificates) = shared.certificates.clone() {
+            let (bus, health, end) = (shared.bus.clone(), health.clone(), end.clone());
+            tokio::spawn(async move { certificates.follow(bus, health, end).await });
+        }
         tokio::spawn({
             let (shared, health, end) = (shared.clone(), health.clone(), end.clone());
             async move { end.run_until_cancelled(ready::watch(&shared, &health)).await }
@@ -177,33 +210,68 @@ impl Door {
             let (shared, end) = (shared.clone(), end.clone());
             async move { shared.limits.tidy(&end).await }
         });
-        let handle = axum_server::Handle::new();
-        tokio::spawn({
-            let (handle, drain, end) = (handle.clone(), shared.settings.drain(), end.clone());
-            async move {
-                if end.run_until_cancelled(stop.cancelled()).await.is_some() {
-                    tracing::info!("the door closes");
-                    handle.graceful_shutdown(Some(drain));
-                }
-            }
-        });
-        tracing::info!(%address, tls = tls.is_some(), "the door is open");
-        let service = app.into_make_service_with_connect_info::<SocketAddr>();
-        let bind = |error| DoorError::Listen { address, error };
-        match tls {
-            Some(config) => {
-                let mut server = axum_server::from_tcp_rustls(listener, config).map_err(bind)?.handle(handle);
-                server.http_builder().http1().header_read_timeout(HEADERS);
-                server.first_request_timeout(HEADERS).serve(service).await
-            }
-            None => {
-                let mut server = axum_server::from_tcp(listener).map_err(bind)?.handle(handle);
-                server.http_builder().http1().header_read_timeout(HEADERS);
-                server.first_request_timeout(HEADERS).serve(service).await
+        // With TLS beside it, the plain address leads those to https who can go there.
+        let plain = match &second {
+            Some(_) => app.clone().layer(middleware::from_fn_with_state(shared.clone(), secure::lead)),
+            None => app.clone(),
+        };
+        let mut serving = tokio::task::JoinSet::new();
+        serving.spawn(serve_at(first, plain, shared.settings.drain(), stop.clone(), end.clone()));
+        if let Some(second) = second {
+            serving.spawn(serve_at(second, app, shared.settings.drain(), stop, end.clone()));
+        }
+        while let Some(ended) = serving.join_next().await {
+            ended.map_err(|error| DoorError::Serve(std::io::Error::other(error)))??;
+        }
+        Ok(())
+    }
+}
+
+/// Serves at one address until `stop` and the end of what was running then.
+async fn serve_at(
+    at: Listening,
+    app: Router,
+    drain: Duration,
+    stop: CancellationToken,
+    end: CancellationToken,
+) -> Result<(), DoorError> {
+    let Listening { listener, address, tls } = at;
+    let handle = axum_server::Handle::new();
+    tokio::spawn({
+        let handle = handle.clone();
+        async move {
+            if end.run_until_cancelled(stop.cancelled()).await.is_some() {
+                tracing::info!(%address, "the door closes");
+                handle.graceful_shutdown(Some(drain));
             }
         }
-        .map_err(DoorError::Serve)
+    });
+    tracing::info!(%address, tls = tls.is_some(), "the door is open");
+    let service = app.into_make_service_with_connect_info::<SocketAddr>();
+    let bind = |error| DoorError::Listen { address, error };
+    match tls {
+        Some(config) => {
+            let mut server = axum_server::from_tcp_rustls(listener, config).map_err(bind)?.handle(handle);
+            server.http_builder().http1().header_read_timeout(HEADERS);
+            server.first_request_timeout(HEADERS).serve(service).await
+        }
+        None => {
+            let mut server = axum_server::from_tcp(listener).map_err(bind)?.handle(handle);
+            server.http_builder().http1().header_read_timeout(HEADERS);
+            server.first_request_timeout(HEADERS).serve(service).await
+        }
     }
+    .map_err(DoorError::Serve)
+}
+
+/// Those of tenants' hosts, if the settings have what opens their keys.
+fn certificates(settings: &Settings) -> Result<Option<Certificates>, DoorError> {
+    let Some(text) = &settings.certificate_key else { return Ok(None) };
+    let seal = Seal::of_text(text.expose_secret())
+        .map_err(|error| DoorError::Setting { setting: "CERTIFICATE_KEY", reason: error.to_string() })?;
+    // A plain door has no use for them: in one process with the brander it finds the key set for that one.
+    let tls = settings.https_listen.is_some() || settings.tls_cert_file.is_some();
+    Ok(tls.then(|| Certificates::new(seal)))
 }
 
 fn app(shared: &Arc<Shared>, beside: Router, health: &Health) -> Result<Router, DoorError> {
@@ -219,7 +287,8 @@ fn app(shared: &Arc<Shared>, beside: Router, health: &Health) -> Result<Router, 
     if let Some(cors) = cors(&shared.settings.cors_origins)? {
         app = app.layer(cors);
     }
-    Ok(app.layer(CatchPanicLayer::custom(panicked)).layer(middleware::from_fn(observe::measure)))
+    let app = app.layer(CatchPanicLayer::custom(panicked)).layer(middleware::from_fn(observe::measure));
+    Ok(app.layer(middleware::map_request(async |request: Request| linger::over(request))))
 }
 
 async fn limit_by_address(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
@@ -279,7 +348,14 @@ fn cors(origins: &[String]) -> Result<Option<CorsLayer>, DoorError> {
                 "traceparent",
                 "x-api-key",
             ]))
-            .expose_headers(names(&["location", "preference-applied", "ratelimit", "ratelimit-policy", "retry-after"]))
+            .expose_headers(names(&[
+                "link",
+                "location",
+                "preference-applied",
+                "ratelimit",
+                "ratelimit-policy",
+                "retry-after",
+            ]))
             .max_age(Duration::from_secs(3600)),
     ))
 }

@@ -51,9 +51,14 @@ fn number(address: IpAddr) -> u128 {
     }
 }
 
+/// Is it one of the proxies?
+pub(crate) fn is_trusted(address: IpAddr, trusted: &[Network]) -> bool {
+    trusted.iter().any(|network| network.contains(address))
+}
+
 /// The address to count: the peer's, or, behind trusted proxies, the last that they did not write themselves.
 pub(crate) fn caller(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
-    let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(address));
+    let is_trusted = |address| is_trusted(address, trusted);
     if !is_trusted(peer) {
         return peer;
     }

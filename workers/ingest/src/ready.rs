@@ -11,8 +11,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::door::{DoorError, Shared};
-use crate::keyring;
 use crate::settings::Settings;
+use crate::{certificates, keyring};
 
 const BUS: &str = "ingest.bus";
 const STREAMS: &str = "ingest.streams";
@@ -37,8 +37,9 @@ pub(crate) fn check(settings: &Settings) -> Result<(), DoorError> {
 }
 
 /// Nothing is well before it was looked at.
-pub(crate) fn unknown(health: &Health) {
-    for part in [BUS, STREAMS, DURABILITY, keyring::PART] {
+pub(crate) fn unknown(health: &Health, certificates: bool) {
+    let certificates = certificates.then_some(certificates::PART);
+    for part in [BUS, STREAMS, DURABILITY, keyring::PART].into_iter().chain(certificates) {
         health.ill(part, "not looked at yet");
     }
 }

@@ -14,7 +14,16 @@ pub struct Settings {
     /// Address and port to listen on. Port 0 takes a free one.
     #[arg(long, env = "HTTP_LISTEN", default_value = "127.0.0.1:8080")]
     pub http_listen: SocketAddr,
-    /// Certificate chain in PEM; with it the door speaks TLS 1.2 and 1.3 only.
+    /// A second address and port, for TLS: tenants' hosts by name with their own certificates (CERTIFICATE_KEY), every other
+    /// name with TLS_CERT_FILE. HTTP_LISTEN then stays plain, answers authorities' challenges, and leads visitors of hosts
+    /// that have a certificate to https.
+    #[arg(long, env = "HTTPS_LISTEN")]
+    pub https_listen: Option<SocketAddr>,
+    /// The key with which the brander seals the private keys of tenants' certificates: 32 bytes in base64. With it, and TLS,
+    /// their hosts are served over TLS as soon as they have a certificate.
+    #[arg(long, env = "CERTIFICATE_KEY", hide_env_values = true)]
+    pub certificate_key: Option<SecretString>,
+    /// Certificate chain in PEM; with it the door speaks TLS 1.2 and 1.3 only, unless HTTPS_LISTEN is set.
     #[arg(long, env = "TLS_CERT_FILE", requires = "tls_key_file")]
     pub tls_cert_file: Option<PathBuf>,
     /// The certificate's private key in PEM.
@@ -82,6 +91,8 @@ impl Settings {
     pub fn on_a_free_port() -> Self {
         Settings {
             http_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            https_listen: None,
+            certificate_key: None,
             tls_cert_file: None,
             tls_key_file: None,
             websocket_secret: None,

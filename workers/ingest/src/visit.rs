@@ -9,7 +9,7 @@ use async_nats::HeaderMap as BusHeaders;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, RawPathParams, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::Response;
 use omnibus_runtime::{Reply, Visit};
 use omnibus_schemas::body::encode;
@@ -67,16 +67,16 @@ fn visit(door: &Shared, route: &HookRoute, path: &RawPathParams, parts: &Parts) 
         params: route.params.iter().enumerate().filter_map(param).collect(),
         query: parts.uri.query().unwrap_or_default().to_owned(),
         headers: route.entry.headers.iter().filter_map(seen).collect(),
-        host: host(parts),
+        host: host(&parts.headers, &parts.uri),
         address: peer::caller(peer, &parts.headers, &door.settings.trusted_proxies).to_string(),
         body: Vec::new(),
     }
 }
 
 /// The host that the client means. What a proxy or a client writes into other headers is not asked.
-fn host(parts: &Parts) -> String {
-    let named = parts.headers.get(header::HOST).and_then(|value| value.to_str().ok());
-    let named = parts.uri.authority().map(|authority| authority.as_str()).or(named).unwrap_or_default();
+pub(crate) fn host(headers: &HeaderMap, uri: &Uri) -> String {
+    let named = headers.get(header::HOST).and_then(|value| value.to_str().ok());
+    let named = uri.authority().map(|authority| authority.as_str()).or(named).unwrap_or_default();
     let name = named.rsplit_once('@').map_or(named, |(_, host)| host);
     // An IPv6 address stands in brackets and keeps them.
     let name = match name.rsplit_once(':') {
@@ -129,7 +129,8 @@ mod tests {
             if let Some(named) = named {
                 request = request.header("host", named);
             }
-            host(&request.body(()).unwrap().into_parts().0)
+            let parts = request.body(()).unwrap().into_parts().0;
+            host(&parts.headers, &parts.uri)
         };
         assert_eq!(of("/login", Some("Shop.Example.com:8443")), "shop.example.com");
         assert_eq!(of("/login", Some("shop.example.com.")), "shop.example.com");

@@ -3,6 +3,7 @@
 mod attachments;
 mod batch;
 mod cancel;
+mod confirm_sender_domain;
 pub mod content;
 mod deliver_email;
 mod delivery;
@@ -23,11 +24,14 @@ mod templates;
 pub mod transport;
 
 pub use batch::{Chunk, ReadPlan};
+pub use confirm_sender_domain::Proofs;
 pub use delivery::Plan;
 pub use settings::Settings;
 
 use std::sync::Arc;
 
+use anyhow::Context;
+use omnibus_dns::Dns;
 use omnibus_runtime::{Desk, Worker};
 use omnibus_schemas::mailer::{
     ActivateTemplate, AddSenderDomain, AddSuppression, BatchRows, BatchStatus, CancelEmail, CloseBatch,
@@ -55,6 +59,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0003_attachments", include_str!("../migrations/0003_attachments.sql")),
     ("0004_batches", include_str!("../migrations/0004_batches.sql")),
     ("0010_templates", include_str!("../migrations/0010_templates.sql")),
+    ("0011_sender_domains", include_str!("../migrations/0011_sender_domains.sql")),
 ];
 
 /// The worker: its tables, and what it does with each command and query.
@@ -77,7 +82,7 @@ pub fn worker(settings: Settings) -> anyhow::Result<Worker> {
         .handles::<AddSuppression>()
         .handles::<RemoveSuppression>()
         .handles::<AddSenderDomain>()
-        .handles::<ConfirmSenderDomain>()
+        .effects::<ConfirmSenderDomain>()
         .handles::<RemoveSenderDomain>()
         .handles::<PutMailStream>()
         .handles::<PutMailRoute>()
@@ -116,7 +121,10 @@ pub struct Mailer {
     content: Content,
     links: Links,
     objects: Objects,
+    specs: batch::Specs,
     dkim: Dkim,
+    /// None where the machine names no server and the settings don't either.
+    dns: Option<Dns>,
     defer_seconds: u32,
     max_attachment_bytes: u64,
     sendgrid_webhook_key: Option<VerifyingKey>,
@@ -133,7 +141,9 @@ impl Mailer {
             content: Content::new()?,
             links: Links::new(settings.door()?),
             objects: Objects::default(),
+            specs: batch::Specs::default(),
             dkim: Dkim::new(settings.dkim_dir.clone())?,
+            dns: dns(&settings.dns_servers)?,
             sender_approval_secret: settings.sender_approval_secret.clone(),
             defer_seconds: settings.defer_seconds,
             max_attachment_bytes: settings.max_attachment_bytes,
@@ -145,5 +155,17 @@ impl Mailer {
     /// The ways that the settings opened.
     pub fn transport(&self) -> &Transport {
         &self.transport
+    }
+}
+
+/// A closed network has no DNS, and can do without: senders' domains are then approved by the operator.
+fn dns(servers: &[std::net::SocketAddr]) -> anyhow::Result<Option<Dns>> {
+    match Dns::new(servers) {
+        Ok(dns) => Ok(Some(dns)),
+        Err(error) if servers.is_empty() => {
+            tracing::warn!(%error, "this machine names no DNS server: senders' domains can't be looked up");
+            Ok(None)
+        }
+        Err(error) => Err(error).context("DNS_SERVERS"),
     }
 }

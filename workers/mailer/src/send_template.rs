@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::Mailer;
-use crate::content::{ContentError, Rendered, Wanted};
+use crate::content::{BUILT_IN_VERSION, ContentError, Rendered, Wanted};
 use crate::delivery::{Dispatch, Order};
 
 impl Dispatch for SendTemplate {
@@ -71,13 +71,17 @@ impl Mailer {
             false => None,
         };
         // A later attempt makes the same mail, whatever version is active by then.
-        let before: Option<i32> =
-            sqlx::query_scalar("select version from mailer.template_sends where tenant = $1 and email_id = $2")
-                .bind(cx.tenant())
-                .bind(email_id)
-                .fetch_optional(cx.db())
-                .await?;
-        let version = before.map(i32::unsigned_abs).or(wanted.version);
+        let (before, active): (Option<i32>, Option<i32>) = sqlx::query_as(
+            "select (select version from mailer.template_sends where tenant = $1 and email_id = $2),
+                    (select active from mailer.templates where tenant = $1 and name = $3)",
+        )
+        .bind(cx.tenant())
+        .bind(email_id)
+        .bind(wanted.name)
+        .fetch_one(cx.db())
+        .await?;
+        let active = active.map_or(BUILT_IN_VERSION, i32::unsigned_abs);
+        let version = before.map(i32::unsigned_abs).or(wanted.version).or(Some(active));
         let wanted = Wanted { unsubscribe_url: link.as_deref(), version, ..wanted };
         let tenant = cx.tenant();
         let said = self.content.render(cx.db(), tenant, &wanted, variables).await.map_err(|error| match error {
@@ -91,6 +95,10 @@ impl Mailer {
     }
 
     async fn is_marketing(&self, cx: &mut Cx<'_>, stream: &str) -> Result<bool, sqlx::Error> {
+        // What these two are stands fast.
+        if ["transactional", "marketing"].contains(&stream) {
+            return Ok(stream == "marketing");
+        }
         let kind: Option<String> =
             sqlx::query_scalar("select kind from mailer.streams where tenant = $1 and stream = $2")
                 .bind(cx.tenant())

@@ -1,5 +1,6 @@
 //! What the mailer is told from outside. `--help` is the reference.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -82,10 +83,13 @@ pub struct Settings {
     /// The last part of the address to which returned mails are posted. Unset: that door is closed.
     #[arg(long, env = "RETURNED_MAIL_SECRET", hide_env_values = true)]
     pub returned_mail_secret: Option<SecretString>,
-    /// With this, the operator approves a tenant's sender domains: the approval is the HMAC-SHA-256 of `<tenant> <domain>`
-    /// under it, in hexadecimal. Unset: no domain can be confirmed.
+    /// With this, the operator approves a tenant's sender domains where DNS can't be asked: the approval is the HMAC-SHA-256
+    /// of `<tenant> <domain>` under it, in hexadecimal. Unset: DNS alone confirms.
     #[arg(long, env = "SENDER_APPROVAL_SECRET", hide_env_values = true)]
     pub sender_approval_secret: Option<SecretString>,
+    /// DNS servers to ask for the proofs of senders' domains, as address:port. Unset: those of the machine.
+    #[arg(long, env = "DNS_SERVERS", value_delimiter = ',')]
+    pub dns_servers: Vec<SocketAddr>,
     /// Bytes that the files of one mail may have in all.
     #[arg(long, env = "MAX_ATTACHMENT_BYTES", default_value_t = 10 * 1024 * 1024)]
     pub max_attachment_bytes: u64,

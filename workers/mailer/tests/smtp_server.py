@@ -6,6 +6,7 @@ It listens on a free port of 127.0.0.1, writes what happens as JSON lines to std
 
     {"event": "ready", "port": 40123, "cert": "/.../cert.pem"}
     {"event": "connected"}
+    {"event": "offered", "text": "..."}: whatever it then says
     {"event": "accepted", "from": "...", "to": ["..."], "text": "...", "tls": true, "user": "ada"}
     {"event": "closed"}
 
@@ -83,6 +84,7 @@ class Handler:
         return "250 OK"
 
     async def handle_DATA(self, server, session, envelope):
+        tell("offered", text=envelope.original_content.decode("latin-1"))
         answer = reply("dot", "250 OK")
         if answer.startswith("250"):
             user = session.auth_data.login.decode() if session.authenticated else None

@@ -12,7 +12,7 @@ use futures_util::StreamExt;
 use omnibus_schemas::{Encoding, Fault, body, headers, subject};
 use tokio::sync::Semaphore;
 
-use crate::engine::Engine;
+use crate::engine::{Engine, collided, of_the_database};
 use crate::handler::{Ask, AskError};
 use crate::registry::{Exchange, Reply};
 use crate::trace::TraceParent;
@@ -20,6 +20,8 @@ use crate::visit::{At, Visit};
 use crate::{clock, desk};
 
 const DEADLINE: Duration = Duration::from_secs(10);
+/// An answer of several statements shows no half of what a command wrote.
+const SNAPSHOT: &str = "begin isolation level repeatable read";
 
 impl Engine {
     /// Serves the worker's queries until it stops.
@@ -132,9 +134,8 @@ impl Engine {
             }
             AskError::Failed(error) => {
                 // The database's words may quote a value; its code does not.
-                let code = crate::engine::of_the_database(&error)
-                    .and_then(|error| error.as_database_error()?.code())
-                    .unwrap_or_default();
+                let code =
+                    of_the_database(&error).and_then(|error| error.as_database_error()?.code()).unwrap_or_default();
                 tracing::error!(domain = self.domain, subject = %request.message.subject, %code, "a query failed");
                 refuse(500, "the query failed")
             }
@@ -150,11 +151,25 @@ impl Engine {
             .map(|tenant| tenant.as_str().to_owned())
             .ok_or_else(|| refuse(400, "the header ce-tenant is missing"))?;
         tenant.parse::<subject::Token>().map_err(|error| refuse(400, &format!("the header ce-tenant {error}")))?;
-        let mut db = self.db.acquire().await.map_err(|_| refuse(503, "the database does not answer"))?;
         let actor = request.message.headers.as_ref().and_then(|map| map.get(headers::ACTOR));
-        let mut ask = Ask { tenant: &tenant, actor: actor.map(|actor| actor.as_str()), db: &mut db };
-        let answer = reply.reply(&mut ask, &request.message.payload).await;
-        answer.map(Bytes::from).map_err(|error| self.refusal(error, request))
+        let actor = actor.map(|actor| actor.as_str());
+        let mut tries = 0;
+        loop {
+            let away = |_| refuse(503, "the database does not answer");
+            let mut db = self.db.begin_with(SNAPSHOT).await.map_err(away)?;
+            let mut ask = Ask { tenant: &tenant, actor, db: &mut db };
+            let answer = match reply.reply(&mut ask, &request.message.payload).await {
+                Ok(answer) => db.commit().await.map(|()| answer).map_err(|error| AskError::Failed(error.into())),
+                Err(error) => Err(error),
+            };
+            match answer {
+                // An answer that writes, such as a key that is made when it is first asked for, met another's.
+                Err(AskError::Failed(error)) if tries < 3 && of_the_database(&error).is_some_and(collided) => {
+                    tries += 1
+                }
+                answer => return answer.map(Bytes::from).map_err(|error| self.refusal(error, request)),
+            }
+        }
     }
 }
 

@@ -1,13 +1,16 @@
 //! The attempt ledger: what was about to leave, and what became of it.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, Row};
+use omnibus_schemas::platform::Outcome;
+use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
 use crate::clock;
-use crate::inbox::{self, Key};
+use crate::delivery::Delivery;
+use crate::inbox::{self, Key, Outbox};
 
 /// An attempt that this worker holds.
 #[derive(Debug, Clone)]
@@ -19,8 +22,19 @@ pub(crate) struct Attempt {
     pub(crate) plan: Vec<u8>,
     /// How many messages of the command's row are known to be on the bus; 0 when that is not known.
     pub(crate) told: usize,
+    /// What stands in the command's row, if it is the first attempt and this worker opened it.
+    pub(crate) row: Row,
     /// When its lease began, on this machine's clock.
     pub(crate) opened: Instant,
+}
+
+/// What is known of a command's row without asking the database.
+#[derive(Debug, Clone)]
+pub(crate) enum Row {
+    /// Nothing: others have been here.
+    Unknown,
+    /// It was claimed by this worker, with these messages.
+    Holds(Option<Arc<Outbox>>),
 }
 
 /// The latest attempt of a command, as a redelivery finds it.
@@ -42,7 +56,7 @@ pub(crate) struct Latest {
 pub(crate) async fn open(
     db: &mut PgConnection,
     consumer: &str,
-    attempts: &[Attempt],
+    attempts: &[&Attempt],
     lease: Duration,
 ) -> Result<(), sqlx::Error> {
     if attempts.is_empty() {
@@ -63,6 +77,104 @@ pub(crate) async fn open(
     .execute(db)
     .await?;
     Ok(())
+}
+
+/// A command that is claimed while its first attempt is opened.
+#[derive(Debug)]
+pub(crate) struct First<'a> {
+    pub(crate) delivery: &'a Delivery,
+    pub(crate) attempt: &'a Attempt,
+    /// What is told before the call.
+    pub(crate) early: Option<&'a Outbox>,
+}
+
+/// Claims rows and opens their first attempts, all at once. `false` if one of them was claimed before: then this
+/// transaction must be rolled back. Blocks while another transaction claims the same.
+pub(crate) async fn claim_and_open(
+    db: &mut PgConnection,
+    consumer: &str,
+    mut firsts: Vec<First<'_>>,
+    lease: Duration,
+) -> Result<bool, sqlx::Error> {
+    if firsts.is_empty() {
+        return Ok(true);
+    }
+    // In one order everywhere, as in `inbox::claim`.
+    firsts.sort_by(|a, b| a.attempt.key.cmp(&b.attempt.key));
+    let metas = || firsts.iter().map(|first| &first.delivery.meta);
+    let (claimed, opened): (i64, i64) = sqlx::query_as(
+        "with x as (
+             select * from unnest($2::text[], $3::uuid[], $4::text[], $5::bigint[], $6::int[], $7::bytea[], $8::uuid[],
+                                  $9::bytea[]) as x(tenant, id, name, sequence, deliveries, messages, attempt, plan)
+         ), claimed as (
+             insert into bus.inbox (consumer, tenant, message_id, name, sequence, deliveries, messages, received_at,
+                                    published_at)
+             select $1, x.tenant, x.id, x.name, x.sequence, x.deliveries, x.messages, now(), now() from x
+             on conflict do nothing returning 1
+         ), opened as (
+             insert into bus.attempts (consumer, tenant, message_id, number, attempt_id, plan, started_at, lease_until)
+             select $1, x.tenant, x.id, 1, x.attempt, x.plan, now(), now() + make_interval(secs => $10) from x
+             on conflict do nothing returning 1
+         )
+         select (select count(*) from claimed), (select count(*) from opened)",
+    )
+    .bind(consumer)
+    .bind(metas().map(|meta| meta.tenant.as_str()).collect::<Vec<_>>())
+    .bind(metas().map(|meta| meta.id).collect::<Vec<_>>())
+    .bind(metas().map(|meta| meta.name.as_str()).collect::<Vec<_>>())
+    .bind(metas().map(|meta| meta.sequence as i64).collect::<Vec<_>>())
+    .bind(firsts.iter().map(|first| i32::try_from(first.delivery.delivered).unwrap_or(i32::MAX)).collect::<Vec<_>>())
+    .bind(firsts.iter().map(|first| first.early.map(Outbox::encode)).collect::<Vec<_>>())
+    .bind(firsts.iter().map(|first| first.attempt.id).collect::<Vec<_>>())
+    .bind(firsts.iter().map(|first| first.attempt.plan.as_slice()).collect::<Vec<_>>())
+    .bind(lease.as_secs_f64())
+    .fetch_one(db)
+    .await?;
+    Ok((claimed, opened) == (firsts.len() as i64, firsts.len() as i64))
+}
+
+/// A success that ends an attempt and its command in one go.
+#[derive(Debug)]
+pub(crate) struct Closing<'a> {
+    pub(crate) attempt: &'a Attempt,
+    pub(crate) outbox: &'a Outbox,
+}
+
+/// Closes attempts as done, ends their commands and notes (under `note`) that their messages are not on the bus, all at
+/// once. `false` if one of the attempts is not ours any more, or one of the commands has ended: then this transaction must
+/// be rolled back.
+pub(crate) async fn close_and_finish(
+    db: &mut PgConnection,
+    consumer: &str,
+    mut all: Vec<Closing<'_>>,
+    note: Uuid,
+) -> Result<bool, sqlx::Error> {
+    all.sort_by(|a, b| a.attempt.key.cmp(&b.attempt.key));
+    let (closed, finished): (i64, i64) = sqlx::query_as(
+        "with closed as (
+             update bus.attempts set closed_at = now(), result = 'done', plan = ''
+             where attempt_id = any($2) and closed_at is null returning 1
+         ), finished as (
+             update bus.inbox i
+             set outcome = $6, messages = x.messages, finished_at = now(), published_at = coalesce(published_at, now())
+             from unnest($3::text[], $4::uuid[], $5::bytea[]) as x(tenant, id, messages)
+             where i.consumer = $1 and i.tenant = x.tenant and i.message_id = x.id and i.outcome is null
+             returning 1
+         ), noted as (
+             insert into bus.unpublished (id, consumer, tenants, message_ids) values ($7, $1, $3, $4)
+         )
+         select (select count(*) from closed), (select count(*) from finished)",
+    )
+    .bind(consumer)
+    .bind(all.iter().map(|one| one.attempt.id).collect::<Vec<_>>())
+    .bind(all.iter().map(|one| one.attempt.key.tenant.as_str()).collect::<Vec<_>>())
+    .bind(all.iter().map(|one| one.attempt.key.id).collect::<Vec<_>>())
+    .bind(all.iter().map(|one| one.outbox.encode()).collect::<Vec<_>>())
+    .bind(Outcome::Succeeded.as_str())
+    .bind(note)
+    .fetch_one(db)
+    .await?;
+    Ok((closed, finished) == (all.len() as i64, all.len() as i64))
 }
 
 /// Closes attempts that are still ours; returns the ids of those that were. What was about to leave is forgotten, unless
@@ -156,6 +268,7 @@ pub(crate) async fn latest(db: &mut PgConnection, consumer: &str, key: &Key) -> 
                 id: row.try_get(1)?,
                 plan: row.try_get(2)?,
                 told: 0,
+                row: Row::Unknown,
                 opened: Instant::now(),
             },
             lease: Duration::from_secs_f64(row.try_get(3)?),
@@ -184,7 +297,12 @@ pub(crate) async fn take_over(
     .bind(lease.as_secs_f64())
     .execute(db)
     .await?;
-    Ok((done.rows_affected() == 1).then(|| Attempt { id, opened: Instant::now(), ..attempt.clone() }))
+    Ok((done.rows_affected() == 1).then(|| Attempt {
+        id,
+        opened: Instant::now(),
+        row: Row::Unknown,
+        ..attempt.clone()
+    }))
 }
 
 /// Renews the leases of open attempts. Returns how many are still ours and open.

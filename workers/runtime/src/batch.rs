@@ -3,12 +3,10 @@
 //! The batch is tried whole, without savepoints. If any handler fails, all is rolled back and tried again command by
 //! command, each in a transaction of its own: one bad command must not cost the others theirs.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
-use futures_util::FutureExt;
 use omnibus_schemas::platform::{CommandDone, Outcome};
 use omnibus_schemas::subject::{CommandSubject, EventSubject};
 
@@ -21,6 +19,7 @@ use crate::ending::{End, Why};
 use crate::engine::{self, PATIENCE};
 use crate::events::{Events, Outgoing};
 use crate::failpoint;
+use crate::fault::{passes, the_databases};
 use crate::handler::Fail;
 use crate::inbox::{self, Key, Outbox};
 use crate::lane::Lane;
@@ -168,6 +167,9 @@ impl Lane {
         for (index, _) in &decided.finished {
             self.answer(&batch[*index], published).await;
         }
+        for (index, wait) in decided.later {
+            self.put_off(&batch[index], wait, "handler").await;
+        }
         if !decided.again.is_empty() {
             let deliveries: Vec<_> = decided.again.iter().map(|index| batch[*index].clone()).collect();
             self.again(deliveries).await;
@@ -233,6 +235,9 @@ impl Lane {
                     let published = self.publish(due(self.engine.domain, &key, &outbox, 0).collect()).await;
                     if published == Published::Yes {
                         self.engine.note_published(&self.consumer, [key]);
+                        if let Some(outcome) = row.outcome {
+                            self.erase_unsealed(&delivery, outcome).await;
+                        }
                         failpoint::reached("before_ack").await;
                     }
                     self.answer(&delivery, published).await;
@@ -248,7 +253,12 @@ impl Lane {
     pub(crate) async fn trouble(self: &Arc<Self>, delivery: &Arc<Delivery>, trouble: Trouble) {
         match trouble {
             Trouble::Undecodable(fault) => {
-                self.end(delivery, End::of(Why::dead("undecodable", fault.to_string(), 0))).await;
+                // The decoder's words may quote a value.
+                let words = match self.engine.registry.sealed.contains(delivery.meta.name.as_str()) {
+                    true => format!("{} is not as this command has it", fault.pointer),
+                    false => fault.to_string(),
+                };
+                self.end(delivery, End::of(Why::dead("undecodable", words, 0))).await;
             }
             Trouble::Invalid(faults) | Trouble::Fail(Fail::Invalid(faults)) => {
                 self.end(delivery, End::of(Why::invalid(faults))).await;
@@ -352,6 +362,7 @@ impl Lane {
     /// The outbox, unless a message in it is larger than the server takes: then it must not be committed.
     pub(crate) fn checked(&self, delivery: &Delivery, list: Vec<Outgoing>) -> Result<Arc<Outbox>, Trouble> {
         const HEADERS: usize = 4096;
+        const LEAST: usize = 64 * 1024;
         for message in &list {
             let Some(to) = CommandSubject::parse(&message.subject) else { continue };
             let ours =
@@ -361,7 +372,10 @@ impl Lane {
                 return Err(Trouble::Fail(Fail::Retry(anyhow!("{words}; workers meet by events"))));
             }
         }
-        let limit = self.engine.bus.client().server_info().max_payload.max(64 * 1024) - HEADERS;
+        if list.iter().all(|message| message.body.len() <= LEAST - HEADERS) {
+            return Ok(Arc::new(Outbox::of(&delivery.meta, list)));
+        }
+        let limit = self.engine.bus.client().server_info().max_payload.max(LEAST) - HEADERS;
         match list.iter().find(|message| message.body.len() > limit) {
             Some(large) => Err(Trouble::Fail(Fail::reject(
                 "message_too_large",
@@ -378,41 +392,4 @@ pub(crate) fn tenant_bound(delivery: &Delivery, events: Events) -> Vec<Outgoing>
 
 pub(crate) fn tenant_bound_to(tenant: &str, events: Events) -> Vec<Outgoing> {
     events.list.into_iter().map(|caused| caused.for_tenant(tenant)).collect()
-}
-
-/// Turns panics and time-outs into failures that can be repeated.
-pub(crate) async fn guarded<T, E: From<Fail>>(
-    timeout: Duration,
-    work: impl Future<Output = Result<T, E>>,
-) -> Result<T, E> {
-    match tokio::time::timeout(timeout, AssertUnwindSafe(work).catch_unwind()).await {
-        Ok(Ok(result)) => result,
-        Ok(Err(_)) => Err(Fail::Retry(anyhow!("the handler panicked")).into()),
-        Err(_) => Err(Fail::Retry(anyhow!("the handler took longer than {timeout:?}")).into()),
-    }
-}
-
-/// Is it the database's, and not the command's?
-fn passes(trouble: &Trouble) -> bool {
-    match trouble {
-        Trouble::Fail(Fail::Retry(error)) => {
-            engine::of_the_database(error).is_some_and(|error| engine::database_away(error) || engine::collided(error))
-        }
-        _ => false,
-    }
-}
-
-/// A handler's `?` on a database that went away, or on a collision, is not the command's fault.
-fn the_databases(trouble: Trouble) -> Result<sqlx::Error, Trouble> {
-    match trouble {
-        Trouble::Fail(Fail::Retry(error)) => {
-            let passes = engine::of_the_database(&error)
-                .is_some_and(|error| engine::database_away(error) || engine::collided(error));
-            match passes {
-                true => error.downcast::<sqlx::Error>().map_err(|error| Trouble::Fail(Fail::Retry(error))),
-                false => Err(Trouble::Fail(Fail::Retry(error))),
-            }
-        }
-        other => Err(other),
-    }
 }

@@ -10,56 +10,28 @@ use std::time::{Duration, Instant};
 use anyhow::anyhow;
 use futures_util::FutureExt;
 use omnibus_schemas::platform::Outcome;
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
-use crate::attempts::{self, Attempt};
-use crate::batch::{Published, guarded};
+use crate::attempts::{self, Attempt, Row};
+use crate::batch::{Published, tenant_bound};
 use crate::clock;
 use crate::cx::Cx;
 use crate::delivery::Delivery;
 use crate::ending::{End, Why};
 use crate::engine::{self, Kept};
-use crate::events::Events;
 use crate::failpoint;
+use crate::fault::guarded;
 use crate::handler::{CallError, Fail, Found, Prepared, Settled, WhenUncertain};
 use crate::inbox::{self, Finish, Outbox};
 use crate::lane::Lane;
 use crate::metrics::Metric;
-use crate::publish::{Due, due};
-use crate::registry::{Call, Done, Entry, Trouble};
-
-/// A call that has come back.
-pub(crate) struct Finished {
-    delivery: Arc<Delivery>,
-    attempt: Attempt,
-    done: Done,
-    _kept: Kept,
-}
-
-/// What a committed record left to do.
-struct Recorded {
-    messages: Vec<Due>,
-    /// Those whose commands it ended.
-    members: Vec<usize>,
-}
-
-/// Why a record was not committed.
-enum NotRecorded {
-    Database(sqlx::Error),
-    Handler(Fail),
-}
-
-impl From<sqlx::Error> for NotRecorded {
-    fn from(error: sqlx::Error) -> Self {
-        NotRecorded::Database(error)
-    }
-}
+use crate::publish::due;
+use crate::record::Finished;
+use crate::registry::{Call, Entry, Trouble};
 
 impl Lane {
-    fn call(&self, delivery: &Delivery) -> Option<Arc<dyn Call>> {
+    pub(crate) fn call(&self, delivery: &Delivery) -> Option<Arc<dyn Call>> {
         match self.engine.registry.find(&delivery.meta, self.reaction) {
-            Some(Entry::Call(call)) => Some(call.clone()),
+            Some(Entry::Call(call, _)) => Some(call.clone()),
             _ => None,
         }
     }
@@ -95,7 +67,7 @@ impl Lane {
         drop(turn);
         failpoint::reached("between_perform_and_record").await;
         match result {
-            Ok(done) => self.hand_in(Finished { delivery, attempt, done, _kept: kept }).await,
+            Ok(done) => self.hand_in(Finished::new(delivery, attempt, done, kept)).await,
             Err(CallError::NotDone(error)) => {
                 self.not_done(&delivery, attempt, "not_done", &format!("{error:#}")).await
             }
@@ -183,7 +155,7 @@ impl Lane {
         let Some(call) = self.call(&delivery) else { return };
         let asking = call.reconcile(&delivery.meta, &attempt.plan);
         match guarded::<_, Fail>(call.policy().timeout, asking).await {
-            Ok(Found::Done(done)) => self.hand_in(Finished { delivery, attempt, done, _kept: kept }).await,
+            Ok(Found::Done(done)) => self.hand_in(Finished::new(delivery, attempt, done, kept)).await,
             Ok(Found::NotDone) => self.not_done(&delivery, attempt, "not_done", &detail).await,
             Ok(Found::CannotTell) => match call.when_uncertain(&attempt.plan) {
                 WhenUncertain::Resend => {
@@ -204,143 +176,6 @@ impl Lane {
                 self.put_off(&delivery, wait.max(Duration::from_secs(1)), "reconcile").await;
             }
         }
-    }
-
-    /// Writes down what has come back, as many calls in one transaction as are there.
-    /// After `enough`, nothing more will come: what is there is recorded still.
-    pub(crate) async fn recorder(self: Arc<Self>, mut finished: mpsc::Receiver<Finished>, enough: CancellationToken) {
-        let mut batch = Vec::new();
-        loop {
-            tokio::select! {
-                biased;
-                _ = finished.recv_many(&mut batch, self.engine.settings.batch as usize) => {}
-                () = enough.cancelled() => return,
-            }
-            self.record_all(std::mem::take(&mut batch)).await;
-        }
-    }
-
-    async fn record_all(self: &Arc<Self>, batch: Vec<Finished>) {
-        loop {
-            match self.record(&batch).await {
-                Ok(recorded) => {
-                    // The next are recorded while these are published.
-                    let lane = self.clone();
-                    self.engine.tasks.spawn(async move { lane.recorded(&batch, recorded).await });
-                    return;
-                }
-                Err(NotRecorded::Database(error)) if engine::database_away(&error) => {
-                    // What a call brought back exists nowhere else: it is kept for as long as it may be.
-                    if !self.engine.database_back(&error).await && self.engine.abort.is_cancelled() {
-                        return;
-                    }
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-                Err(_) => break,
-            }
-        }
-        for single in batch {
-            let lane = self.clone();
-            self.engine.tasks.spawn(async move { lane.record_single(single).await });
-        }
-    }
-
-    /// A record that fails is tried again here, with its result in hand. If it can't be written down for long, a person
-    /// is asked: the call has happened, so neither repeating nor forgetting it would be right.
-    async fn record_single(self: &Arc<Self>, single: Finished) {
-        let policy = self.policy(&single.delivery);
-        let batch = [single];
-        let mut spent = 0;
-        loop {
-            let words = match self.record(&batch).await {
-                Ok(recorded) => return self.recorded(&batch, recorded).await,
-                Err(NotRecorded::Database(error)) if engine::database_away(&error) || engine::collided(&error) => {
-                    if engine::database_away(&error) {
-                        self.engine.database_back(&error).await;
-                    }
-                    if self.engine.abort.is_cancelled() {
-                        return;
-                    }
-                    tokio::time::sleep(Duration::from_millis(100).mul_f64(0.5 + clock::chance() / 2.0)).await;
-                    continue;
-                }
-                Err(NotRecorded::Database(error)) => error.to_string(),
-                Err(NotRecorded::Handler(Fail::Retry(error))) => format!("{error:#}"),
-                Err(NotRecorded::Handler(Fail::Snooze(wait))) => format!("put off by {wait:?}"),
-                Err(NotRecorded::Handler(Fail::Reject { code, detail })) => format!("{code}: {detail}"),
-                Err(NotRecorded::Handler(Fail::Invalid(faults))) => format!("{} fields are at fault", faults.len()),
-            };
-            spent += 1;
-            if spent >= policy.attempts {
-                let [single] = batch;
-                let why = Why::Held { detail: format!("the call was done and could not be recorded: {words}") };
-                return self.end(&single.delivery, End::closing(why, single.attempt, "held")).await;
-            }
-            tokio::select! {
-                () = self.engine.abort.cancelled() => return,
-                () = tokio::time::sleep(policy.delay(spent, clock::chance())) => {}
-            }
-        }
-    }
-
-    async fn record(self: &Arc<Self>, batch: &[Finished]) -> Result<Recorded, NotRecorded> {
-        let engine = &self.engine;
-        let now = clock::now();
-        let mut tx = engine.db.begin().await?;
-        let keys: Vec<_> = batch.iter().map(|item| item.attempt.key.clone()).collect();
-        let rows = inbox::find(&mut tx, &self.consumer, &keys, true).await?;
-        let ids: Vec<_> = batch.iter().map(|item| item.attempt.id).collect();
-        let ours = attempts::close(&mut tx, &ids, "done", None, now).await?;
-        let (mut finishes, mut messages, mut members) = (Vec::new(), Vec::new(), Vec::new());
-        for (index, item) in batch.iter().enumerate() {
-            let (meta, key) = (&item.delivery.meta, &item.attempt.key);
-            if !ours.contains(&item.attempt.id) {
-                attempts::book_late(&mut tx, &self.consumer, &item.attempt, now).await?;
-                Metric::Uncertain.count(&[("domain", engine.domain), ("command", &meta.name)]);
-            }
-            // Whoever ends the row first ends it; a held one is ended by the truth that comes late. Two workers'
-            // results of one call may stand in one batch, when this process took over from itself.
-            let row = rows.iter().find(|row| &row.key == key);
-            let open = row.is_some_and(|row| matches!(row.outcome, None | Some(Outcome::Held)));
-            if !open || finishes.iter().any(|finish: &Finish| &finish.key == key) {
-                continue;
-            }
-            let mut list = row.and_then(|row| row.outbox.clone()).map(|outbox| outbox.list).unwrap_or_default();
-            let call = self.call(&item.delivery).expect("only effects have attempts");
-            let mut cx = Cx::new(meta, &mut tx);
-            let recording = call.record(&mut cx, &item.attempt.plan, &item.done);
-            let events: Events = guarded(call.policy().timeout, recording).await.map_err(NotRecorded::Handler)?;
-            list.extend(self.succeeded(&item.delivery, events));
-            let outbox = self.checked(&item.delivery, list).map_err(|trouble| match trouble {
-                Trouble::Fail(fail) => NotRecorded::Handler(fail),
-                other => NotRecorded::Handler(Fail::Retry(anyhow!("{other:?}"))),
-            })?;
-            messages.extend(due(engine.domain, key, &outbox, item.attempt.told));
-            finishes.push(Finish {
-                key: key.clone(),
-                outcome: Some(Outcome::Succeeded),
-                outbox: Some(outbox),
-                detail: None,
-            });
-            members.push(index);
-        }
-        inbox::finish(&mut tx, &self.consumer, &finishes).await?;
-        tx.commit().await?;
-        failpoint::reached("after_record").await;
-        Ok(Recorded { messages, members })
-    }
-
-    /// Publishes what was recorded, and answers.
-    async fn recorded(&self, batch: &[Finished], recorded: Recorded) {
-        let published = self.publish(recorded.messages).await;
-        let members = || recorded.members.iter().map(|index| &batch[*index]);
-        if published == Published::Yes {
-            self.engine.note_published(&self.consumer, members().map(|item| item.attempt.key.clone()));
-        }
-        for item in batch {
-            self.answer(&item.delivery, published).await;
-        }
-        self.count_all(members().map(|item| &*item.delivery));
     }
 
     /// A redelivered command whose effect has begun and not ended.
@@ -418,10 +253,35 @@ impl Lane {
             guarded::<_, Trouble>(call.policy().timeout, call.prepare(&mut cx, delivery.body())).await
         };
         match prepared {
+            Ok(Prepared::Later(wait)) => {
+                tx.commit().await?;
+                self.put_off(delivery, wait, "handler").await;
+            }
+            // What a first attempt has to tell is told once, also if the command had been put off before.
+            Ok(Prepared::Go(plan, events)) if number == 1 && !events.is_empty() => {
+                let outbox = match self.checked(delivery, tenant_bound(delivery, events)) {
+                    Ok(outbox) => outbox,
+                    Err(trouble) => {
+                        drop(tx);
+                        self.trouble(delivery, trouble).await;
+                        return Ok(());
+                    }
+                };
+                let early = Finish { key: key.clone(), outcome: None, outbox: Some(outbox.clone()), detail: None };
+                inbox::finish(&mut tx, &self.consumer, &[early]).await?;
+                let (id, opened) = (clock::new_id(), Instant::now());
+                let attempt = Attempt { key: key.clone(), number, id, plan, told: 0, row: Row::Unknown, opened };
+                attempts::open(&mut tx, &self.consumer, &[&attempt], engine.settings.lease()).await?;
+                tx.commit().await?;
+                failpoint::reached("after_next_attempt").await;
+                let published = self.publish(due(engine.domain, &key, &outbox, 0).collect()).await;
+                let told = if published == Published::Yes { outbox.list.len() } else { 0 };
+                self.spawn_call(delivery.clone(), Attempt { told, ..attempt });
+            }
             Ok(Prepared::Go(plan, _)) => {
-                let attempt = Attempt { key, number, id: clock::new_id(), plan, told: 0, opened: Instant::now() };
-                attempts::open(&mut tx, &self.consumer, std::slice::from_ref(&attempt), engine.settings.lease())
-                    .await?;
+                let (id, opened) = (clock::new_id(), Instant::now());
+                let attempt = Attempt { key, number, id, plan, told: 0, row: Row::Unknown, opened };
+                attempts::open(&mut tx, &self.consumer, &[&attempt], engine.settings.lease()).await?;
                 tx.commit().await?;
                 failpoint::reached("after_next_attempt").await;
                 self.spawn_call(delivery.clone(), attempt);

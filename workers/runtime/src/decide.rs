@@ -2,25 +2,26 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sqlx::{PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 
 use omnibus_schemas::platform::Outcome;
 
-use crate::attempts::{self, Attempt};
-use crate::batch::{guarded, tenant_bound};
+use crate::attempts::{self, Attempt, First, Row};
+use crate::batch::tenant_bound;
 use crate::clock;
 use crate::cx::Cx;
 use crate::delivery::Delivery;
 use crate::events::Events;
 use crate::failpoint;
+use crate::fault::guarded;
 use crate::handler::Prepared;
 use crate::inbox::{self, Finish, Outbox, Success};
 use crate::lane::Lane;
 use crate::metrics::Metric;
-use crate::registry::{DecideMany, Entry, Trouble};
+use crate::registry::{Entry, NotAll, Trouble};
 use crate::resolve;
 use crate::unpublished;
 
@@ -33,6 +34,8 @@ pub(crate) struct Decided {
     pub(crate) note: Option<Uuid>,
     /// Calls that are about to go out, with what is to be published before.
     pub(crate) calls: Vec<(usize, Attempt, Option<Arc<Outbox>>)>,
+    /// Effects that are to be prepared again after a time.
+    pub(crate) later: Vec<(usize, Duration)>,
     /// Claimed before by somebody.
     pub(crate) again: Vec<usize>,
     /// Other rows that got new messages.
@@ -56,7 +59,6 @@ impl From<sqlx::Error> for NotDecided {
 #[derive(Default)]
 struct Writing {
     rows: Vec<Finish>,
-    opened: Vec<Attempt>,
 }
 
 impl Lane {
@@ -70,7 +72,8 @@ impl Lane {
         decided.again = again;
         self.handle(&mut tx, batch, ours, &mut decided, &mut writing).await?;
         inbox::finish(&mut tx, &self.consumer, &writing.rows).await?;
-        attempts::open(&mut tx, &self.consumer, &writing.opened, engine.settings.lease()).await?;
+        let opened: Vec<_> = decided.calls.iter().map(|(_, attempt, _)| attempt).collect();
+        attempts::open(&mut tx, &self.consumer, &opened, engine.settings.lease()).await?;
         self.commit(tx).await?;
         Ok(decided)
     }
@@ -85,14 +88,16 @@ impl Lane {
         writing: &mut Writing,
     ) -> Result<(), NotDecided> {
         let engine = &self.engine;
-        let mut many: Vec<(&Arc<dyn DecideMany>, Vec<usize>)> = Vec::new();
+        let mut many: Vec<(&Entry, Vec<usize>)> = Vec::new();
         for index in members {
             let delivery = &batch[index];
             let entry = engine.registry.find(&delivery.meta, self.reaction).expect("only handled messages get here");
-            if let Entry::Many(handler) = entry {
-                match many.iter_mut().find(|(known, _)| Arc::ptr_eq(known, handler)) {
+            let calls_many = matches!(entry, Entry::Call(_, Some(_))) && batch.len() > 1;
+            if calls_many || matches!(entry, Entry::Many(_)) {
+                // One entry, one address: they all come from the registry.
+                match many.iter_mut().find(|(known, _)| std::ptr::eq(*known, entry)) {
                     Some((_, members)) => members.push(index),
-                    None => many.push((handler, vec![index])),
+                    None => many.push((entry, vec![index])),
                 }
                 continue;
             }
@@ -104,10 +109,14 @@ impl Lane {
                 Entry::Decide(handler) => {
                     (None, guarded(timeout, handler.decide(&mut cx, delivery.body())).await.map_err(fails)?)
                 }
-                Entry::Call(call) => {
+                Entry::Call(call, _) => {
                     match guarded(timeout, call.prepare(&mut cx, delivery.body())).await.map_err(fails)? {
                         Prepared::Go(plan, events) => (Some(plan), events),
                         Prepared::Skip(events) => (None, events),
+                        Prepared::Later(wait) => {
+                            decided.later.push((index, wait));
+                            continue;
+                        }
                     }
                 }
                 Entry::Resolve => {
@@ -125,21 +134,37 @@ impl Lane {
             }
             .map_err(fails)?;
         }
-        for (handler, members) in many {
+        for (entry, members) in many {
             let started = Instant::now();
             let items: Vec<_> = members.iter().map(|at| (&batch[*at].meta, &batch[*at].body()[..])).collect();
-            let deciding = guarded(handler.policy().timeout, handler.decide_many(&mut *tx, &items));
-            let events = deciding.await.map_err(|not| NotDecided::Trouble(members[not.at], not.trouble))?;
+            let whose = |not: NotAll| NotDecided::Trouble(members[not.at], not.trouble);
+            let prepared: Vec<_> = match entry {
+                Entry::Many(handler) => {
+                    let deciding = guarded(entry.policy().timeout, handler.decide_many(&mut *tx, &items));
+                    deciding.await.map_err(whose)?.into_iter().map(Prepared::Skip).collect()
+                }
+                Entry::Call(_, Some(call)) => {
+                    guarded(entry.policy().timeout, call.prepare_many(&mut *tx, &items)).await.map_err(whose)?
+                }
+                _ => unreachable!("gathered above"),
+            };
             self.decided_in(started, &batch[members[0]]).await;
-            for (index, events) in members.into_iter().zip(events) {
-                self.is_done(index, &batch[index], events, decided, writing)
-                    .map_err(|trouble| NotDecided::Trouble(index, trouble))?;
+            for (index, prepared) in members.into_iter().zip(prepared) {
+                match prepared {
+                    Prepared::Go(plan, events) => self.goes_out(index, &batch[index], plan, events, decided, writing),
+                    Prepared::Skip(events) => self.is_done(index, &batch[index], events, decided, writing),
+                    Prepared::Later(wait) => {
+                        decided.later.push((index, wait));
+                        Ok(())
+                    }
+                }
+                .map_err(|trouble| NotDecided::Trouble(index, trouble))?;
             }
         }
         Ok(())
     }
 
-    /// Most batches hold state changes that nobody has seen before, and end well: those are written in one go, decided
+    /// Most batches hold commands that nobody has seen before, and end well: those are written in one go, decided
     /// before they are claimed. Whatever speaks against it, even afterwards, leads to the way by which each is claimed first.
     pub(crate) fn looks_fresh(&self, batch: &[Arc<Delivery>]) -> bool {
         let mut seen = HashSet::with_capacity(batch.len());
@@ -147,7 +172,7 @@ impl Lane {
             && batch.iter().all(|delivery| {
                 let entry = self.engine.registry.find(&delivery.meta, self.reaction);
                 delivery.delivered == 1
-                    && matches!(entry, Some(Entry::Decide(_) | Entry::Many(_)))
+                    && matches!(entry, Some(Entry::Decide(_) | Entry::Many(_) | Entry::Call(..)))
                     && seen.insert((delivery.meta.tenant.as_str(), delivery.meta.id))
             })
     }
@@ -159,32 +184,51 @@ impl Lane {
         let (mut decided, mut writing) = (Decided::default(), Writing::default());
         let everyone = (0..batch.len()).collect();
         self.handle(&mut tx, batch, everyone, &mut decided, &mut writing).await?;
-        let finished = decided.finished.iter();
-        let successes = finished.map(|(index, outbox)| Success { delivery: &batch[*index], outbox }).collect();
-        if !inbox::claim_finished(&mut tx, &self.consumer, successes).await? {
+        if !decided.later.is_empty() {
+            // What waits keeps what it wrote, and so is claimed before.
             tx.rollback().await?;
             return Ok(None);
         }
-        let note = clock::new_id();
-        let keys: Vec<_> = batch.iter().map(|delivery| delivery.key()).collect();
-        unpublished::note(&mut tx, note, &self.consumer, &keys).await?;
-        decided.note = Some(note);
+        let finished = decided.finished.iter();
+        let successes: Vec<_> = finished.map(|(index, outbox)| Success { delivery: &batch[*index], outbox }).collect();
+        let calls = decided.calls.iter();
+        let firsts =
+            calls.map(|(index, attempt, early)| First { delivery: &batch[*index], attempt, early: early.as_deref() });
+        let firsts = firsts.collect();
+        if !inbox::claim_finished(&mut tx, &self.consumer, successes).await?
+            || !attempts::claim_and_open(&mut tx, &self.consumer, firsts, engine.settings.lease()).await?
+        {
+            tx.rollback().await?;
+            return Ok(None);
+        }
+        if !decided.finished.is_empty() {
+            let note = clock::new_id();
+            let keys: Vec<_> = decided.finished.iter().map(|(index, _)| batch[*index].key()).collect();
+            unpublished::note(&mut tx, note, &self.consumer, &keys).await?;
+            decided.note = Some(note);
+        }
         self.commit(tx).await?;
         Ok(Some(decided))
     }
 
-    async fn commit(&self, mut tx: Transaction<'_, Postgres>) -> Result<(), sqlx::Error> {
+    async fn commit(&self, tx: Transaction<'_, Postgres>) -> Result<(), sqlx::Error> {
+        failpoint::reached("before_commit").await;
+        self.commit_with_published(tx).await?;
+        failpoint::reached("after_commit").await;
+        Ok(())
+    }
+
+    /// Commits, and with it what has reached the bus since the last commit.
+    pub(crate) async fn commit_with_published(&self, mut tx: Transaction<'_, Postgres>) -> Result<(), sqlx::Error> {
         let noted = self.engine.take_published();
         let written = async {
             noted.write(&mut tx).await?;
-            failpoint::reached("before_commit").await;
             tx.commit().await
         };
         if let Err(error) = written.await {
             self.engine.put_back_published(noted);
             return Err(error);
         }
-        failpoint::reached("after_commit").await;
         Ok(())
     }
 
@@ -225,12 +269,12 @@ impl Lane {
     ) -> Result<(), Trouble> {
         let key = delivery.key();
         let (id, opened) = (clock::new_id(), Instant::now());
-        let attempt = Attempt { key: key.clone(), number: 1, id, plan, told: 0, opened };
-        writing.opened.push(attempt.clone());
         let early = match events.is_empty() {
             true => None,
             false => Some(self.checked(delivery, tenant_bound(delivery, events))?),
         };
+        let row = Row::Holds(early.clone());
+        let attempt = Attempt { key: key.clone(), number: 1, id, plan, told: 0, row, opened };
         if let Some(outbox) = &early {
             writing.rows.push(Finish { key, outcome: None, outbox: Some(outbox.clone()), detail: None });
         }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::object_store::ObjectStore;
-use omnibus_schemas::{Command, Encoding};
+use omnibus_bus::Topology;
+use omnibus_schemas::{Catalogue, Command, Encoding};
 use sqlx::PgPool;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -16,10 +17,13 @@ use uuid::Uuid;
 
 use crate::bus::{Bus, PublishError};
 use crate::clock;
+use crate::ear::Ear;
 use crate::envelope::Envelope;
 use crate::health::Health;
+use crate::reader::Reader;
 use crate::trace::TraceParent;
 use crate::visit::Caused;
+use crate::worker::RunError;
 
 /// Between two tries of a task that failed.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -82,6 +86,20 @@ impl Desk {
     /// Waits. `false` if the worker is to stop.
     pub async fn pause(&self, time: Duration) -> bool {
         self.stop.run_until_cancelled(tokio::time::sleep(time)).await.is_some()
+    }
+
+    /// What a domain that keeps a record reads: every stream of commands, and the events of the others.
+    ///
+    /// # Errors
+    /// If a consumer is missing or not as this build expects it, or there is no second connection.
+    pub async fn readers(&self, catalogue: &Catalogue) -> Result<Vec<Reader>, RunError> {
+        let topology = Topology::of(catalogue, &omnibus_bus::Settings::default());
+        let ear = Arc::new(Ear::beside(&self.bus).await?);
+        let mut readers = Vec::new();
+        for spec in topology.logs(self.domain) {
+            readers.push(Reader::open(self, ear.clone(), spec).await?);
+        }
+        Ok(readers)
     }
 
     /// One of the object stores that the domain owns or reads.

@@ -11,22 +11,22 @@ use chrono::SecondsFormat;
 use omnibus_schemas::body::encode;
 use omnibus_schemas::platform::{CommandDeadLettered, CommandHeld, CommandRejected, Outcome};
 use omnibus_schemas::{Encoding, Event, Fault, headers, subject};
-use sqlx::Acquire;
 use uuid::Uuid;
 
 use crate::attempts::{self, Attempt};
-use crate::batch::{Published, guarded, tenant_bound};
+use crate::batch::{Published, tenant_bound};
 use crate::clock;
 use crate::cx::Cx;
 use crate::delivery::Delivery;
 use crate::engine;
 use crate::events::{Events, Outgoing};
+use crate::fault::guarded;
 use crate::handler::{Fail, Settled};
 use crate::inbox::{self, Finish, Outbox};
 use crate::lane::Lane;
 use crate::metrics::Metric;
 use crate::publish::due;
-use crate::registry::Entry;
+use crate::registry::{Call, Entry};
 
 /// A put-off longer than this, or one of many, waits in the schedule and not in the consumer, whose deliveries and
 /// pending acknowledgements are limited.
@@ -34,6 +34,9 @@ const LONG: Duration = Duration::from_secs(60);
 const OFTEN: u32 = 20;
 /// No put-off is longer; whoever asks for more is asked again then.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// How often an effect's `settle` may fail by its own fault before the command ends without it.
+const SETTLE_TRIES: u32 = 4;
 
 /// Why a command ends.
 #[derive(Debug, Clone)]
@@ -112,6 +115,16 @@ enum Ended {
     NotByUs,
 }
 
+/// Why an end was not committed.
+#[derive(Debug, thiserror::Error)]
+enum NotEnded {
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    // The hook's own words may repeat what a body holds.
+    #[error("the effect's rows could not be settled")]
+    Unsettled,
+}
+
 /// One of the platform's own events, in the worker's domain.
 pub(crate) fn generic<E: Event>(domain: &str, tenant: &str, event: &E) -> Outgoing {
     Outgoing {
@@ -127,23 +140,58 @@ pub(crate) fn generic<E: Event>(domain: &str, tenant: &str, event: &E) -> Outgoi
 }
 
 impl Lane {
-    /// Ends a command. If the database is away, the message comes again and is ended then.
+    /// Ends a command. What passes is waited for here: what is known of a call's end is known nowhere else. If the worker
+    /// stops meanwhile, the message comes again.
     pub(crate) async fn end(self: &Arc<Self>, delivery: &Arc<Delivery>, end: End) {
-        match self.try_end(delivery, &end).await {
-            Ok(Ended::Now) => {}
-            Ok(Ended::Before) => self.again(vec![delivery.clone()]).await,
-            Ok(Ended::NotByUs) => delivery.again_in(Duration::from_secs(1)).await,
-            Err(error) => {
-                tracing::warn!(consumer = self.consumer, command_id = %delivery.meta.id, %error, "an end could not be committed");
-                if engine::database_away(&error) {
-                    self.engine.database_back(&error).await;
+        let (mut away, mut collisions, mut unsettled) = (0, 0, 0);
+        loop {
+            let call = match self.engine.registry.find(&delivery.meta, self.reaction) {
+                Some(Entry::Call(call, _)) if unsettled < SETTLE_TRIES => Some(call),
+                _ => None,
+            };
+            match self.try_end(delivery, &end, call).await {
+                Ok(Ended::Now) => break,
+                Ok(Ended::Before) => return self.again(vec![delivery.clone()]).await,
+                Ok(Ended::NotByUs) => return delivery.again_in(Duration::from_secs(1)).await,
+                Err(NotEnded::Database(error)) if engine::database_away(&error) && away < 20 => {
+                    away += 1;
+                    tracing::warn!(consumer = self.consumer, command_id = %delivery.meta.id, %error, "an end waits for the database");
+                    if !self.engine.database_back(&error).await {
+                        if end.close.is_none() || self.engine.abort.is_cancelled() {
+                            return delivery.again_in(Duration::from_secs(1)).await;
+                        }
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                    }
                 }
-                delivery.again_in(Duration::from_secs(1)).await;
+                Err(NotEnded::Database(error)) if engine::collided(&error) && collisions < 10 => {
+                    collisions += 1;
+                    tokio::time::sleep(Duration::from_millis(20).mul_f64(clock::chance())).await;
+                }
+                Err(error) if call.is_some() => {
+                    tracing::warn!(consumer = self.consumer, command_id = %delivery.meta.id, %error, "an end is tried again");
+                    tokio::time::sleep(Duration::from_millis(100 << unsettled)).await;
+                    unsettled += 1;
+                }
+                Err(error) => {
+                    tracing::warn!(consumer = self.consumer, command_id = %delivery.meta.id, %error, "an end could not be committed");
+                    return delivery.again_in(Duration::from_secs(1)).await;
+                }
             }
+        }
+        if unsettled == SETTLE_TRIES {
+            let (domain, meta) = (self.engine.domain, &delivery.meta);
+            Metric::Unsettled.count(&[("domain", domain), ("command", &meta.name)]);
+            tracing::error!(command = meta.name, command_id = %meta.id, "an effect's rows could not be settled");
         }
     }
 
-    async fn try_end(self: &Arc<Self>, delivery: &Arc<Delivery>, end: &End) -> Result<Ended, sqlx::Error> {
+    /// `call` is the effect that is to bring its rows into line in the same transaction.
+    async fn try_end(
+        self: &Arc<Self>,
+        delivery: &Arc<Delivery>,
+        end: &End,
+        call: Option<&Arc<dyn Call>>,
+    ) -> Result<Ended, NotEnded> {
         let engine = &self.engine;
         let (now, key, meta) = (clock::now(), delivery.key(), &delivery.meta);
         let mut tx = engine.db.begin().await?;
@@ -169,20 +217,19 @@ impl Lane {
         if let Why::Dead { code, detail, attempts } = &end.why {
             list.push(self.dead_letter(delivery, code, detail, *attempts));
         }
-        if let Some(Entry::Call(call)) = engine.registry.find(meta, self.reaction) {
-            // The hook must not stand in the way of the end itself.
-            let mut inner = tx.begin().await?;
+        if let Some(call) = call {
             let plan = end.close.as_ref().map(|(attempt, _)| attempt.plan.as_slice());
-            let mut cx = Cx::new(meta, &mut inner);
+            let mut cx = Cx::new(meta, &mut tx);
             let settling = call.settle(&mut cx, plan, &end.settled);
             match guarded::<Events, Fail>(call.policy().timeout, settling).await {
-                Ok(events) => {
-                    inner.commit().await?;
-                    list.extend(tenant_bound(delivery, events));
-                }
-                Err(_) => {
-                    inner.rollback().await?;
-                    tracing::error!(command = meta.name, command_id = %meta.id, "an effect's rows could not be settled");
+                Ok(events) => list.extend(tenant_bound(delivery, events)),
+                Err(fail) => {
+                    // Whatever was written with it is undone, and all is tried again.
+                    drop(tx);
+                    return Err(match engine.the_databases(fail).await {
+                        Ok(error) => NotEnded::Database(error),
+                        Err(_) => NotEnded::Unsettled,
+                    });
                 }
             }
         }
@@ -201,6 +248,7 @@ impl Lane {
         if self.publish(due(engine.domain, &key, &outbox, from).collect()).await == Published::Yes {
             engine.note_published(&self.consumer, [key]);
             self.count(delivery, outcome);
+            self.erase_unsealed(delivery, outcome).await;
             match &end.why {
                 Why::Dead { code, .. } => {
                     Metric::Dlq.count(&[("domain", engine.domain), ("command", &meta.name), ("code", code)]);
@@ -271,7 +319,13 @@ impl Lane {
                 }
             }
         }
-        if body.len() > limit {
+        let sealed = self.engine.registry.sealed.contains(meta.name.as_str());
+        if sealed {
+            extra.push((
+                "omnibus-dlq-body".to_owned(),
+                "left out: what is to be sealed may stand in it as it is".to_owned(),
+            ));
+        } else if body.len() > limit {
             extra.push(("omnibus-dlq-body".to_owned(), "left in the command stream: too large to carry".to_owned()));
         }
         Outgoing {
@@ -282,7 +336,7 @@ impl Lane {
             outcome: None,
             at: None,
             extra,
-            body: if body.len() > limit { vec![] } else { body.to_vec() },
+            body: if sealed || body.len() > limit { vec![] } else { body.to_vec() },
         }
     }
 
@@ -290,7 +344,9 @@ impl Lane {
     pub(crate) async fn put_off(self: &Arc<Self>, delivery: &Arc<Delivery>, wait: Duration, reason: &str) {
         Metric::Snoozes.count(&[("domain", self.engine.domain), ("reason", reason)]);
         let wait = wait.min(LONGEST);
-        let scheduled = !self.reaction && (wait >= LONG || delivery.delivered >= OFTEN);
+        // A second copy of what may have to be erased would not be found again.
+        let single = self.reaction || self.engine.registry.sealed.contains(delivery.meta.name.as_str());
+        let scheduled = !single && (wait >= LONG || delivery.delivered >= OFTEN);
         if scheduled && self.schedule(delivery, wait).await {
             delivery.ack().await;
         } else {

@@ -26,6 +26,9 @@ use crate::{attempts, clock, unpublished};
 /// redelivery or the sweeper.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How long a database that is well may take to say so.
+const PROBE: Duration = Duration::from_secs(5);
+
 /// How long renewing leases may take.
 const RENEW: Duration = Duration::from_secs(3);
 
@@ -207,6 +210,12 @@ impl Engine {
         }
     }
 
+    /// Does the database answer just now?
+    pub(crate) async fn database_answers(&self) -> bool {
+        let probe = tokio::time::timeout(PROBE, sqlx::query("select 1").execute(&self.db));
+        matches!(probe.await, Ok(Ok(_)))
+    }
+
     /// Waits until the database answers again. `false` if the worker is to stop instead.
     pub(crate) async fn database_back(&self, error: &sqlx::Error) -> bool {
         self.health.ill("postgres", error.to_string());
@@ -217,8 +226,7 @@ impl Engine {
                 () = self.stop.cancelled() => return false,
                 () = tokio::time::sleep(pause.mul_f64(0.5 + clock::chance() / 2.0)) => {}
             }
-            let probe = tokio::time::timeout(Duration::from_secs(5), sqlx::query("select 1").execute(&self.db));
-            if matches!(probe.await, Ok(Ok(_))) {
+            if self.database_answers().await {
                 self.health.well("postgres");
                 crate::metrics::Metric::Up.set(1.0, &[("part", "postgres")]);
                 return true;

@@ -1,6 +1,6 @@
 //! The envelope: CloudEvents in NATS headers, read and written. A message without any header is understood too.
 
-use async_nats::HeaderMap;
+use async_nats::{HeaderMap, HeaderName};
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use omnibus_schemas::Encoding;
 use omnibus_schemas::headers;
@@ -78,15 +78,13 @@ impl Meta {
         given: Option<&HeaderMap>,
         position: Position<'_>,
     ) -> (Meta, Result<(), Malformed>) {
-        let get = |name: &str| given.and_then(|headers| headers.get(name)).map(|value| value.as_str());
+        let get = |name: &'static str| Some(given?.get(HeaderName::from_static(name))?.as_str());
         let tokens = CommandSubject::parse(subject)
             .map(|s| (s.domain, s.name, s.tenant))
             .or_else(|| EventSubject::parse(subject).map(|s| (s.domain, s.name, s.tenant)));
-        let place =
-            format!("{}/{}/{}", position.stream, position.sequence, position.stored.timestamp_nanos_opt().unwrap_or(0));
         let (domain, name, tenant) = tokens.unwrap_or(("", "", "_"));
         let mut meta = Meta {
-            id: Uuid::new_v5(&Uuid::NAMESPACE_OID, place.as_bytes()),
+            id: Uuid::nil(),
             ce_id: String::new(),
             domain: domain.to_owned(),
             name: name.to_owned(),
@@ -102,13 +100,20 @@ impl Meta {
             encoding: Encoding::Json,
             sequence: position.sequence,
         };
-        meta.ce_id = meta.id.to_string();
-        meta.correlation = meta.ce_id.clone();
         let checked = meta.believe(tokens.is_some(), &get);
+        if meta.ce_id.is_empty() {
+            let stored = position.stored.timestamp_nanos_opt().unwrap_or(0);
+            let place = format!("{}/{}/{stored}", position.stream, position.sequence);
+            meta.id = Uuid::new_v5(&Uuid::NAMESPACE_OID, place.as_bytes());
+            meta.ce_id = meta.id.to_string();
+        }
+        if meta.correlation.is_empty() {
+            meta.correlation = meta.ce_id.clone();
+        }
         (meta, checked)
     }
 
-    fn believe<'h>(&mut self, known: bool, get: &impl Fn(&str) -> Option<&'h str>) -> Result<(), Malformed> {
+    fn believe<'h>(&mut self, known: bool, get: &impl Fn(&'static str) -> Option<&'h str>) -> Result<(), Malformed> {
         let undecodable = |detail: String| Malformed { code: "undecodable", detail };
         if !known {
             return Err(undecodable("the subject has not the form cmd.<domain>.<lane>.<command>.<tenant>".into()));
@@ -129,7 +134,6 @@ impl Meta {
             }
             self.id = id.parse().unwrap_or_else(|_| Uuid::new_v5(&Uuid::NAMESPACE_OID, id.as_bytes()));
             self.ce_id = id.to_owned();
-            self.correlation = id.to_owned();
         }
         if let Some(correlation) = get(headers::CORRELATION)
             && !correlation.is_empty()
@@ -193,21 +197,23 @@ impl Envelope<'_> {
     /// The headers, without `Nats-Msg-Id`.
     pub fn headers(&self) -> HeaderMap {
         let mut map = HeaderMap::new();
-        map.insert(headers::SPEC_VERSION, "1.0");
-        map.insert(headers::ID, self.id);
-        map.insert(headers::TYPE, self.kind);
-        map.insert(headers::SOURCE, self.source);
-        map.insert(headers::TIME, self.time.to_rfc3339_opts(SecondsFormat::Micros, true).as_str());
-        map.insert(headers::TENANT, self.tenant);
+        // A static name is not copied.
+        let mut insert = |name, value: String| map.insert(HeaderName::from_static(name), value);
+        insert(headers::SPEC_VERSION, "1.0".to_owned());
+        insert(headers::ID, self.id.to_owned());
+        insert(headers::TYPE, self.kind.to_owned());
+        insert(headers::SOURCE, self.source.to_owned());
+        insert(headers::TIME, self.time.to_rfc3339_opts(SecondsFormat::Micros, true));
+        insert(headers::TENANT, self.tenant.to_owned());
         if let Some(actor) = self.actor {
-            map.insert(headers::ACTOR, actor);
+            insert(headers::ACTOR, actor.to_owned());
         }
-        map.insert(headers::CORRELATION, self.correlation);
+        insert(headers::CORRELATION, self.correlation.to_owned());
         if let Some(causation) = self.causation {
-            map.insert(headers::CAUSATION, causation);
+            insert(headers::CAUSATION, causation.to_owned());
         }
-        map.insert(headers::TRACEPARENT, self.trace.to_string().as_str());
-        map.insert(headers::CONTENT_TYPE, self.encoding.content_type());
+        insert(headers::TRACEPARENT, self.trace.as_str().to_owned());
+        insert(headers::CONTENT_TYPE, self.encoding.content_type().to_owned());
         map
     }
 }

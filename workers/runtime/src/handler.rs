@@ -87,7 +87,7 @@ pub trait Effect<C: Command>: Send + Sync + 'static {
 
 /// Answers a query. The tenant is the caller's; every statement is bound to it.
 pub trait Answer<Q: Query>: Send + Sync + 'static {
-    /// Reads, in a connection of its own.
+    /// Reads. All statements of one answer see the database as it is at one moment.
     fn answer(&self, ask: &mut Ask<'_>, query: Q) -> impl Future<Output = Result<Q::Answer, AskError>> + Send;
 }
 
@@ -97,7 +97,7 @@ pub struct Ask<'a> {
     pub tenant: &'a str,
     /// The key, user or part that asks (`ce-actor`).
     pub actor: Option<&'a str>,
-    /// A connection, without a transaction.
+    /// The database, in a transaction that is the answer's own.
     pub db: &'a mut sqlx::PgConnection,
 }
 
@@ -196,6 +196,9 @@ pub enum Prepared<P> {
     Go(P, Events),
     /// Nothing has to leave; the command has succeeded with these events.
     Skip(Events),
+    /// Not now: it is prepared again after this time. Spends no attempt. Unlike [`Fail::Snooze`] it keeps what was written,
+    /// so that what waits can be seen.
+    Later(Duration),
 }
 
 impl<P> Prepared<P> {

@@ -122,6 +122,9 @@ pub(crate) async fn claim_finished(
     consumer: &str,
     mut successes: Vec<Success<'_>>,
 ) -> Result<bool, sqlx::Error> {
+    if successes.is_empty() {
+        return Ok(true);
+    }
     // As in `claim`.
     successes.sort_by(|a, b| {
         let (a, b) = (&a.delivery.meta, &b.delivery.meta);

@@ -8,11 +8,11 @@ use async_nats::jetstream::consumer::PullConsumer;
 use futures_util::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use crate::calls::Finished;
 use crate::clock;
 use crate::delivery::Delivery;
 use crate::ear::{Ear, Hearing};
 use crate::engine::Engine;
+use crate::record::Finished;
 
 /// How long a pull waits for a first message. Short, because a worker that is told to stop waits it out: what the
 /// server sends to a pull that nobody listens to any more is lost until `ack_wait`.
@@ -34,6 +34,9 @@ pub(crate) struct Lane {
     pub(crate) reaction: bool,
     /// Never more messages here than there is room to work on them: prefetched messages age towards redelivery.
     pub(crate) permits: Arc<Semaphore>,
+    /// No pull is for fewer: where calls take their time, room comes back one by one, and a transaction for each would cost
+    /// more than it brings.
+    pub(crate) least: u32,
     /// Never more outgoing calls at once.
     pub(crate) calls: Semaphore,
     /// Where its messages are pulled over.
@@ -128,13 +131,13 @@ impl Lane {
         Ok(consumer.await?)
     }
 
-    /// Room for at least one message, and for as many as a batch may have.
+    /// Room for as few messages as a pull is worth, and for as many as a batch may have.
     async fn permits(&self) -> Option<Vec<OwnedSemaphorePermit>> {
-        let first = tokio::select! {
+        let mut first = tokio::select! {
             () = self.engine.stop.cancelled() => return None,
-            permit = self.permits.clone().acquire_owned() => permit.expect("this semaphore is never closed"),
+            permit = self.permits.clone().acquire_many_owned(self.least) => permit.expect("this semaphore is never closed"),
         };
-        let mut permits = vec![first];
+        let mut permits: Vec<_> = std::iter::from_fn(|| first.split(1)).collect();
         while permits.len() < self.engine.settings.batch as usize {
             match self.permits.clone().try_acquire_owned() {
                 Ok(permit) => permits.push(permit),

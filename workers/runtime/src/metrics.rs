@@ -28,6 +28,8 @@ pub enum Metric {
     Dlq,
     /// Calls of which it is not known whether they went out, by `domain`, `command`.
     Uncertain,
+    /// Effects that ended while their own rows could not be brought into line, by `domain`, `command`.
+    Unsettled,
     /// Rows whose events a sweeper published, by `domain`.
     Republished,
     /// HTTP requests, by `route`, `status`.
@@ -68,6 +70,7 @@ impl Metric {
             Metric::OldestPendingSeconds => "omnibus_oldest_pending_seconds",
             Metric::Dlq => "omnibus_dlq_total",
             Metric::Uncertain => "omnibus_uncertain_total",
+            Metric::Unsettled => "omnibus_unsettled_total",
             Metric::Republished => "omnibus_republished_total",
             Metric::HttpRequests => "omnibus_http_requests_total",
             Metric::HttpSeconds => "omnibus_http_seconds",

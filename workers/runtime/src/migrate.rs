@@ -21,6 +21,7 @@ pub const BUS: Migrations = Migrations {
     files: &[
         ("0001_inbox", include_str!("../migrations/0001_inbox.sql")),
         ("0002_unpublished", include_str!("../migrations/0002_unpublished.sql")),
+        ("0003_closing", include_str!("../migrations/0003_closing.sql")),
     ],
 };
 

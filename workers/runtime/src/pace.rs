@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 /// One class for each doubling of the number of events.
 const CLASSES: usize = 11;
-const FIRST_TRIAL: u32 = 16;
+/// After the slower way has been tried, the quicker is used at least this many times as long as the trial took.
+const WORTH: f64 = 32.0;
 const RAREST_TRIAL: u32 = 4096;
 /// How much of what was known outlives a new measurement.
 const MEMORY: f64 = 0.7;
@@ -20,25 +21,26 @@ pub(crate) struct Pace {
 }
 
 /// What is known of batches of about one size.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Class {
+    /// The first is made with everything cold, and says nothing.
+    warm: bool,
     /// Seconds: one by one, atomic.
     took: [Option<f64>; 2],
     /// Until the slower is tried again.
     left: u32,
     /// How long was waited for that the last time.
     every: u32,
-}
-
-impl Default for Class {
-    fn default() -> Self {
-        Class { took: [None; 2], left: FIRST_TRIAL, every: FIRST_TRIAL }
-    }
+    /// What the quicker took when the two were last compared.
+    compared: f64,
 }
 
 impl Class {
-    fn quicker(&self) -> bool {
-        matches!(self.took, [Some(single), Some(atomic)] if atomic < single)
+    fn quicker(&self) -> Option<bool> {
+        match self.took {
+            [Some(single), Some(atomic)] => Some(atomic < single),
+            _ => None,
+        }
     }
 }
 
@@ -47,16 +49,16 @@ impl Pace {
     pub(crate) fn atomic(&self, events: usize) -> bool {
         let mut classes = self.classes.lock().expect("no panic happens under this lock");
         let class = &mut classes[class_of(events)];
-        match class.took {
-            [None, _] => false,
-            [_, None] => true,
-            _ => {
+        match class.quicker() {
+            None => class.took[0].is_some(),
+            Some(quicker) => {
                 class.left = class.left.saturating_sub(1);
                 let trial = class.left == 0;
                 if trial {
-                    class.left = class.every;
+                    // Whoever asks meanwhile need not try it too.
+                    class.left = class.every.max(1);
                 }
-                class.quicker() != trial
+                quicker != trial
             }
         }
     }
@@ -69,15 +71,28 @@ impl Pace {
     fn took(&self, events: usize, atomic: bool, took: Duration) {
         let mut classes = self.classes.lock().expect("no panic happens under this lock");
         let class = &mut classes[class_of(events)];
+        if !std::mem::replace(&mut class.warm, true) {
+            return;
+        }
         let before = class.quicker();
-        let known = &mut class.took[usize::from(atomic)];
         let seconds = took.as_secs_f64();
-        *known = Some(known.map_or(seconds, |known| known * MEMORY + seconds * (1.0 - MEMORY)));
-        if class.quicker() != before {
-            (class.left, class.every) = (FIRST_TRIAL, FIRST_TRIAL);
-        } else if atomic != before && class.left == class.every {
-            class.every = (class.every * 2).min(RAREST_TRIAL);
-            class.left = class.every;
+        let known = &mut class.took[usize::from(atomic)];
+        *known = match known {
+            Some(known) if before == Some(atomic) => Some(*known * MEMORY + seconds * (1.0 - MEMORY)),
+            // What is seldom measured is long out of date.
+            _ => Some(seconds),
+        };
+        let [Some(single), Some(batch)] = class.took else { return };
+        let (quick, slow) = (single.min(batch), single.max(batch));
+        if before != Some(atomic) || class.quicker() != before {
+            // They have just been compared. The more the slower costs, and the longer it has lost, the rarer it is tried.
+            let worth = (WORTH * slow / quick.max(1e-6)).min(f64::from(RAREST_TRIAL)) as u32;
+            let longer = if class.quicker() == before { class.every * 2 } else { 0 };
+            class.every = worth.max(longer).min(RAREST_TRIAL);
+            (class.left, class.compared) = (class.every, quick);
+        } else if quick > 2.0 * class.compared {
+            // The server has become another.
+            class.left = 1;
         }
     }
 }
@@ -104,9 +119,9 @@ mod tests {
     #[test]
     fn the_quicker_way_is_found_and_the_other_is_tried_ever_more_rarely() {
         let pace = Pace::default();
-        assert!(run(&pace, 1000, 4_000, 40_000) <= 8);
-        assert!(run(&pace, 10_000, 4_000, 40_000) <= 6);
-        assert_eq!(run(&Pace::default(), 1000, 27_000, 8_000), 1000 - 1 - 5);
+        assert!(run(&pace, 1000, 4_000, 40_000) <= 3);
+        assert!(run(&pace, 10_000, 4_000, 40_000) <= 5);
+        assert_eq!(run(&Pace::default(), 1000, 27_000, 8_000), 1000 - 2 - 3);
     }
 
     #[test]
@@ -114,6 +129,13 @@ mod tests {
         let pace = Pace::default();
         run(&pace, 100, 4_000, 40_000);
         assert!(run(&pace, 2000, 27_000, 8_000) > 1500);
+    }
+
+    #[test]
+    fn a_cold_start_is_not_taken_for_slowness() {
+        let pace = Pace::default();
+        pace.took(256, pace.atomic(256), Duration::from_millis(400));
+        assert_eq!(run(&pace, 100, 4_000, 40_000), 1);
     }
 
     #[test]

@@ -22,7 +22,7 @@ impl Answer<CommandPage> for Pages {
     async fn answer(&self, ask: &mut Ask<'_>, query: CommandPage) -> Result<CommandReport, AskError> {
         let row = sqlx::query(
             "select i.name, i.outcome, i.received_at, i.finished_at,
-                    case when exists (select 1 from bus.unpublished u
+                    case when i.outcome is null or exists (select 1 from bus.unpublished u
                                       where u.consumer = i.consumer and i.message_id = any(u.message_ids))
                          then null else i.published_at end,
                     i.messages, i.detail,
@@ -123,7 +123,7 @@ impl Answer<HeldCommands> for Pages {
         let rows = sqlx::query(
             "select i.message_id, i.name, i.finished_at, i.detail
              from bus.attempts a join bus.inbox i using (consumer, tenant, message_id)
-             where a.result = 'held' and i.outcome = 'held' and a.consumer = any($1) and a.tenant = $2
+             where a.held and i.outcome = 'held' and a.consumer = any($1) and a.tenant = $2
                and not exists (select 1 from bus.attempts l where l.consumer = a.consumer and l.tenant = a.tenant
                                and l.message_id = a.message_id and l.number > a.number)
              order by i.finished_at limit $3",

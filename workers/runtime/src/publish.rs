@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_nats::HeaderMap;
 use async_nats::header::{NATS_BATCH_COMMIT, NATS_BATCH_ID, NATS_BATCH_SEQUENCE};
 use async_nats::jetstream::context::PublishAckFuture;
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::{publish::PublishAck, response::Response};
+use async_nats::{HeaderMap, HeaderName};
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat};
 use omnibus_schemas::{Encoding, headers, subject};
@@ -115,10 +115,10 @@ fn one(domain: &str, key: &Key, outbox: &Outbox, n: usize, message: &Outgoing) -
         map.insert(headers::SUBJECT, about.as_str());
     }
     if let Some(outcome) = &message.outcome {
-        map.insert(headers::OUTCOME, outcome.as_str());
+        map.insert(HeaderName::from_static(headers::OUTCOME), outcome.as_str());
     }
     // Ids are chosen by callers; the tenant in front keeps one tenant's from shadowing another's.
-    map.insert(headers::MSG_ID, format!("{}:{id}", key.tenant).as_str());
+    map.insert(headers::MSG_ID, format!("{}:{id}", key.tenant));
     for (name, value) in &message.extra {
         map.insert(name.as_str(), value.as_str());
     }
@@ -268,7 +268,7 @@ async fn atomically(bus: &Bus, due: &[Due]) -> Result<(), PublishError> {
     let numbered = |due: &Due, n: usize| {
         let mut message = due.ready();
         message.headers.insert(NATS_BATCH_ID, batch.as_str());
-        message.headers.insert(NATS_BATCH_SEQUENCE, n.to_string().as_str());
+        message.headers.insert(NATS_BATCH_SEQUENCE, n.to_string());
         message
     };
     let away = |error: &dyn std::fmt::Display| PublishError::Away(error.to_string());

@@ -1,7 +1,7 @@
 //! A worker's handlers, by name. The generics end here: one boxed future per command is what that costs.
 
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
@@ -10,9 +10,11 @@ use std::sync::Arc;
 use omnibus_schemas::body::{self, Fault};
 use omnibus_schemas::catalogue::read_command;
 use omnibus_schemas::{Command, Encoding, Event, Hook, Query};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::PgConnection;
 
+use crate::calls_many::{EffectMany, Returned};
 use crate::cx::Cx;
 use crate::envelope::Meta;
 use crate::events::Events;
@@ -92,6 +94,25 @@ pub(crate) trait Call: Send + Sync {
     ) -> Fut<'a, Result<Events, Fail>>;
 }
 
+/// A call that has come back: whose, what had left, what it brought.
+pub(crate) type Back<'a> = (&'a Meta, &'a [u8], &'a Done);
+
+/// An [`EffectMany`] whose type is forgotten, beside the [`Call`] that it is too.
+pub(crate) trait CallMany: Send + Sync {
+    /// One answer for each item, in their order.
+    fn prepare_many<'a>(
+        &'a self,
+        db: &'a mut PgConnection,
+        items: &'a [(&'a Meta, &'a [u8])],
+    ) -> Fut<'a, Result<Vec<Prepared<Vec<u8>>>, NotAll>>;
+    /// As [`CallMany::prepare_many`].
+    fn record_many<'a>(
+        &'a self,
+        db: &'a mut PgConnection,
+        items: &'a [Back<'a>],
+    ) -> Fut<'a, Result<Vec<Events>, NotAll>>;
+}
+
 /// An [`Answer`] whose type is forgotten: JSON in, JSON out.
 pub(crate) trait Reply: Send + Sync {
     fn reply<'a>(&'a self, ask: &'a mut Ask<'_>, body: &'a [u8]) -> Fut<'a, Result<Vec<u8>, AskError>>;
@@ -106,7 +127,7 @@ pub(crate) trait Exchange: Send + Sync {
 pub(crate) enum Entry {
     Decide(Arc<dyn Decide>),
     Many(Arc<dyn DecideMany>),
-    Call(Arc<dyn Call>),
+    Call(Arc<dyn Call>, Option<Arc<dyn CallMany>>),
     /// The platform's own `resolve_held`, which works on other commands' rows.
     Resolve,
 }
@@ -116,14 +137,14 @@ impl Entry {
         match self {
             Entry::Decide(decide) => decide.policy(),
             Entry::Many(many) => many.policy(),
-            Entry::Call(call) => call.policy(),
+            Entry::Call(call, _) => call.policy(),
             Entry::Resolve => Policy::DEFAULT,
         }
     }
 
     pub(crate) fn provider(&self) -> Option<&'static str> {
         match self {
-            Entry::Call(call) => call.provider(),
+            Entry::Call(call, _) => call.provider(),
             _ => None,
         }
     }
@@ -136,6 +157,8 @@ pub(crate) struct Registry {
     pub(crate) commands: BTreeMap<&'static str, Entry>,
     /// Names without old ones, with their lanes.
     pub(crate) lanes: BTreeMap<&'static str, &'static str>,
+    /// Names of commands with a field that nobody is to read on the bus, old names included.
+    pub(crate) sealed: BTreeSet<&'static str>,
     /// By (domain, event).
     pub(crate) reactions: BTreeMap<(&'static str, &'static str), Entry>,
     /// By query name.
@@ -154,6 +177,9 @@ impl Registry {
     pub(crate) fn command<C: Command>(&mut self, entry: Entry) {
         self.lanes.insert(C::NAME, C::LANE);
         for name in std::iter::once(&C::NAME).chain(C::ALIASES) {
+            if C::SEALED.is_some() {
+                self.sealed.insert(name);
+            }
             assert!(self.commands.insert(name, entry.clone()).is_none(), "registered twice: the command {name}");
         }
     }
@@ -195,6 +221,25 @@ fn read<C: Command>(meta: &Meta, body: &[u8]) -> Result<C, Trouble> {
     Ok(command)
 }
 
+fn read_all<'a, C: Command>(items: &[(&'a Meta, &[u8])]) -> Result<Vec<One<'a, C>>, NotAll> {
+    let numbered = items.iter().enumerate();
+    let read = numbered.map(|(at, (meta, body))| match read::<C>(meta, body) {
+        Ok(command) => Ok(One::new(meta, command)),
+        Err(trouble) => Err(NotAll { at, trouble }),
+    });
+    read.collect()
+}
+
+/// One answer for each of `wanted`, or whose trouble it is.
+fn each<T>(answers: Vec<Result<T, Fail>>, wanted: usize) -> Result<Vec<T>, NotAll> {
+    if answers.len() != wanted {
+        let words = anyhow::anyhow!("the handler gave {} answers to {wanted} commands", answers.len());
+        return Err(Fail::Retry(words).into());
+    }
+    let numbered = answers.into_iter().enumerate();
+    numbered.map(|(at, answer)| answer.map_err(|fail| NotAll { at, trouble: fail.into() })).collect()
+}
+
 fn plan<P: DeserializeOwned>(bytes: &[u8]) -> Result<P, Fault> {
     body::decode(Encoding::MessagePack, bytes)
 }
@@ -228,18 +273,8 @@ impl<S: HandleMany<C>, C: Command> DecideMany for Of<S, C> {
         items: &'a [(&'a Meta, &'a [u8])],
     ) -> Fut<'a, Result<Vec<Events>, NotAll>> {
         Box::pin(async move {
-            let mut many = Vec::with_capacity(items.len());
-            for (at, (meta, body)) in items.iter().enumerate() {
-                let command = read::<C>(meta, body).map_err(|trouble| NotAll { at, trouble })?;
-                many.push(One::new(meta, command));
-            }
-            let answers = self.0.handle_many(db, many).await?;
-            if answers.len() != items.len() {
-                let words = anyhow::anyhow!("the handler gave {} answers to {} commands", answers.len(), items.len());
-                return Err(Fail::Retry(words).into());
-            }
-            let numbered = answers.into_iter().enumerate();
-            numbered.map(|(at, answer)| answer.map_err(|fail| NotAll { at, trouble: fail.into() })).collect()
+            let answers = self.0.handle_many(db, read_all(items)?).await?;
+            each(answers, items.len())
         })
     }
 }
@@ -278,10 +313,7 @@ impl<S: Effect<C>, C: Command> Call for Of<S, C> {
     fn prepare<'a>(&'a self, cx: &'a mut Cx<'_>, body: &'a [u8]) -> Fut<'a, Result<Prepared<Vec<u8>>, Trouble>> {
         Box::pin(async move {
             let command = read::<C>(cx.meta(), body)?;
-            Ok(match self.0.prepare(cx, command).await? {
-                Prepared::Go(plan, events) => Prepared::Go(body::encode(Encoding::MessagePack, &plan), events),
-                Prepared::Skip(events) => Prepared::Skip(events),
-            })
+            Ok(encoded(self.0.prepare(cx, command).await?))
         })
     }
 
@@ -296,8 +328,7 @@ impl<S: Effect<C>, C: Command> Call for Of<S, C> {
     fn record<'a>(&'a self, cx: &'a mut Cx<'_>, bytes: &'a [u8], done: &'a Done) -> Fut<'a, Result<Events, Fail>> {
         Box::pin(async move {
             let plan = plan(bytes).map_err(|fault| Fail::Retry(unreadable(&fault)))?;
-            let done = done.downcast_ref::<S::Done>().expect("a call is recorded by the effect that performed it");
-            self.0.record(cx, plan, done.clone()).await
+            self.0.record(cx, plan, brought::<S, C>(done).clone()).await
         })
     }
 
@@ -328,6 +359,46 @@ impl<S: Effect<C>, C: Command> Call for Of<S, C> {
             self.0.settle(cx, plan, how).await
         })
     }
+}
+
+fn encoded<P: Serialize>(prepared: Prepared<P>) -> Prepared<Vec<u8>> {
+    match prepared {
+        Prepared::Go(plan, events) => Prepared::Go(body::encode(Encoding::MessagePack, &plan), events),
+        Prepared::Skip(events) => Prepared::Skip(events),
+        Prepared::Later(wait) => Prepared::Later(wait),
+    }
+}
+
+impl<S: EffectMany<C>, C: Command> CallMany for Of<S, C> {
+    fn prepare_many<'a>(
+        &'a self,
+        db: &'a mut PgConnection,
+        items: &'a [(&'a Meta, &'a [u8])],
+    ) -> Fut<'a, Result<Vec<Prepared<Vec<u8>>>, NotAll>> {
+        Box::pin(async move {
+            let answers = self.0.prepare_many(db, read_all(items)?).await?;
+            Ok(each(answers, items.len())?.into_iter().map(encoded).collect())
+        })
+    }
+
+    fn record_many<'a>(
+        &'a self,
+        db: &'a mut PgConnection,
+        items: &'a [Back<'a>],
+    ) -> Fut<'a, Result<Vec<Events>, NotAll>> {
+        Box::pin(async move {
+            let mut many = Vec::with_capacity(items.len());
+            for (at, (meta, bytes, done)) in items.iter().enumerate() {
+                let unread = |fault| NotAll { at, trouble: Fail::Retry(unreadable(&fault)).into() };
+                many.push(Returned::new(meta, plan(bytes).map_err(unread)?, brought::<S, C>(done).clone()));
+            }
+            each(self.0.record_many(db, many).await?, items.len())
+        })
+    }
+}
+
+fn brought<S: Effect<C>, C: Command>(done: &Done) -> &S::Done {
+    done.downcast_ref().expect("a call is recorded by the effect that performed it")
 }
 
 /// As [`Of`], for hooks.

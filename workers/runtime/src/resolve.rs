@@ -143,7 +143,7 @@ async fn original(lane: &Lane, target: &Target, meta: &Meta) -> Result<Delivery,
 }
 
 async fn settle(lane: &Lane, cx: &mut Cx<'_>, target: &Target, key: &Key, how: Settled) -> Result<Vec<Outgoing>, Fail> {
-    let Some(Entry::Call(call)) = lane.engine.registry.commands.get(target.name.as_str()) else { return Ok(vec![]) };
+    let Some(Entry::Call(call, _)) = lane.engine.registry.commands.get(target.name.as_str()) else { return Ok(vec![]) };
     let latest = attempts::latest(cx.db(), &target.consumer, key).await?;
     // Who asked and when is in the row, so what was trimmed from the stream can be settled too.
     let held = Meta {

@@ -1,21 +1,22 @@
 //! W3C Trace Context, as much of it as travels: the trace's id is kept, every hop gets a span of its own.
 
-use uuid::Uuid;
-
 use crate::clock;
 
-/// A `traceparent` header. <https://www.w3.org/TR/trace-context/>
+/// A `traceparent` header, as it is written: one is made for every message that comes and goes.
+/// <https://www.w3.org/TR/trace-context/>
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TraceParent {
-    trace: String,
-    span: String,
-    flags: String,
-}
+pub struct TraceParent([u8; 55]);
+
+const TRACE: std::ops::Range<usize> = 3..35;
+const SPAN: std::ops::Range<usize> = 36..52;
+const FLAGS: std::ops::Range<usize> = 53..55;
 
 impl TraceParent {
     /// A new trace.
     pub fn start() -> Self {
-        TraceParent { trace: clock::new_id().simple().to_string(), span: new_span(), flags: "01".into() }
+        let mut text = *b"00-00000000000000000000000000000000-0000000000000000-01";
+        clock::new_id().simple().encode_lower(&mut text[TRACE]);
+        TraceParent(text).child()
     }
 
     /// `None` if it is not a version that can be understood, or its ids are zero.
@@ -26,34 +27,42 @@ impl TraceParent {
         let zero = |word: &str| word.bytes().all(|b| b == b'0');
         let fits = hex(version, 2) && version != "ff" && hex(trace, 32) && hex(span, 16) && hex(flags, 2);
         let rest = version != "00" || parts.next().is_none();
-        (fits && rest && !zero(trace) && !zero(span)).then(|| TraceParent {
-            trace: trace.into(),
-            span: span.into(),
-            flags: flags.into(),
+        (fits && rest && !zero(trace) && !zero(span)).then(|| {
+            let mut text = *b"00-00000000000000000000000000000000-0000000000000000-01";
+            text[TRACE].copy_from_slice(trace.as_bytes());
+            text[SPAN].copy_from_slice(span.as_bytes());
+            text[FLAGS].copy_from_slice(flags.as_bytes());
+            TraceParent(text)
         })
     }
 
     /// The next hop of the same trace.
     pub fn child(&self) -> Self {
-        TraceParent { trace: self.trace.clone(), span: new_span(), flags: self.flags.clone() }
+        const HEX: &[u8; 16] = b"0123456789abcdef";
+        let mut text = self.0;
+        // The first half of a UUIDv7 is mostly time; the second is chance, and never zero.
+        let chance = &clock::new_id().into_bytes()[8..];
+        for (two, byte) in text[SPAN].chunks_exact_mut(2).zip(chance) {
+            two.copy_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+        }
+        TraceParent(text)
+    }
+
+    /// The header's value.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("hex digits and hyphens")
     }
 
     /// 32 hex digits.
     pub fn trace_id(&self) -> &str {
-        &self.trace
+        &self.as_str()[TRACE]
     }
 }
 
 impl std::fmt::Display for TraceParent {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "00-{}-{}-{}", self.trace, self.span, self.flags)
+        f.write_str(self.as_str())
     }
-}
-
-fn new_span() -> String {
-    let bytes: Uuid = clock::new_id();
-    // The first half of a UUIDv7 is mostly time; the second is chance.
-    format!("{:016x}", (bytes.as_u128() as u64).max(1))
 }
 
 #[cfg(test)]
@@ -65,7 +74,9 @@ mod tests {
         let parent = TraceParent::parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01").unwrap();
         let child = TraceParent::parse(&parent.child().to_string()).unwrap();
         assert_eq!(child.trace_id(), "4bf92f3577b34da6a3ce929d0e0e4736");
-        assert_ne!(child.span, parent.span);
+        assert_ne!(child, parent);
+        assert_eq!(child.as_str()[..36], parent.as_str()[..36]);
+        assert_eq!(child.as_str()[52..], parent.as_str()[52..]);
     }
 
     #[test]

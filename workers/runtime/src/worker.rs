@@ -7,14 +7,16 @@ use omnibus_bus::{BindError, Bound, BusError, Topology};
 use omnibus_schemas::platform::{Accounts, CommandPage, HeldCommands, ResolveHeld};
 use omnibus_schemas::{Catalogue, Command, Event, Hook, Query, subject};
 use sqlx::PgPool;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::{Bus, Refusal};
+use crate::calls_many::EffectMany;
 use crate::desk::{self, Desk, Start};
 use crate::ear::Ear;
 use crate::engine::{Engine, database_away};
+use crate::gauges;
 use crate::handler::{Answer, Effect, Handle, React};
 use crate::health::Health;
 use crate::lane::{Lane, LaneError};
@@ -193,7 +195,7 @@ impl Worker {
             shortest = shortest.min(bound.ack_wait);
             let calls = !reaction
                 && engine.registry.lanes.iter().any(|(command, lane)| {
-                    *lane == name && matches!(engine.registry.commands.get(command), Some(Entry::Call(_)))
+                    *lane == name && matches!(engine.registry.commands.get(command), Some(Entry::Call(..)))
                 });
             let room = match calls {
                 // While so many calls are out, others are being prepared and recorded.
@@ -201,6 +203,7 @@ impl Worker {
                 false => engine.settings.batch * engine.settings.loops,
             };
             let (finished, results) = mpsc::channel(room as usize);
+            let results = Arc::new(Mutex::new(results));
             let lane = Arc::new(Lane {
                 engine: engine.clone(),
                 stream: spec.stream.clone(),
@@ -208,6 +211,8 @@ impl Worker {
                 name: name.to_owned(),
                 reaction,
                 permits: Arc::new(Semaphore::new(room as usize)),
+                // As many as are being called stay prepared all the same.
+                least: if calls { (engine.settings.in_flight / 2).clamp(1, engine.settings.batch) } else { 1 },
                 calls: Semaphore::new(engine.settings.in_flight as usize),
                 ear: ear.clone(),
                 finished,
@@ -216,8 +221,8 @@ impl Worker {
             if let Err(error) = lane.weed(&consumer).await {
                 tracing::warn!(domain = self.domain, lane = name, %error, "what is out could not be looked through");
             }
-            recorders.spawn(lane.clone().recorder(results, recorded.clone()));
             for _ in 0..engine.settings.loops {
+                recorders.spawn(lane.clone().recorder(results.clone(), recorded.clone()));
                 loops.spawn(lane.clone().pump(consumer.clone()));
             }
             lanes.push(lane);
@@ -231,7 +236,7 @@ impl Worker {
         side.spawn(engine.clone().sweep(lanes.iter().map(|lane| lane.consumer.clone()).collect()));
         side.spawn(engine.clone().trimmer(lanes.iter().map(|lane| lane.consumer.clone()).collect()));
         side.spawn(sweep::advisories(engine.clone(), sweeper, lanes.clone()));
-        side.spawn(gauges(engine.clone(), lanes.clone()));
+        side.spawn(gauges::measure(engine.clone(), lanes.clone()));
         let desk = Desk {
             bus: engine.bus.clone(),
             db: engine.db.clone(),
@@ -304,7 +309,7 @@ impl Worker {
     }
 }
 
-async fn bind(
+pub(crate) async fn bind(
     bus: &Bus,
     spec: &omnibus_bus::ConsumerSpec,
 ) -> Result<(async_nats::jetstream::consumer::PullConsumer, Bound), RunError> {
@@ -361,48 +366,6 @@ async fn migrated(
     Ok(true)
 }
 
-/// How much waits, and for how long, as a scaler and an alert want to know it.
-async fn gauges(engine: Arc<Engine>, lanes: Vec<Arc<Lane>>) {
-    let mut tick = tokio::time::interval(Duration::from_secs(10));
-    loop {
-        tick.tick().await;
-        for lane in &lanes {
-            let js = engine.bus.jetstream();
-            let measured = async {
-                let consumer: async_nats::jetstream::consumer::PullConsumer =
-                    js.get_consumer_from_stream(lane.consumer.as_str(), lane.stream.as_str()).await?;
-                let info = consumer.cached_info();
-                let pending = info.num_pending + info.num_ack_pending as u64;
-                let oldest = match pending {
-                    0 => None,
-                    _ if lane.reaction => None,
-                    _ => {
-                        let stream = js.get_stream_no_info(&lane.stream).await?;
-                        let filter = info.config.filter_subject.clone();
-                        let filter = if filter.is_empty() {
-                            info.config.filter_subjects.first().cloned().unwrap_or_else(|| ">".into())
-                        } else {
-                            filter
-                        };
-                        let next = info.ack_floor.stream_sequence + 1;
-                        stream.get_first_raw_message_by_subject(filter.as_str(), next).await.ok()
-                    }
-                };
-                let age = oldest.map_or(0.0, |message| {
-                    let since = crate::clock::now().timestamp_millis() as f64 / 1000.0;
-                    since - message.time.unix_timestamp_nanos() as f64 / 1e9
-                });
-                Ok::<_, async_nats::Error>((pending, age))
-            };
-            if let Ok((pending, age)) = measured.await {
-                let labels = [("domain", engine.domain), ("lane", lane.name.as_str())];
-                Metric::QueuePending.set(pending as f64, &labels);
-                Metric::OldestPendingSeconds.set(age.max(0.0), &labels);
-            }
-        }
-    }
-}
-
 impl<S: Send + Sync + 'static> Builder<S> {
     /// The worker's own tables.
     #[must_use]
@@ -437,7 +400,18 @@ impl<S: Send + Sync + 'static> Builder<S> {
     where
         S: Effect<C>,
     {
-        self.worker.registry.command::<C>(Entry::Call(Of::<S, C>::new(self.state.clone())));
+        self.worker.registry.command::<C>(Entry::Call(Of::<S, C>::new(self.state.clone()), None));
+        self
+    }
+
+    /// Registers a call that leaves the database, prepared and recorded for many commands at once.
+    #[must_use]
+    pub fn effects_many<C: Command>(mut self) -> Self
+    where
+        S: EffectMany<C>,
+    {
+        let call = Of::<S, C>::new(self.state.clone());
+        self.worker.registry.command::<C>(Entry::Call(call.clone(), Some(call)));
         self
     }
 

@@ -81,8 +81,12 @@ impl Answer<Budgets> for Texter {
              places as (
                  select country from sums
                  union select country from texter.budgets where tenant = $1
-                 union select country from texter.fuses where tenant = $1 and day = $2)
-             select p.country, coalesce(s.n, 0) as spent, coalesce(f.blown, false) as blown,
+                 union select country from texter.fuses where tenant = $1 and day = $2),
+             held as (
+                 select country, count(*) as n from texter.messages
+                 where tenant = $1 and status = 'waiting' and waits_for = 'spend_fuse' group by country)
+             select p.country,
+                    coalesce((select sum(n) from held h where p.country in ('', h.country)), 0)::bigint as held, coalesce(s.n, 0) as spent, coalesce(f.blown, false) as blown,
                     coalesce(b.daily_micro, case when p.country = '' then $3 else $4 end) + coalesce(f.more_micro, 0) as cap
              from places p
              left join sums s using (country)
@@ -103,6 +107,7 @@ impl Answer<Budgets> for Texter {
                 cap_micro,
                 spent_micro,
                 fuse_blown: row.try_get("blown")?,
+                held: row.try_get::<i64, _>("held")?.unsigned_abs(),
             })
         };
         Ok(BudgetList { budgets: rows.iter().map(read).collect::<Result<_, _>>()? })

@@ -1,6 +1,6 @@
 //! Everything that speaks for or against a text, read in one statement.
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::NaiveDate;
 use omnibus_runtime::{Cx, Fail};
 use sqlx::Row;
 
@@ -15,7 +15,6 @@ pub(crate) struct Question<'a> {
     pub(crate) recipient: &'a str,
     pub(crate) country: &'a str,
     pub(crate) day: NaiveDate,
-    pub(crate) likeness: &'a [u8],
     /// Does an opt-out of advertising hold?
     pub(crate) marketing: bool,
 }
@@ -24,6 +23,8 @@ pub(crate) struct Question<'a> {
 pub(crate) struct Gate {
     /// The text's own row, from an earlier try.
     pub(crate) before: Option<Before>,
+    /// It has a row that says that it waits, and none that it left.
+    pub(crate) waits: bool,
     /// Senders for whom the recipient has opted out; an empty one is all.
     pub(crate) opted_out: Vec<String>,
     /// Providers that are left alone.
@@ -35,10 +36,6 @@ pub(crate) struct Gate {
     pub(crate) all: Purse,
     /// Of the recipient's.
     pub(crate) country: Purse,
-    /// The provider's ids of other texts like this one.
-    pub(crate) others: Vec<String>,
-    /// Of another text like this one, nobody knows whether it left.
-    pub(crate) other_uncertain: bool,
 }
 
 /// An earlier try.
@@ -50,7 +47,7 @@ pub(crate) struct Before {
 }
 
 pub(crate) async fn read(cx: &mut Cx<'_>, caps: &Caps, asked: &Question<'_>) -> Result<Gate, Fail> {
-    let (tenant, message_id, now): (_, _, DateTime<Utc>) = (cx.tenant(), cx.meta().id, cx.now());
+    let (tenant, message_id) = (cx.tenant(), cx.meta().id);
     let row = sqlx::query(
         "select m.status, m.provider, m.day, q.begins, q.ends, q.timezone,
              array(select sender from texter.opt_outs
@@ -60,15 +57,7 @@ pub(crate) async fn read(cx: &mut Cx<'_>, caps: &Caps, asked: &Question<'_>) -> 
              coalesce(b.daily_micro, $7) + coalesce(f.more_micro, 0) as cap,
              coalesce(bc.daily_micro, $8) + coalesce(fc.more_micro, 0) as country_cap,
              coalesce(f.blown, false) as blown, coalesce(fc.blown, false) as country_blown,
-             coalesce(s.spent, 0)::bigint as spent, coalesce(s.country_spent, 0)::bigint as country_spent,
-             array(select provider_id from texter.messages o
-                   where o.recipient = $3 and o.likeness = $9 and o.provider_id is not null
-                     and o.queued_at > $10::timestamptz - make_interval(hours => $11)
-                     and not (o.tenant = $1 and o.message_id = $2)) as others,
-             exists (select 1 from texter.messages o
-                     where o.recipient = $3 and o.likeness = $9 and o.status = 'uncertain' and o.provider_id is null
-                       and o.queued_at > $10::timestamptz - make_interval(hours => $11)
-                       and not (o.tenant = $1 and o.message_id = $2)) as other_uncertain
+             coalesce(s.spent, 0)::bigint as spent, coalesce(s.country_spent, 0)::bigint as country_spent
          from (select sum(n) as spent, sum(n) filter (where country = $4) as country_spent from (
                    select n, country from texter.tallies where tenant = $1 and day = $5 and what = 'spend'
                    union all
@@ -88,12 +77,11 @@ pub(crate) async fn read(cx: &mut Cx<'_>, caps: &Caps, asked: &Question<'_>) -> 
     .bind(asked.marketing)
     .bind(caps.daily)
     .bind(caps.country)
-    .bind(asked.likeness)
-    .bind(now)
-    .bind(MEMORY_HOURS)
     .fetch_one(cx.db())
     .await?;
-    let before = match row.try_get::<Option<String>, _>("status")? {
+    let status: Option<String> = row.try_get("status")?;
+    let waits = status.as_deref() == Some("waiting");
+    let before = match status.filter(|_| !waits) {
         Some(status) => Some(Before { status, provider: row.try_get("provider")?, day: row.try_get("day")? }),
         None => None,
     };
@@ -103,6 +91,7 @@ pub(crate) async fn read(cx: &mut Cx<'_>, caps: &Caps, asked: &Question<'_>) -> 
     };
     Ok(Gate {
         before,
+        waits,
         quiet,
         opted_out: row.try_get("opted_out")?,
         stopped: row.try_get("stopped")?,
@@ -113,7 +102,30 @@ pub(crate) async fn read(cx: &mut Cx<'_>, caps: &Caps, asked: &Question<'_>) -> 
             spent: row.try_get("country_spent")?,
             blown: row.try_get("country_blown")?,
         },
-        others: row.try_get("others")?,
-        other_uncertain: row.try_get("other_uncertain")?,
     })
+}
+
+/// Texts that a look-up must not take for this one: those of the same words to the same recipient that the provider is known
+/// to have, and whether there is one of which nobody knows. To be asked once this one's row is written: that keeps others from
+/// leaving meanwhile, and whatever left before is in the table by then.
+pub(crate) async fn others(
+    cx: &mut Cx<'_>,
+    recipient: &str,
+    likeness: &[u8],
+) -> Result<(Vec<String>, bool), sqlx::Error> {
+    let (tenant, message_id) = (cx.tenant(), cx.meta().id);
+    sqlx::query_as(
+        "select coalesce(array_agg(provider_id) filter (where provider_id is not null), '{}'),
+                coalesce(bool_or(status = 'uncertain' and provider_id is null), false)
+         from texter.messages
+         where recipient = $3 and likeness = $4 and not (tenant = $1 and message_id = $2)
+           and coalesce(sent_at, queued_at) > now() - make_interval(hours => $5)",
+    )
+    .bind(tenant)
+    .bind(message_id)
+    .bind(recipient)
+    .bind(likeness)
+    .bind(MEMORY_HOURS)
+    .fetch_one(cx.db())
+    .await
 }

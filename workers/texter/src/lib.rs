@@ -1,10 +1,12 @@
 #![doc = include_str!("../README.md")]
 
 mod budgets;
+mod cancel_sms;
 mod check_message;
 mod consent;
 mod costs;
 mod dispatch;
+mod draft;
 mod errors;
 mod estimate_sms;
 mod fraud;
@@ -12,11 +14,13 @@ mod gate;
 mod ledger;
 mod note_status;
 pub mod number;
+mod outcome;
 pub mod provider;
 pub mod quiet;
 mod quiet_hours;
 mod receive_sms;
 mod retry_sms;
+mod route;
 pub mod secret;
 pub mod segments;
 mod send_batch;
@@ -32,6 +36,7 @@ mod stops;
 mod templates;
 mod upkeep;
 mod verify_code;
+mod waiting;
 mod webhooks;
 pub mod words;
 
@@ -41,9 +46,9 @@ use std::sync::Arc;
 
 use omnibus_runtime::Worker;
 use omnibus_schemas::texter::{
-    Budgets, CheckMessage, ClearQuietHours, Costs, DeleteOptOut, EstimateSms, NoteStatus, NoteTrouble, OptOuts,
-    PutOptOut, ReceiveSms, ResetFuse, ResumeProvider, RetrySms, SealCode, SendBatch, SendCode, SendSms, SendTemplate,
-    SetBudget, SetQuietHours, SmsStats, SmsStatus, SmsTemplates, TwilioInbound, TwilioStatus, VerifyCode,
+    Budgets, CancelSms, CheckMessage, ClearQuietHours, Costs, DeleteOptOut, EstimateSms, NoteStatus, NoteTrouble,
+    OptOuts, PutOptOut, ReceiveSms, ResetFuse, ResumeProvider, RetrySms, SealCode, SendBatch, SendCode, SendSms,
+    SendTemplate, SetBudget, SetQuietHours, SmsStats, SmsStatus, SmsTemplates, TwilioInbound, TwilioStatus, VerifyCode,
 };
 
 use ledger::Caps;
@@ -56,6 +61,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0001_messages", include_str!("../migrations/0001_messages.sql")),
     ("0002_consent", include_str!("../migrations/0002_consent.sql")),
     ("0003_codes", include_str!("../migrations/0003_codes.sql")),
+    ("0004_waiting", include_str!("../migrations/0004_waiting.sql")),
 ];
 
 /// The worker: its tables, and what it does with each command and query.
@@ -65,6 +71,7 @@ pub fn worker(settings: Settings) -> anyhow::Result<Worker> {
         .effects::<SendSms>()
         .effects::<SendTemplate>()
         .handles::<SendBatch>()
+        .effects::<CancelSms>()
         .effects::<SendCode>()
         .handles::<VerifyCode>()
         .handles::<PutOptOut>()

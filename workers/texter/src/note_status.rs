@@ -88,6 +88,11 @@ impl Texter {
             events = events.join(ledger::book(cx, message_id, &account, "difference", estimate, 1).await?);
             ledger::count(cx, day, &country, "failed", -1).await?;
         }
+        if word.status == SmsState::Canceled {
+            // It never left its provider, which bills nothing.
+            let (account, estimate): (_, i64) = (account(&row)?, row.try_get("estimate_micro")?);
+            events = events.join(ledger::book(cx, message_id, &account, "release", -estimate, -1).await?);
+        }
         events = events.about(
             message_id.to_string(),
             SmsStatusChanged {
@@ -123,7 +128,8 @@ impl Texter {
             events = events.then_at(at, RetrySms { message_id, number: MOST_TRIES });
         }
         let can_be_asked = self.providers.iter().any(|p| p.name() == provider && p.can_be_asked());
-        if status::is_final(word.status) && can_be_asked && word.price.is_none() {
+        let billed = status::is_final(word.status) && word.status != SmsState::Canceled;
+        if billed && can_be_asked && word.price.is_none() {
             let at = cx.now() + Duration::seconds(PRICE_AFTER_SECONDS);
             events = events.then_at(at, CheckMessage { message_id, round: 0 });
         }

@@ -1,7 +1,7 @@
 //! A text that came in: told, and if it is one of the words, done.
 
 use omnibus_runtime::{Cx, Events, Fail, Handle};
-use omnibus_schemas::texter::{Category, Covers, ReceiveSms, SendSms, SmsReceived};
+use omnibus_schemas::texter::{Category, Covers, ReceiveSms, SendSms, SmsReceived, WaitsAt};
 
 use crate::consent::{self, Change};
 use crate::words::{self, Word};
@@ -36,6 +36,7 @@ impl Handle<ReceiveSms> for Texter {
                 smart_encoding: false,
                 timezone: None,
                 send_at: None,
+                waits_at: WaitsAt::Here,
             });
         }
         Ok(events.and(SmsReceived {

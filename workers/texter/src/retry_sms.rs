@@ -2,14 +2,14 @@
 //! price of its own.
 
 use omnibus_runtime::{CallError, Cx, Effect, Events, Fail, Found, Meta, Policy, Prepared, Settled, WhenUncertain};
-use omnibus_schemas::texter::RetrySms;
+use omnibus_schemas::texter::{RetrySms, WaitsAt};
 use sqlx::Row;
 
-use crate::dispatch::{Draft, Plan, Step};
+use crate::draft::{Draft, Plan, Step};
 use crate::number;
 use crate::provider::Receipt;
 use crate::send_sms::POLICY;
-use crate::{Texter, dispatch, status};
+use crate::{Texter, draft, status};
 
 impl Effect<RetrySms> for Texter {
     const POLICY: Policy = POLICY;
@@ -40,14 +40,16 @@ impl Effect<RetrySms> for Texter {
             from: Some(row.try_get("sender")?),
             body: row.try_get("body")?,
             code: None,
-            category: dispatch::category(row.try_get("category")?),
+            category: draft::category(row.try_get("category")?),
             template: Some(row.try_get("template")?).filter(|name: &String| !name.is_empty()),
             timezone: row.try_get("timezone")?,
             send_at: None,
+            waits_at: WaitsAt::Here,
         };
         Ok(match self.plan(cx, draft).await? {
-            Step::Go(plan, events) => Prepared::Go(*plan, events),
+            Step::Go(plan, events) => Prepared::Go(Plan { retry_of: Some(cmd.message_id), ..*plan }, events),
             Step::Done(sent) => Prepared::Skip(sent.event(message_id)),
+            Step::Later(wait) => Prepared::Later(wait),
         })
     }
 
@@ -57,10 +59,11 @@ impl Effect<RetrySms> for Texter {
 
     async fn record(&self, cx: &mut Cx<'_>, plan: Plan, done: Receipt) -> Result<Events, Fail> {
         let (tenant, message_id) = (cx.tenant(), cx.meta().id);
-        // One retry is enough: what fails again is not kept for another.
-        sqlx::query("update texter.messages set body = null where tenant = $1 and message_id = $2")
+        // One retry is enough: neither the text that failed nor this one is kept for another.
+        sqlx::query("update texter.messages set body = null where tenant = $1 and message_id in ($2, $3)")
             .bind(tenant)
             .bind(message_id)
+            .bind(plan.retry_of.unwrap_or(message_id))
             .execute(cx.db())
             .await?;
         let (sent, events) = self.took_over(cx, &plan, &done).await?;

@@ -12,7 +12,7 @@ const SEALED: &str = "sealed.";
 
 /// The derived keys.
 pub struct Secret {
-    codes: hmac::Key,
+    codes: LessSafeKey,
     hashes: hmac::Key,
     likenesses: hmac::Key,
     proofs: hmac::Key,
@@ -51,40 +51,46 @@ impl Secret {
         let root = hmac::Key::new(hmac::HMAC_SHA256, secret);
         let derived = |label: &str| hmac::sign(&root, format!("omnibus texter {label}").as_bytes());
         let key = |label: &str| hmac::Key::new(hmac::HMAC_SHA256, derived(label).as_ref());
-        let seal = UnboundKey::new(&AES_256_GCM, derived("seal").as_ref()).expect("SHA-256 has the cipher's key size");
+        let cipher = |label: &str| {
+            let key = UnboundKey::new(&AES_256_GCM, derived(label).as_ref());
+            LessSafeKey::new(key.expect("SHA-256 has the cipher's key size"))
+        };
         Secret {
-            codes: key("codes"),
+            codes: cipher("codes"),
             hashes: key("hashes"),
             likenesses: key("likenesses"),
             proofs: key("proofs"),
             nonces: key("nonces"),
-            seal: LessSafeKey::new(seal),
+            seal: cipher("seal"),
         }
     }
 
     /// A fresh secret from the system's generator.
     pub fn generate() -> anyhow::Result<Vec<u8>> {
-        let mut bytes = vec![0; 32];
-        SystemRandom::new().fill(&mut bytes).map_err(|_| anyhow::anyhow!("the system gives no random bytes"))?;
-        Ok(bytes)
+        Ok(random::<32>()?.to_vec())
     }
 
-    /// A verification's code. It is worked out where it is needed and stands nowhere: the same verification always has
-    /// the same, and without the secret every code is as likely as any other.
-    pub fn code(&self, tenant: &str, verification: Uuid, digits: u32) -> String {
+    /// A code from the system's secure generator: each is as likely as any other.
+    pub fn draw_code(digits: u32) -> anyhow::Result<String> {
         let many = 10u64.pow(digits.min(18));
         // The last, incomplete run of numbers is left out: else low codes would be likelier.
         let fair = u64::MAX - u64::MAX % many;
-        let mut round = 0u64;
         loop {
-            let said = joined(&[tenant.as_bytes(), verification.as_bytes(), &round.to_be_bytes()]);
-            let tag = hmac::sign(&self.codes, &said);
-            let number = u64::from_be_bytes(tag.as_ref()[..8].try_into().expect("a tag has 32 bytes"));
+            let number = u64::from_be_bytes(random()?);
             if number < fair {
-                return format!("{:0width$}", number % many, width = digits as usize);
+                return Ok(format!("{:0width$}", number % many, width = digits as usize));
             }
-            round += 1;
         }
+    }
+
+    /// A code as it is kept until its text has left: only this secret opens it, for what it is bound to.
+    pub fn seal_code(&self, bound: &Bound<'_>, code: &str) -> anyhow::Result<String> {
+        closed(&self.codes, random()?, &bound.said(""), code)
+    }
+
+    /// The reverse. `None` if it was sealed with another secret or for something else.
+    pub fn open_code(&self, bound: &Bound<'_>, sealed: &str) -> Option<String> {
+        opened(&self.codes, &bound.said(""), sealed)
     }
 
     /// What is stored of a code.
@@ -115,30 +121,64 @@ impl Secret {
         hmac::verify(&self.proofs, &joined(&parts), &tag).is_ok()
     }
 
-    /// A code that only this secret opens, for this check: its tenant and its other fields. The same each time, so that a repeated request is the same
-    /// command: the nonce is derived from what is sealed, and so is never used for two.
+    /// A code that only this secret opens, for this check: its tenant and its other fields. The same each time, so that a
+    /// repeated request is the same command: the nonce is derived from what is sealed, and so is never used for two.
     pub fn seal(&self, check: &[&str], code: &str) -> anyhow::Result<String> {
         let about = about(check);
-        let said = joined(&[b"nonce", &about, code.as_bytes()]);
-        let tag = hmac::sign(&self.nonces, &said);
-        let nonce: [u8; NONCE_LEN] = tag.as_ref()[..NONCE_LEN].try_into().expect("a tag has 32 bytes");
-        let mut text = code.as_bytes().to_vec();
-        self.seal
-            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(&about), &mut text)
-            .map_err(|_| anyhow::anyhow!("the code can't be sealed"))?;
-        Ok(format!("{SEALED}{}", URL_SAFE_NO_PAD.encode([&nonce[..], &text].concat())))
+        let tag = hmac::sign(&self.nonces, &joined(&[b"nonce", &about, code.as_bytes()]));
+        let nonce = tag.as_ref()[..NONCE_LEN].try_into().expect("a tag has 32 bytes");
+        Ok(format!("{SEALED}{}", closed(&self.seal, nonce, &about, code)?))
     }
 
-    /// What was typed, sealed or not. `None` if a seal is broken.
-    pub fn open(&self, check: &[&str], code: &str) -> Option<String> {
-        let Some(sealed) = code.strip_prefix(SEALED) else { return Some(code.to_owned()) };
-        let bytes = URL_SAFE_NO_PAD.decode(sealed).ok()?;
-        let (nonce, text) = bytes.split_at_checked(NONCE_LEN)?;
-        let mut text = text.to_vec();
-        let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
-        let opened = self.seal.open_in_place(nonce, Aad::from(&about(check)), &mut text).ok()?;
-        String::from_utf8(opened.to_vec()).ok()
+    /// What was typed.
+    pub fn open(&self, check: &[&str], code: &str) -> Typed {
+        let Some(sealed) = code.strip_prefix(SEALED) else { return Typed::Unsealed };
+        opened(&self.seal, &about(check), sealed).map_or(Typed::Nonsense, Typed::Code)
     }
+}
+
+/// What stands in a check where the code is to be.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Typed {
+    /// What somebody typed, and nobody else has read.
+    Code(String),
+    /// A seal that is broken, or another check's.
+    Nonsense,
+    /// No seal: anybody may have read it.
+    Unsealed,
+}
+
+/// What somebody typed is not for logs.
+impl std::fmt::Debug for Typed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Typed::Code(_) => "Code",
+            Typed::Nonsense => "Nonsense",
+            Typed::Unsealed => "Unsealed",
+        })
+    }
+}
+
+fn random<const N: usize>() -> anyhow::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| anyhow::anyhow!("the system gives no random bytes"))?;
+    Ok(bytes)
+}
+
+fn closed(key: &LessSafeKey, nonce: [u8; NONCE_LEN], about: &[u8], text: &str) -> anyhow::Result<String> {
+    let mut text = text.as_bytes().to_vec();
+    key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(about), &mut text)
+        .map_err(|_| anyhow::anyhow!("the code can't be sealed"))?;
+    Ok(URL_SAFE_NO_PAD.encode([&nonce[..], &text].concat()))
+}
+
+fn opened(key: &LessSafeKey, about: &[u8], sealed: &str) -> Option<String> {
+    let bytes = URL_SAFE_NO_PAD.decode(sealed).ok()?;
+    let (nonce, text) = bytes.split_at_checked(NONCE_LEN)?;
+    let mut text = text.to_vec();
+    let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+    let opened = key.open_in_place(nonce, Aad::from(about), &mut text).ok()?;
+    String::from_utf8(opened.to_vec()).ok()
 }
 
 /// What a code is bound to: it is good for nothing else.
@@ -175,31 +215,36 @@ mod tests {
     }
 
     #[test]
-    fn a_code_is_the_same_every_time_and_another_for_everybody_else() {
-        let (a, b) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        assert_eq!(secret().code("acme", a, 6), secret().code("acme", a, 6));
-        let others = [
-            secret().code("acme", b, 6),
-            secret().code("globex", a, 6),
-            Secret::new(b"another secret, longer").code("acme", a, 6),
-        ];
-        assert!(others.iter().all(|code| *code != secret().code("acme", a, 6)), "{others:?}");
+    fn every_digit_is_as_likely_in_every_place() {
+        let mut seen = [[0u32; 10]; 6];
+        for _ in 0..20_000 {
+            for (place, digit) in Secret::draw_code(6).unwrap().bytes().enumerate() {
+                seen[place][usize::from(digit - b'0')] += 1;
+            }
+        }
+        // 2000 each; ten standard deviations are 424: by chance, not once in 10^20 runs.
+        assert!(seen.iter().flatten().all(|n| n.abs_diff(2000) < 424), "{seen:?}");
         for digits in 4..=10 {
-            let code = secret().code("acme", a, digits);
+            let code = Secret::draw_code(digits).unwrap();
             assert!(code.len() == digits as usize && code.bytes().all(|b| b.is_ascii_digit()), "{code}");
         }
     }
 
     #[test]
-    fn every_digit_is_as_likely_in_every_place() {
-        let mut seen = [[0u32; 10]; 6];
-        for n in 0..20_000 {
-            for (place, digit) in secret().code("acme", Uuid::from_u128(n), 6).bytes().enumerate() {
-                seen[place][usize::from(digit - b'0')] += 1;
-            }
-        }
-        // 2000 each; six standard deviations are 255.
-        assert!(seen.iter().flatten().all(|n| n.abs_diff(2000) < 255), "{seen:?}");
+    fn a_kept_code_opens_for_what_it_is_bound_to_and_with_this_secret_alone() {
+        let bound = Bound { tenant: "acme", recipient: "+14155552671", purpose: "login", verification: Uuid::nil() };
+        let sealed = secret().seal_code(&bound, "123456").unwrap();
+        assert!(!sealed.contains("123456"));
+        assert_ne!(
+            secret().seal_code(&bound, "123456").unwrap(),
+            sealed,
+            "two that are alike would tell of each other"
+        );
+        assert_eq!(secret().open_code(&bound, &sealed).as_deref(), Some("123456"));
+        assert_eq!(Secret::new(b"another secret, longer").open_code(&bound, &sealed), None);
+        assert_eq!(secret().open_code(&Bound { tenant: "globex", ..bound }, &sealed), None);
+        assert_eq!(secret().open_code(&Bound { verification: Uuid::from_u128(1), ..bound }, &sealed), None);
+        assert_eq!(secret().open_code(&bound, ""), None);
     }
 
     #[test]
@@ -225,13 +270,13 @@ mod tests {
         assert!(!sealed.contains("123456"));
         assert_eq!(secret().seal(&["acme", "login"], "123456").unwrap(), sealed);
         assert_ne!(secret().seal(&["acme", "login"], "123457").unwrap(), sealed);
-        assert_eq!(secret().open(&["acme", "login"], &sealed).as_deref(), Some("123456"));
-        assert_eq!(secret().open(&["globex", "login"], &sealed), None);
-        assert_eq!(secret().open(&["acme", "payout"], &sealed), None);
+        assert_eq!(secret().open(&["acme", "login"], &sealed), Typed::Code("123456".into()));
+        assert_eq!(secret().open(&["globex", "login"], &sealed), Typed::Nonsense);
+        assert_eq!(secret().open(&["acme", "payout"], &sealed), Typed::Nonsense);
         assert_ne!(secret().seal(&["acme", "payout"], "123456").unwrap(), sealed);
-        assert_eq!(secret().open(&["acme", "login"], &format!("{sealed}x")), None);
-        assert_eq!(secret().open(&["acme", "login"], "sealed.AAAA"), None);
-        assert_eq!(secret().open(&["acme", "login"], "123456").as_deref(), Some("123456"));
+        assert_eq!(secret().open(&["acme", "login"], &format!("{sealed}x")), Typed::Nonsense);
+        assert_eq!(secret().open(&["acme", "login"], "sealed.AAAA"), Typed::Nonsense);
+        assert_eq!(secret().open(&["acme", "login"], "123456"), Typed::Unsealed);
     }
 
     #[test]

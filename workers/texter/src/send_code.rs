@@ -1,18 +1,21 @@
-//! Sends a one-time code. The code is worked out when the text leaves: it stands in no command, plan, row or event.
+//! Sends a one-time code. It is drawn once for each verification and kept sealed, in the verification's row and in the plan
+//! of the text that carries it, until the text leaves; a keyed hash is what checks are compared with. So a text that is
+//! sent once more, after a crash or because somebody asks again, carries the code that verifies.
 
 use chrono::Duration;
 use omnibus_runtime::{
     CallError, Cx, Effect, Events, Fail, Found, Meta, Policy, Prepared, Settled, WhenUncertain, clock,
 };
-use omnibus_schemas::texter::{Category, CodeSent, SendCode};
+use omnibus_schemas::texter::{Category, CodeSent, SendCode, WaitsAt};
 use sqlx::Row;
 use std::net::{IpAddr, Ipv6Addr};
 use uuid::Uuid;
 
-use crate::dispatch::{Code, Draft, HOLE, Plan, Sent, Step};
+use crate::draft::{Code, Draft, HOLE, Plan, Step};
 use crate::number::Number;
+use crate::outcome::Sent;
 use crate::provider::Receipt;
-use crate::secret::Bound;
+use crate::secret::{Bound, Secret};
 use crate::send_sms::POLICY;
 use crate::templates;
 use crate::{Texter, fraud, ledger, number};
@@ -23,6 +26,11 @@ const TTL_SECONDS: u32 = 600;
 /// How often a code may be checked, and sent.
 const CHECKS: i32 = 5;
 const SENDS: i32 = 5;
+
+/// Whoever asked so long ago has asked again, or gone.
+const STALE_MINUTES: i64 = 10;
+/// For how long after its end a verification's checks count against the next one.
+const CHECKS_COUNT_HOURS: i64 = 24;
 
 /// What a code is for if nobody says.
 pub(crate) const PURPOSE: &str = "login";
@@ -63,6 +71,10 @@ impl Effect<SendCode> for Texter {
                 network(ip.to_canonical())
             }
         };
+        if cx.now() + Duration::minutes(STALE_MINUTES) < clock::now() {
+            let detail = format!("the code was asked for more than {STALE_MINUTES} minutes ago; nothing was sent");
+            return Err(Fail::reject("stale", detail));
+        }
         let ttl = cmd.ttl_seconds.unwrap_or(TTL_SECONDS);
         let (asked, mut events) = self.ask_for(cx, &number, &ip).await?;
         let code = match asked {
@@ -73,7 +85,9 @@ impl Effect<SendCode> for Texter {
                 self.begin(cx, &number, &purpose, digits, Duration::seconds(ttl.into())).await?
             }
         };
-        let minutes = ttl.div_ceil(60).to_string();
+        // Sent once more, it is good for what is left.
+        let left = (code.expires_at - clock::now()).num_seconds().max(1).unsigned_abs();
+        let minutes = left.div_ceil(60).to_string();
         let hole = HOLE.to_string();
         let brand: String = cmd.brand.unwrap_or_default().replace(HOLE, "");
         let body = templates::two_factor(cmd.locale.as_deref(), &brand, &hole, &minutes)?;
@@ -86,6 +100,7 @@ impl Effect<SendCode> for Texter {
             template: Some("two_factor".to_owned()),
             timezone: None,
             send_at: None,
+            waits_at: WaitsAt::Here,
         };
         Ok(match self.plan(cx, draft).await? {
             Step::Go(plan, booked) => {
@@ -93,6 +108,7 @@ impl Effect<SendCode> for Texter {
                 Prepared::Go(*plan, events)
             }
             Step::Done(sent) => Prepared::Skip(self.code_sent(cx, &sent).await?),
+            Step::Later(wait) => Prepared::Later(wait),
         })
     }
 
@@ -181,27 +197,31 @@ impl Texter {
         if locked {
             return Err(Fail::reject("locked_out", "too many wrong codes for this number; try again later"));
         }
-        sqlx::query(
-            "update texter.verifications set status = 'expired'
-             where tenant = $1 and recipient = $2 and purpose = $3 and status = 'waiting' and expires_at <= $4",
+        // Who lets a code expire gets no checks back: those of the last day count on.
+        let checks: Option<i32> = sqlx::query_scalar(
+            "update texter.verifications set status = 'expired', code_sealed = null
+             where tenant = $1 and recipient = $2 and purpose = $3 and status = 'waiting' and expires_at <= $4
+             returning case when expires_at > $5 then checks else 0 end",
         )
         .bind(tenant)
         .bind(&number.e164)
         .bind(purpose)
         .bind(now)
-        .execute(cx.db())
+        .bind(now - Duration::hours(CHECKS_COUNT_HOURS))
+        .fetch_optional(cx.db())
         .await?;
         let bound = Bound { tenant, recipient: &number.e164, purpose, verification: fresh };
-        let hash = self.secret.code_hash(&bound, &self.secret.code(tenant, fresh, digits.unsigned_abs()));
+        let drawn = Secret::draw_code(digits.unsigned_abs()).map_err(Fail::Retry)?;
+        let sealed = self.secret.seal_code(&bound, &drawn).map_err(Fail::Retry)?;
         // One statement, so that two requests at once make one verification. What waits keeps its code, its checks and
         // its digits.
         let row = sqlx::query(
             "insert into texter.verifications as v (tenant, verification_id, recipient, purpose, country, prefix, code_hash,
-                 digits, status, sends, most_checks, created_at, expires_at)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, 'waiting', 1, $9, $10, $11)
+                 code_sealed, digits, status, sends, checks, most_checks, created_at, expires_at)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'waiting', 1, $10, $11, $12, $13)
              on conflict (tenant, recipient, purpose) where status = 'waiting' do update
                  set sends = v.sends + 1
-             returning verification_id, digits, sends, expires_at",
+             returning verification_id, digits, sends, expires_at, code_sealed",
         )
         .bind(tenant)
         .bind(fresh)
@@ -209,8 +229,10 @@ impl Texter {
         .bind(purpose)
         .bind(&number.country)
         .bind(&number.prefix)
-        .bind(hash)
+        .bind(self.secret.code_hash(&bound, &drawn))
+        .bind(&sealed)
         .bind(digits)
+        .bind(checks.unwrap_or(0))
         .bind(CHECKS)
         .bind(now)
         .bind(now + ttl)
@@ -229,19 +251,43 @@ impl Texter {
             .bind(verification_id)
             .execute(cx.db())
             .await?;
-        Ok(Code {
+        let kept: Option<String> = row.try_get("code_sealed")?;
+        let mut code = Code {
             verification_id,
-            digits: row.try_get::<i32, _>("digits")?.unsigned_abs(),
             purpose: purpose.to_owned(),
             expires_at: row.try_get("expires_at")?,
-        })
+            sealed: kept.unwrap_or_default(),
+        };
+        if self.secret.open_code(&code.bound(tenant, &number.e164), &code.sealed).is_none() {
+            self.draw_again(cx, &number.e164, &mut code, row.try_get::<i32, _>("digits")?.unsigned_abs()).await?;
+        }
+        Ok(code)
+    }
+
+    /// A code that can't be opened, since SMS_SECRET is another one by now, can't be sent or checked: it gets another.
+    async fn draw_again(&self, cx: &mut Cx<'_>, recipient: &str, code: &mut Code, digits: u32) -> Result<(), Fail> {
+        let tenant = cx.tenant();
+        let drawn = Secret::draw_code(digits).map_err(Fail::Retry)?;
+        let bound = code.bound(tenant, recipient);
+        let (sealed, hash) = (self.secret.seal_code(&bound, &drawn), self.secret.code_hash(&bound, &drawn));
+        code.sealed = sealed.map_err(Fail::Retry)?;
+        sqlx::query(
+            "update texter.verifications set code_sealed = $3, code_hash = $4 where tenant = $1 and verification_id = $2",
+        )
+        .bind(tenant)
+        .bind(code.verification_id)
+        .bind(&code.sealed)
+        .bind(hash)
+        .execute(cx.db())
+        .await?;
+        Ok(())
     }
 
     /// The code that an earlier try of this command was about.
     async fn code_of(&self, cx: &mut Cx<'_>) -> Result<Code, Fail> {
         let (tenant, message_id) = (cx.tenant(), cx.meta().id);
         let row = sqlx::query(
-            "select v.verification_id, v.digits, v.purpose, v.expires_at
+            "select v.verification_id, v.purpose, v.expires_at, v.code_sealed
              from texter.code_requests r join texter.verifications v using (tenant, verification_id)
              where r.tenant = $1 and r.message_id = $2 and v.status = 'waiting'",
         )
@@ -257,9 +303,9 @@ impl Texter {
         }
         Ok(Code {
             verification_id: row.try_get("verification_id")?,
-            digits: row.try_get::<i32, _>("digits")?.unsigned_abs(),
             purpose: row.try_get("purpose")?,
             expires_at,
+            sealed: row.try_get::<Option<String>, _>("code_sealed")?.unwrap_or_default(),
         })
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use omnibus_runtime::{CallError, Cx, Effect, Events, Fail, Found, Meta, Policy, Prepared, Settled, WhenUncertain};
 use omnibus_schemas::texter::SendSms;
 
-use crate::dispatch::{Draft, HOLE, Plan, Step};
+use crate::draft::{Draft, HOLE, Plan, Step};
 use crate::provider::Receipt;
 use crate::{Texter, number, segments};
 
@@ -46,11 +46,13 @@ impl Effect<SendSms> for Texter {
             template: None,
             timezone: cmd.timezone,
             send_at: cmd.send_at,
+            waits_at: cmd.waits_at,
         };
         let message_id = cx.meta().id;
         Ok(match self.plan(cx, draft).await? {
             Step::Go(plan, events) => Prepared::Go(*plan, events),
             Step::Done(sent) => Prepared::Skip(sent.event(message_id)),
+            Step::Later(wait) => Prepared::Later(wait),
         })
     }
 

@@ -1,9 +1,9 @@
 //! Sends one text from a template. Its length and its segments are known before it leaves.
 
 use omnibus_runtime::{CallError, Cx, Effect, Events, Fail, Found, Meta, Policy, Prepared, Settled, WhenUncertain};
-use omnibus_schemas::texter::SendTemplate;
+use omnibus_schemas::texter::{SendTemplate, WaitsAt};
 
-use crate::dispatch::{Draft, Plan, Step};
+use crate::draft::{Draft, Plan, Step};
 use crate::provider::Receipt;
 use crate::send_sms::POLICY;
 use crate::{Texter, number, templates};
@@ -28,11 +28,13 @@ impl Effect<SendTemplate> for Texter {
             template: Some(cmd.template),
             timezone: cmd.timezone,
             send_at: None,
+            waits_at: WaitsAt::Here,
         };
         let message_id = cx.meta().id;
         Ok(match self.plan(cx, draft).await? {
             Step::Go(plan, events) => Prepared::Go(*plan, events),
             Step::Done(sent) => Prepared::Skip(sent.event(message_id)),
+            Step::Later(wait) => Prepared::Later(wait),
         })
     }
 

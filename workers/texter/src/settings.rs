@@ -56,8 +56,8 @@ pub struct Settings {
     /// Where texts are written while no provider is set.
     #[arg(long, env = "SMS_DIR", default_value = ".omnibus/sms")]
     pub sms_dir: PathBuf,
-    /// From which codes, their hashes and seals are derived, at least 32 characters, drawn by lot. Needed with a provider; without
-    /// one, it is drawn once and kept in SMS_DIR.
+    /// From which the keys are derived that seal codes and hash them, at least 32 characters, drawn by lot. Needed with a
+    /// provider; without one, it is drawn once and kept in SMS_DIR.
     #[arg(long, env = "SMS_SECRET", hide_env_values = true)]
     pub sms_secret: Option<SecretString>,
     /// Under which address providers reach the HTTP door, such as `https://api.example.com`. Webhooks are checked
@@ -70,6 +70,9 @@ pub struct Settings {
     /// Seconds after which a text that the provider does not list has certainly not arrived there.
     #[arg(long, env = "SMS_SETTLE_SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u16).range(1..=3600))]
     pub sms_settle_seconds: u16,
+    /// Seconds after which a text looks again that waits for a provider that is left alone or for a blown fuse.
+    #[arg(long, env = "SMS_LOOK_AGAIN_SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u16).range(1..=3600))]
+    pub sms_look_again_seconds: u16,
     /// Price of a segment by country in millionths of SMS_CURRENCY, as US=7900,DE=75000,*=50000. A country without a
     /// price is not texted.
     #[arg(long, env = "SMS_PRICES", value_delimiter = ',', default_value = "US=7900,CA=7900,GB=40000,DE=75000,FR=60000,*=50000", value_parser = price)]
@@ -154,7 +157,7 @@ impl Settings {
             return Ok(Secret::new(bytes));
         }
         if self.twilio_account_sid.is_some() || self.gateway_url.is_some() {
-            bail!("SMS_SECRET must be set with a provider: codes are derived from it, alike in every process");
+            bail!("SMS_SECRET must be set with a provider: codes are sealed with it, alike in every process");
         }
         let place = self.sms_dir.join("secret");
         if let Ok(bytes) = std::fs::read(&place) {
@@ -217,9 +220,8 @@ mod tests {
     fn without_a_provider_the_secret_is_drawn_once_and_kept() {
         let dir = tempfile::tempdir().unwrap();
         let settings = Settings { sms_dir: dir.path().join("sms"), ..Settings::defaults() };
-        let id = uuid::Uuid::from_u128(1);
-        let first = settings.secret().unwrap().code("acme", id, 6);
-        assert_eq!(settings.secret().unwrap().code("acme", id, 6), first);
+        let first = settings.secret().unwrap().likeness("+1", "Hello");
+        assert_eq!(settings.secret().unwrap().likeness("+1", "Hello"), first);
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use omnibus_schemas::texter::SmsState;
 
 /// In the order in which a text passes them; SQL has the same list in [`LADDER`].
-const ORDER: [SmsState; 11] = [
+const ORDER: [SmsState; 12] = [
+    SmsState::Waiting,
     SmsState::Queued,
     SmsState::Uncertain,
     SmsState::Accepted,
@@ -20,6 +21,7 @@ const ORDER: [SmsState; 11] = [
 /// As it stands in rows.
 pub(crate) fn word(state: SmsState) -> &'static str {
     match state {
+        SmsState::Waiting => "waiting",
         SmsState::Queued => "queued",
         SmsState::Uncertain => "uncertain",
         SmsState::Accepted => "accepted",

@@ -1,7 +1,6 @@
 //! Providers that are left alone for a while, because the next text would fare no better.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use omnibus_runtime::{Cx, Desk, Events, Fail, Handle, clock};
 use omnibus_schemas::texter::{NoteTrouble, ProviderResumed, ProviderStopped, ResumeProvider};
@@ -9,9 +8,6 @@ use tokio::sync::{Mutex, mpsc};
 
 use crate::Texter;
 use crate::errors::{self, Verdict};
-
-/// How long texts wait before they look again.
-pub(crate) const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 /// For how long a provider is left alone, seconds.
 const PAUSE: i32 = 300;

@@ -9,7 +9,7 @@ use omnibus_templates::{Kind, Source, Template, Variable};
 use serde_json::{Map, Value};
 
 use crate::Texter;
-use crate::dispatch::HOLE;
+use crate::draft::HOLE;
 use crate::segments::pack;
 
 /// The language of whoever names none that is there.

@@ -11,8 +11,8 @@ use uuid::Uuid;
 
 use crate::Texter;
 
-/// How often counts are rolled up.
-const ROLL_UP: Duration = Duration::from_secs(2);
+/// How often counts are rolled up. What is not yet is added up anew for every text that leaves.
+const ROLL_UP: Duration = Duration::from_millis(500);
 /// How often texts are looked for of which nothing was heard, and after how long that is too long.
 const LISTEN: Duration = Duration::from_secs(60);
 const UNHEARD_MINUTES: i32 = 15;
@@ -76,7 +76,7 @@ async fn unheard(db: &PgPool, askable: &[&str]) -> sqlx::Result<Vec<sqlx::postgr
         "select tenant, message_id from texter.messages
          where provider = any($1) and provider_id is not null and actual_micro is null
            and status in ('accepted', 'scheduled', 'sending', 'sent')
-           and asked_at is null and sent_at < now() - make_interval(mins => $2)
+           and asked_at is null and coalesce(send_at, sent_at) < now() - make_interval(mins => $2)
          order by sent_at limit $3",
     )
     .bind(askable)
@@ -91,7 +91,8 @@ async fn forget(db: &PgPool) -> sqlx::Result<()> {
     sqlx::query("delete from texter.alarms where window_start < now() - interval '2 days'").execute(db).await?;
     sqlx::query("delete from texter.verifications where created_at < now() - interval '30 days'").execute(db).await?;
     sqlx::query(
-        "update texter.messages set body = null where body is not null and queued_at < now() - interval '7 days'",
+        "update texter.messages set body = null
+         where body is not null and coalesce(send_at, sent_at, queued_at) < now() - interval '7 days'",
     )
     .execute(db)
     .await?;

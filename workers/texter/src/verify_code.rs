@@ -1,4 +1,4 @@
-//! Checks what somebody typed. The check is counted before anything is compared, under the row's lock: of any number of
+//! Checks what somebody typed, sealed on its way by the door or by whoever wrote the check to the bus. The check is counted before anything is compared, under the row's lock: of any number of
 //! checks at once, no more are compared than may be, and one of them at most is right. Times are the wall clock's: a
 //! command's own can be chosen by whoever writes to the bus.
 
@@ -9,13 +9,17 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
-use crate::secret::Bound;
+use crate::secret::{Bound, Typed};
 use crate::send_code::purpose;
 use crate::{Texter, ledger, number};
 
 /// The first lockout; each further one is twice as long.
 const FIRST_LOCKOUT_SECONDS: i64 = 60;
 const LONGEST_LOCKOUT_SECONDS: i64 = 24 * 60 * 60;
+
+/// What is said to whoever writes a code to the bus as it was typed.
+const NOT_SEALED: &str = "/code is not sealed: anybody could read it on the bus, so it was neither counted nor compared. \
+    Send the check through the HTTP door, or have it sealed first with POST /api/v1/sms/2fa/seal";
 
 impl Handle<VerifyCode> for Texter {
     async fn handle(&self, cx: &mut Cx<'_>, cmd: VerifyCode) -> Result<Events, Fail> {
@@ -33,7 +37,11 @@ impl Handle<VerifyCode> for Texter {
         };
         let day = cx.now().date_naive();
         let check = check(cx.tenant(), cmd.verification_id, [&cmd.to, &cmd.country, &named]);
-        let typed = self.secret.open(&check.each_ref().map(String::as_str), &cmd.code);
+        let typed = match self.secret.open(&check.each_ref().map(String::as_str), &cmd.code) {
+            Typed::Code(typed) => Some(typed),
+            Typed::Nonsense => None,
+            Typed::Unsealed => return Err(Fail::reject("code_not_sealed", NOT_SEALED)),
+        };
         let counted = count_check(cx, cmd.verification_id, recipient.as_deref(), &purpose).await?;
         let failed = CodeFailed { verified: false, verification_id: cmd.verification_id, purpose: purpose.clone() };
         let Some(row) = counted else {
@@ -92,7 +100,7 @@ async fn use_up(cx: &mut Cx<'_>, verification: Uuid, recipient: &str, purpose: &
     let (tenant, now) = (cx.tenant(), clock::now());
     sqlx::query(
         "with gone as (delete from texter.lockouts where tenant = $1 and recipient = $3 and purpose = $4)
-         update texter.verifications set status = 'verified', verified_at = $5
+         update texter.verifications set status = 'verified', verified_at = $5, code_sealed = null
          where tenant = $1 and verification_id = $2",
     )
     .bind(tenant)
@@ -110,7 +118,7 @@ async fn lock_out(cx: &mut Cx<'_>, verification: Uuid, recipient: &str, purpose:
     let (tenant, now) = (cx.tenant(), clock::now());
     let level: i32 = sqlx::query_scalar(
         "with ended as (
-             update texter.verifications set status = 'used_up' where tenant = $1 and verification_id = $2
+             update texter.verifications set status = 'used_up', code_sealed = null where tenant = $1 and verification_id = $2
          )
          insert into texter.lockouts as l (tenant, recipient, purpose, level, until) values ($1, $3, $4, 1, $5)
          on conflict (tenant, recipient, purpose) do update set

@@ -5,6 +5,7 @@ use omnibus_ingest::keys::{self, KeyHash};
 use omnibus_runtime::Bus;
 use omnibus_schemas::Tenant;
 
+use crate::act;
 use crate::home::{self, Home};
 
 /// The key kept in the home folder, if the bus still knows it and it is the tenant's; else a new one, kept there.
@@ -24,5 +25,6 @@ pub(super) async fn first_key(operator: &Bus, home: &Home, tenant: &Tenant) -> a
     let (key, record) = keys::mint(tenant, "made by omnibus up", ["*"], None);
     keys::put(js, &key, &record).await?;
     home::write_private(&home.demo_key(), key.expose())?;
+    act::record(operator, tenant.as_str(), "key.minted", &record.id.to_string(), "scopes *").await?;
     Ok(key.expose().to_owned())
 }

@@ -135,7 +135,7 @@ impl Up {
             Some(host) => Err(format!("{host}:{}", mailer.smtp_port)),
             None => std::path::absolute(&mailer.mail_dir).map_err(|error| error.to_string()),
         };
-        let workers = parts::workers(mailer, home.path())?;
+        let workers = parts::workers(mailer, home.path(), Some(self.http_listen))?;
         let work = workers::settings()?;
         let door = door::settings(self.http_listen, home)?;
         door::is_free(self.http_listen)?;

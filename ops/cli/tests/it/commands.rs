@@ -39,6 +39,17 @@ fn every_faulty_field_is_told_and_nothing_is_sent() {
     send(&example).well();
 }
 
+/// What nobody is to read on the bus is sealed by its worker first, as the door has it done.
+#[test]
+fn what_is_to_be_sealed_is_sealed_before_it_is_sent() {
+    let stack = Stack::shared();
+    let check = r#"{"to":"+14155552671","code":"73914682"}"#;
+    let sent = stack.json(&["send", "texter.verify_code", "--tenant", "sealing", "--json", check, "--wait"]);
+    assert_eq!((&sent["event"]["outcome"], &sent["event"]["data"]["verified"]), (&"succeeded".into(), &false.into()));
+    let there = stack.run(&["tail", "cmd.texter.*.*.sealing", "--since", "all", "--no-follow", "-o", "json"]).well();
+    assert!(there.contains("verify_code") && !there.contains("73914682"), "{there}");
+}
+
 #[test]
 fn tail_reads_both_encodings_and_follows() {
     let stack = Stack::shared();
@@ -85,7 +96,8 @@ fn status_shows_lanes_streams_and_workers() {
         let items = status[list].as_array().unwrap().iter();
         items.map(|item| item[field].as_str().unwrap().to_owned()).collect()
     };
-    assert_eq!(of("workers", "name"), ["brander", "commissioner", "greeter", "mailer", "presence", "texter"]);
+    let expected = ["auditor", "brander", "commissioner", "greeter", "mailer", "presence", "texter"];
+    assert_eq!(of("workers", "name"), expected);
     assert!(of("lanes", "consumer").contains(&"mailer_default".to_owned()), "{status:#}");
     assert!(of("streams", "stream").contains(&"CMD_GREETER".to_owned()), "{status:#}");
     assert_eq!((status["away"].to_string(), status["missing"].to_string()), ("[]".into(), "[]".into()));

@@ -2,12 +2,12 @@
 
 use anyhow::Context;
 use instant_acme::{Account, Key};
+use omnibus_runtime::seal::Seal;
 use rcgen::KeyPair;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use sqlx::PgPool;
 use tokio::sync::OnceCell;
 
-use super::seal::Seal;
 use crate::Settings;
 
 /// The authority, where one is set.
@@ -28,11 +28,11 @@ impl std::fmt::Debug for Authority {
 impl Authority {
     /// `None` while no directory is set.
     pub(crate) fn new(settings: &Settings) -> anyhow::Result<Option<Self>> {
-        let (Some(directory), Some(key)) = (&settings.acme_directory_url, settings.sealing_key()?) else {
+        let (Some(directory), Some(seal)) = (&settings.acme_directory_url, settings.seal()?) else {
             return Ok(None);
         };
         Ok(Some(Authority {
-            seal: Seal::new(&key),
+            seal,
             directory: directory.clone(),
             contact: settings.acme_contact.clone(),
             ca_file: settings.acme_ca_file.clone(),

@@ -59,7 +59,8 @@ impl Effect<FinishCertificate> for Brander {
         let mut order = account.order(ready.order_url.clone()).await.map_err(trouble)?;
         if order.state().status == OrderStatus::Ready {
             let owner = format!("{}/{}", ready.tenant, ready.host);
-            let key = authority.seal.open(&ready.sealed_key, &owner).map_err(not_done)?;
+            // With another CERTIFICATE_KEY than it was ordered under, say.
+            let key = authority.seal.open(&ready.sealed_key, &owner).map_err(|error| not_done(error.into()))?;
             let request = request(&key, &ready.host).map_err(not_done)?;
             order.finalize_csr(&request).await.map_err(trouble)?;
         }

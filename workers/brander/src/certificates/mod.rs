@@ -7,9 +7,9 @@ pub(crate) mod authority;
 mod budget;
 mod challenge_file;
 mod finish_certificate;
+pub(crate) mod handed_out;
 mod order_certificate;
 pub(crate) mod renewals;
-mod seal;
 
 use chrono::{DateTime, Utc};
 use omnibus_runtime::{CallError, Cx, Events, Fail, Settled};

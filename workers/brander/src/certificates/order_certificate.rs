@@ -133,7 +133,7 @@ impl Effect<OrderCertificate> for Brander {
         let order_url = order.url().to_owned();
         let key = rcgen::KeyPair::generate().map_err(|error| not_done(error.into()))?;
         let owner = format!("{}/{}", wanted.tenant, wanted.host);
-        let sealed_key = authority.seal.close(&key.serialize_der(), &owner).map_err(not_done)?;
+        let sealed_key = authority.seal.close(&key.serialize_der(), &owner).map_err(|error| not_done(error.into()))?;
         Ok(Opened { order_url, file, sealed_key })
     }
 

@@ -67,6 +67,8 @@ pub(crate) async fn follow(brander: Arc<Brander>, desk: Desk) -> anyhow::Result<
             .fetch_optional(&desk.db)
             .await?;
             brander.shelf.hosts.set(told.payload(), tenant.as_deref());
+            // Nobody listens where another replica hands the certificates out.
+            let _ = brander.told.send(told.payload().to_owned());
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Domains of tenants' own: what may be claimed, how it is proved, and who serves where.
 
 mod add_domain;
-pub(crate) mod dns;
 mod domains_listed;
 pub mod host;
 pub mod hosts;

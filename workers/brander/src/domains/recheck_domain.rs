@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Brander;
 use crate::certificates;
-use crate::domains::{Claim, claim};
+use crate::domains::{Claim, claim, record_name};
 
 /// After so many days without a proof, the tenant is warned.
 const WARN: TimeDelta = TimeDelta::days(14);
@@ -52,7 +52,7 @@ impl Effect<RecheckDomain> for Brander {
     }
 
     async fn perform(&self, _: &Meta, proof: &Proof) -> Result<Finding, CallError> {
-        Ok(match self.dns.texts(&proof.host).await {
+        Ok(match self.dns.texts(&record_name(&proof.host)).await {
             Ok(texts) if texts.contains(&proof.ours) => Finding::Proved,
             Ok(_) => Finding::Missing,
             Err(silence) => {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Brander;
 use crate::certificates;
-use crate::domains::own;
+use crate::domains::{own, record_name};
 
 /// What is to be looked for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -38,7 +38,7 @@ impl Effect<VerifyDomain> for Brander {
 
     async fn perform(&self, _: &Meta, proofs: &Proofs) -> Result<(), CallError> {
         let refused = |code, detail: String| Err(CallError::Refused { code, detail });
-        let texts = match self.dns.texts(&proofs.host).await {
+        let texts = match self.dns.texts(&record_name(&proofs.host)).await {
             Ok(texts) => texts,
             Err(silence) => return refused("dns_unanswered", format!("{silence}; nothing was changed, try again")),
         };
@@ -47,8 +47,7 @@ impl Effect<VerifyDomain> for Brander {
                 0 => "there is none".to_owned(),
                 n => format!("{n} of other content are there"),
             };
-            let words =
-                format!("the TXT record {} must say {}; {found}", super::record_name(&proofs.host), proofs.ours);
+            let words = format!("the TXT record {} must say {}; {found}", record_name(&proofs.host), proofs.ours);
             return refused("proof_missing", words);
         }
         match &proofs.theirs {

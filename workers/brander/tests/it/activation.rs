@@ -218,3 +218,25 @@ async fn versions_are_listed_page_by_page_and_a_bad_stylesheet_makes_none() {
     let page = scene.stage.ask("brander", "globex", &BrandingVersions { before: None, limit: 2 }).await.unwrap();
     assert_eq!((page.versions.len(), page.next), (0, None));
 }
+
+#[tokio::test]
+async fn the_newest_version_lies_where_previews_find_it_whatever_is_active() {
+    let scene = Scene::new().await;
+    let one = scene.draft("acme", look("One")).await;
+    scene.activate("acme", one).await;
+    let two = scene.draft("acme", look("Two")).await;
+    let drafts = scene.stage.operator.jetstream().get_key_value(omnibus_schemas::brand::DRAFTS).await.unwrap();
+    let newest = async {
+        loop {
+            let entry = drafts.get("acme").await.unwrap();
+            let brand = entry.map(|bytes| serde_json::from_slice::<omnibus_schemas::brand::Brand>(&bytes).unwrap());
+            match brand {
+                Some(brand) if brand.revision == u64::from(two) => break brand.name,
+                _ => tokio::time::sleep(std::time::Duration::from_millis(10)).await,
+            }
+        }
+    };
+    let name = tokio::time::timeout(std::time::Duration::from_secs(20), newest).await.expect("the draft is put there");
+    assert_eq!(name, "Two");
+    assert_eq!(scene.shown("acme").await.unwrap().name, "One", "nobody else sees it");
+}

@@ -7,6 +7,7 @@ use std::process::Stdio;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use omnibus_brander::Settings;
+use omnibus_dns::testing::Names;
 use omnibus_runtime::Visit;
 use omnibus_schemas::brander::{
     AddDomain, CertificateStatus, ChallengeFile, DomainStatus, Domains, OrderCertificate, VerifyDomain,
@@ -15,7 +16,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use crate::names::Names;
+use crate::domains::ZONE;
 use crate::scene::{Scene, look, refusal};
 
 const HOST: &str = "portal.northwind-coffee.com";
@@ -36,33 +37,52 @@ fn pebble() -> PathBuf {
     )
 }
 
-async fn free() -> u16 {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
+/// Ports that are free now, each another's.
+async fn free() -> [u16; 4] {
+    let mut held = vec![];
+    for _ in 0..4 {
+        held.push(TcpListener::bind("127.0.0.1:0").await.unwrap());
+    }
+    [0, 1, 2, 3].map(|n| held[n].local_addr().unwrap().port())
 }
 
-struct Acme {
+pub(crate) struct Acme {
     _process: tokio::process::Child,
     _dir: tempfile::TempDir,
-    settings: Settings,
+    pub(crate) settings: Settings,
     /// Where it fetches challenges from.
-    http: u16,
+    pub(crate) http: u16,
+    /// Where it tells its own root, and with which certificate.
+    pub(crate) management: u16,
+    pub(crate) speaks_with: rustls::pki_types::CertificateDer<'static>,
 }
 
-async fn acme(names: &Names) -> Acme {
+/// A port may be taken between its being found free and being used: then others are tried.
+pub(crate) async fn acme(names: &Names) -> Acme {
+    for _ in 0..5 {
+        if let Some(acme) = started(names).await {
+            return acme;
+        }
+    }
+    panic!("the ACME server does not start");
+}
+
+async fn started(names: &Names) -> Option<Acme> {
     let dir = tempfile::tempdir().unwrap();
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
     std::fs::write(&cert, made.cert.pem()).unwrap();
     std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-    let (api, http, tls) = (free().await, free().await, free().await);
+    let [api, http, tls, management] = free().await;
     let config = json!({ "pebble": {
-        "listenAddress": format!("127.0.0.1:{api}"), "managementListenAddress": "", "certificate": &cert,
+        "listenAddress": format!("127.0.0.1:{api}"),
+        "managementListenAddress": format!("127.0.0.1:{management}"), "certificate": &cert,
         "privateKey": key, "httpPort": http, "tlsPort": tls, "ocspResponderURL": "",
         "externalAccountBindingRequired": false
     } });
     let file = dir.path().join("pebble.json");
     std::fs::write(&file, config.to_string()).unwrap();
-    let process = tokio::process::Command::new(pebble())
+    let mut process = tokio::process::Command::new(pebble())
         .arg("-config")
         .arg(file)
         .args(["-dnsserver", &names.address.to_string()])
@@ -73,8 +93,22 @@ async fn acme(names: &Names) -> Acme {
         .kill_on_drop(true)
         .spawn()
         .unwrap();
-    let listening = async { while tokio::net::TcpStream::connect(("127.0.0.1", api)).await.is_err() {} };
-    tokio::time::timeout(std::time::Duration::from_secs(20), listening).await.unwrap();
+    let there = async |port| tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok();
+    let listening = async {
+        loop {
+            // One that found its port taken has ended: what answers there is another.
+            if process.try_wait().unwrap().is_some() {
+                break false;
+            }
+            if there(api).await && there(management).await {
+                break true;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    if !tokio::time::timeout(std::time::Duration::from_secs(60), listening).await.unwrap_or(false) {
+        return None;
+    }
     let settings = Settings {
         dns_servers: vec![names.address],
         acme_directory_url: Some(format!("https://localhost:{api}/dir")),
@@ -83,7 +117,8 @@ async fn acme(names: &Names) -> Acme {
         certificate_key: Some(BASE64_STANDARD.encode([7; 32]).into()),
         ..Settings::defaults()
     };
-    Acme { _process: process, _dir: dir, settings, http }
+    let speaks_with = made.cert.der().clone();
+    Some(Acme { _process: process, _dir: dir, settings, http, management, speaks_with })
 }
 
 /// The host's own web server: asks the worker, as the door does. Returns what was asked for.
@@ -116,7 +151,7 @@ async fn status(scene: &Scene) -> (DomainStatus, CertificateStatus) {
 
 #[tokio::test]
 async fn a_proved_host_gets_its_certificate_by_itself_and_no_other_host_does() {
-    let names = Names::start().await;
+    let names = Names::start(ZONE).await;
     names.point(HOST).await;
     let acme = acme(&names).await;
     let scene = Scene::with(acme.settings.clone()).await;
@@ -161,7 +196,7 @@ async fn a_proved_host_gets_its_certificate_by_itself_and_no_other_host_does() {
 
 #[tokio::test]
 async fn a_host_that_does_not_point_here_gets_none_and_stays_verified() {
-    let names = Names::start().await;
+    let names = Names::start(ZONE).await;
     let acme = acme(&names).await;
     let scene = Scene::with(acme.settings.clone()).await;
     let told = scene.tell("acme", &AddDomain { host: HOST.into() }).await;
@@ -175,7 +210,7 @@ async fn a_host_that_does_not_point_here_gets_none_and_stays_verified() {
 
 #[tokio::test]
 async fn beyond_the_authoritys_budget_an_order_waits_and_is_not_sent() {
-    let names = Names::start().await;
+    let names = Names::start(ZONE).await;
     let acme = acme(&names).await;
     for (orders, registered, age) in [(300, "elsewhere.com", "1 hour"), (50, "northwind-coffee.com", "6 days")] {
         let scene = Scene::with(acme.settings.clone()).await;

@@ -1,6 +1,7 @@
 //! Claims, proofs and takeovers, against a real authoritative DNS server.
 
 use omnibus_brander::Settings;
+use omnibus_dns::testing::Names;
 use omnibus_runtime::Visit;
 use omnibus_runtime::testing::Told;
 use omnibus_schemas::brander::{
@@ -8,14 +9,15 @@ use omnibus_schemas::brander::{
     VerifyDomain,
 };
 
-use crate::names::Names;
 use crate::scene::{Scene, look, refusal};
 
-const HOST: &str = "portal.northwind-coffee.com";
-const RECORD: &str = "_omnibus.portal.northwind-coffee.com";
+/// The zone that the DNS server answers for.
+pub(crate) const ZONE: &str = "northwind-coffee.com";
+pub(crate) const HOST: &str = "portal.northwind-coffee.com";
+pub(crate) const RECORD: &str = "_omnibus.portal.northwind-coffee.com";
 
 pub(crate) async fn scene() -> (Scene, Names) {
-    let names = Names::start().await;
+    let names = Names::start(ZONE).await;
     let own = vec!["omnibus-cloud.com".to_owned()];
     let settings = Settings { dns_servers: vec![names.address], own_domains: own, ..Settings::defaults() };
     (Scene::with(settings).await, names)
@@ -26,13 +28,13 @@ fn host() -> String {
 }
 
 /// Claims the host; what its record must say.
-async fn add(scene: &Scene, tenant: &str) -> String {
+pub(crate) async fn add(scene: &Scene, tenant: &str) -> String {
     let told = scene.tell(tenant, &AddDomain { host: host() }).await;
     assert_eq!((told.name.as_str(), &told.data["record_name"]), ("domain_added", &RECORD.into()), "{}", told.data);
     told.data["record_value"].as_str().unwrap().to_owned()
 }
 
-async fn verify(scene: &Scene, tenant: &str) -> Told {
+pub(crate) async fn verify(scene: &Scene, tenant: &str) -> Told {
     scene.tell(tenant, &VerifyDomain { host: host() }).await
 }
 

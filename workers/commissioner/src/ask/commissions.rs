@@ -4,6 +4,7 @@ use omnibus_runtime::{Answer, Ask, AskError};
 use omnibus_schemas::commissioner::{CommissionReport, CommissionsPage, Money, PartnerCommissions};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
+use uuid::Uuid;
 
 use super::partner_page::known;
 use crate::Commissioner;
@@ -13,30 +14,39 @@ use crate::words::read;
 
 impl Answer<PartnerCommissions> for Commissioner {
     async fn answer(&self, ask: &mut Ask<'_>, query: PartnerCommissions) -> Result<CommissionsPage, AskError> {
-        known(ask, query.partner_id).await?;
-        let (at, id) = place_of_id(query.after.as_deref())?.unzip();
-        let rows = sqlx::query(
-            "select c.*, o.available_at, o.review, coalesce((
-                select sum(t.amount) from commissioner.transfers t
-                where t.tenant = c.tenant and t.program = c.program and t.order_id = c.order_id
-                    and t.commission_id = c.commission_id and t.kind = 'reversed'), 0)::bigint as reversed
-             from commissioner.commissions c
-             join commissioner.orders o using (tenant, program, order_id)
-             where c.tenant = $1 and c.partner_id = $2
-                and ($3::timestamptz is null or (c.ordered_at, c.commission_id) < ($3, $4))
-             order by c.ordered_at desc, c.commission_id desc limit $5",
-        )
-        .bind(ask.tenant)
-        .bind(query.partner_id)
-        .bind(at)
-        .bind(id)
-        .bind(one_more(query.limit))
-        .fetch_all(&mut *ask.db)
-        .await?;
-        let mut items = rows.iter().map(report).collect::<Result<Vec<_>, _>>()?;
-        let next = cut(&mut items, query.limit, |item| after(item.ordered_at, item.commission_id));
-        Ok(CommissionsPage { items, next })
+        page(ask, query.partner_id, query.after.as_deref(), query.limit).await
     }
+}
+
+pub(super) async fn page(
+    ask: &mut Ask<'_>,
+    partner_id: Uuid,
+    from: Option<&str>,
+    limit: u16,
+) -> Result<CommissionsPage, AskError> {
+    known(ask, partner_id).await?;
+    let (at, id) = place_of_id(from)?.unzip();
+    let rows = sqlx::query(
+        "select c.*, o.available_at, o.review, coalesce((
+            select sum(t.amount) from commissioner.transfers t
+            where t.tenant = c.tenant and t.program = c.program and t.order_id = c.order_id
+                and t.commission_id = c.commission_id and t.kind = 'reversed'), 0)::bigint as reversed
+         from commissioner.commissions c
+         join commissioner.orders o using (tenant, program, order_id)
+         where c.tenant = $1 and c.partner_id = $2
+            and ($3::timestamptz is null or (c.ordered_at, c.commission_id) < ($3, $4))
+         order by c.ordered_at desc, c.commission_id desc limit $5",
+    )
+    .bind(ask.tenant)
+    .bind(partner_id)
+    .bind(at)
+    .bind(id)
+    .bind(one_more(limit))
+    .fetch_all(&mut *ask.db)
+    .await?;
+    let mut items = rows.iter().map(report).collect::<Result<Vec<_>, _>>()?;
+    let next = cut(&mut items, limit, |item| after(item.ordered_at, item.commission_id));
+    Ok(CommissionsPage { items, next })
 }
 
 /// A row of `commissioner.commissions` with its order's hold and review, and what was taken back.

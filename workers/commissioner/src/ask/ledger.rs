@@ -1,8 +1,8 @@
-//! The ledger: read a page at a time, as JSON and as CSV, and how it stands.
+//! The ledger: read a page at a time, and how it stands.
 
 use omnibus_runtime::{Answer, Ask, AskError};
 use omnibus_schemas::commissioner::{
-    AccountTotal, Ledger, LedgerCsv, LedgerHealth, LedgerHealthReport, LedgerPage, LedgerSheet, Money, Transfer,
+    AccountTotal, Ledger, LedgerHealth, LedgerHealthReport, LedgerPage, Money, Transfer,
 };
 use sqlx::Row;
 use sqlx::postgres::PgRow;
@@ -11,10 +11,9 @@ use uuid::Uuid;
 use super::programs::known;
 use crate::Commissioner;
 use crate::cursor::{after, cut, one_more, place_of_id};
-use crate::provider::plain;
 use crate::reversal::currency;
 
-async fn page(
+pub(super) async fn page(
     ask: &mut Ask<'_>,
     program: &str,
     partner_id: Option<Uuid>,
@@ -64,55 +63,6 @@ impl Answer<Ledger> for Commissioner {
         let (items, next) = page(ask, query.program.as_str(), query.partner_id, from, query.limit).await?;
         Ok(LedgerPage { items, next })
     }
-}
-
-impl Answer<LedgerCsv> for Commissioner {
-    async fn answer(&self, ask: &mut Ask<'_>, query: LedgerCsv) -> Result<LedgerSheet, AskError> {
-        known(ask, query.program.as_str()).await?;
-        let from = query.after.as_deref();
-        let (items, next) = page(ask, query.program.as_str(), query.partner_id, from, query.limit).await?;
-        let headed = query.after.is_none() && !items.is_empty();
-        let csv = sheet(&items, headed).map_err(AskError::Failed)?;
-        Ok(LedgerSheet { csv, next })
-    }
-}
-
-fn sheet(items: &[Transfer], headed: bool) -> anyhow::Result<String> {
-    let mut csv = csv::Writer::from_writer(Vec::new());
-    if headed {
-        csv.write_record([
-            "transfer_id",
-            "booked_at",
-            "kind",
-            "debit",
-            "credit",
-            "amount",
-            "currency",
-            "partner_id",
-            "commission_id",
-            "order_id",
-            "refund_id",
-            "payout_id",
-        ])?;
-    }
-    let id = |id: Option<Uuid>| id.map(|id| id.to_string()).unwrap_or_default();
-    for t in items {
-        csv.write_record([
-            t.transfer_id.to_string(),
-            t.booked_at.to_rfc3339(),
-            t.kind.clone(),
-            t.debit.clone(),
-            t.credit.clone(),
-            t.money.currency.decimal(t.money.amount),
-            t.money.currency.code().to_owned(),
-            t.partner_id.to_string(),
-            id(t.commission_id),
-            plain(t.order_id.as_deref().unwrap_or_default()),
-            plain(t.refund_id.as_deref().unwrap_or_default()),
-            id(t.payout_id),
-        ])?;
-    }
-    Ok(String::from_utf8(csv.into_inner()?)?)
 }
 
 impl Answer<LedgerHealth> for Commissioner {

@@ -9,5 +9,6 @@ mod partners;
 mod payouts;
 mod programs;
 mod referrals;
+mod sheets;
 pub(crate) mod statement;
 mod stats;

@@ -12,8 +12,13 @@ use crate::words::read;
 
 impl Answer<Partners> for Commissioner {
     async fn answer(&self, ask: &mut Ask<'_>, query: Partners) -> Result<PartnersPage, AskError> {
-        let (at, id) = place_of_id(query.after.as_deref())?.unzip();
-        let rows = sqlx::query(
+        page(ask, &query).await
+    }
+}
+
+pub(super) async fn page(ask: &mut Ask<'_>, query: &Partners) -> Result<PartnersPage, AskError> {
+    let (at, id) = place_of_id(query.after.as_deref())?.unzip();
+    let rows = sqlx::query(
             "select p.*, coalesce(t.tier, 'bronze') as tier from commissioner.partners p
              left join lateral (
                 select tier from commissioner.tiers
@@ -33,10 +38,9 @@ impl Answer<Partners> for Commissioner {
         .bind(one_more(query.limit))
         .fetch_all(&mut *ask.db)
         .await?;
-        let mut items = rows.iter().map(summary).collect::<Result<Vec<_>, _>>()?;
-        let next = cut(&mut items, query.limit, |item| after(item.registered_at, item.partner_id));
-        Ok(PartnersPage { items, next })
-    }
+    let mut items = rows.iter().map(summary).collect::<Result<Vec<_>, _>>()?;
+    let next = cut(&mut items, query.limit, |item| after(item.registered_at, item.partner_id));
+    Ok(PartnersPage { items, next })
 }
 
 /// A row of `commissioner.partners` with the tier of today.

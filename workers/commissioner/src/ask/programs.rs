@@ -1,6 +1,6 @@
 //! Programs and their rules.
 
-use omnibus_runtime::{Answer, Ask, AskError};
+use omnibus_runtime::{Answer, Ask, AskError, clock};
 use omnibus_schemas::commissioner::{
     ProgramReport, ProgramRules, Programs, ProgramsPage, SetProgram, WebhookReport, WebhookSecret,
 };
@@ -9,8 +9,8 @@ use sqlx::types::Json;
 
 use crate::Commissioner;
 use crate::cursor::{cut, one_more};
-use crate::order_webhook;
 use crate::rules::Program;
+use crate::webhook::{SIGNATURE, Webhook};
 
 fn no_program() -> AskError {
     AskError::NotFound("there is no such program".into())
@@ -68,12 +68,16 @@ impl Answer<Programs> for Commissioner {
 
 impl Answer<WebhookSecret> for Commissioner {
     async fn answer(&self, ask: &mut Ask<'_>, query: WebhookSecret) -> Result<WebhookReport, AskError> {
-        let program = query.program.as_str();
-        Program::find(ask.db, ask.tenant, program).await?.ok_or_else(no_program)?;
+        let (tenant, program) = (ask.tenant, query.program.as_str());
+        let Webhook { generation, previous_until } =
+            Webhook::find(ask.db, tenant, program, clock::now()).await?.ok_or_else(no_program)?;
         Ok(WebhookReport {
-            path: format!("/hooks/partners/{}/{program}/orders", ask.tenant),
-            header: order_webhook::SIGNATURE.to_owned(),
-            secret: self.secrets.webhook(ask.tenant, program).map_err(AskError::Failed)?,
+            path: format!("/hooks/partners/{tenant}/{program}/orders"),
+            refunds_path: format!("/hooks/partners/{tenant}/{program}/refunds"),
+            header: SIGNATURE.to_owned(),
+            secret: self.secrets.webhook(tenant, program, generation).map_err(AskError::Failed)?,
+            generation,
+            previous_until,
         })
     }
 }

@@ -3,6 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use omnibus_schemas::commissioner::{Attribution, PartnerStatus, Review, Tier};
+use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
@@ -50,6 +51,8 @@ pub(crate) struct Seller {
     pub(crate) traits: Traits,
     /// The partners above, nearest first; none in the place of one who is not approved.
     pub(crate) parents: Vec<Option<Uuid>>,
+    /// What is known of those.
+    pub(crate) above: Vec<Option<Traits>>,
 }
 
 /// Laterals with a limit keep each look-up on its index, whatever the planner believes of the tables' sizes.
@@ -157,22 +160,28 @@ pub(crate) async fn find(db: &mut PgConnection, asked: &[Asked<'_>]) -> Result<V
                         partner_id,
                         attribution: read(row.try_get("attribution")?)?,
                         tier: read(row.try_get("tier")?)?,
-                        traits: Traits {
-                            email_key: row.try_get("email_key")?,
-                            payment_fingerprint: row.try_get("payment_fingerprint")?,
-                            device: row.try_get("device")?,
-                        },
+                        traits: traits(&row)?,
                         parents: vec![],
+                        above: vec![],
                     });
                 }
             }
             Some(_) => {
                 if let Some(seller) = &mut found.seller {
-                    let parent = row.try_get("partner_id")?;
-                    seller.parents.push(if approved()? { Some(parent) } else { None });
+                    let earns = approved()?;
+                    seller.parents.push(if earns { Some(row.try_get("partner_id")?) } else { None });
+                    seller.above.push(if earns { Some(traits(&row)?) } else { None });
                 }
             }
         }
     }
     Ok(all)
+}
+
+fn traits(row: &PgRow) -> Result<Traits, sqlx::Error> {
+    Ok(Traits {
+        email_key: row.try_get("email_key")?,
+        payment_fingerprint: row.try_get("payment_fingerprint")?,
+        device: row.try_get("device")?,
+    })
 }

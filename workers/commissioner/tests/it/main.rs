@@ -16,5 +16,6 @@ mod reading;
 mod refunds;
 mod reviews;
 mod scene;
+mod sheets;
 mod tenants;
 mod web;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use omnibus_schemas::commissioner::{
-    CheckLedger, MovePartner, RecordOrder, RecordRefund, RefundLine, RequestPayout, SetPayoutAccount,
+    CheckLedger, MovePartner, RecordOrder, RecordRefund, RefundLine, RequestPayout, RunPayouts, SetPayoutAccount,
 };
 
 use crate::scene::{Scene, order};
@@ -103,6 +103,90 @@ async fn refunds_and_payouts_at_the_same_moment_neither_pay_nor_take_twice() {
     }
     // Of each 100.00, 61.70 came back: of each 5.00 earned, 3.09 (3.085, halves up) was taken back.
     assert_eq!(scene.balance(ada, "EUR").await, 10 * (500 - 309) - paid);
+    sound(&scene).await;
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn payout_runs_at_the_same_moment_beside_refunds_pay_every_partner_once() {
+    let scene = Scene::racing().await;
+    scene.program(|_| {}).await;
+    let mut partners = vec![];
+    for n in 0..6 {
+        let (partner_id, code) = scene.partner(&format!("p{n}"), None).await;
+        scene.does(&SetPayoutAccount { partner_id, account: "DE1".into() }).await;
+        partners.push((partner_id, code));
+    }
+    let orders: Vec<_> = (0..24).map(|n| order(&n.to_string(), Some(&partners[n % 6].1))).collect();
+    scene.do_at_once(&orders).await;
+    let (mut runs, mut refunds) = (vec![], vec![]);
+    for n in 0..24 {
+        let refund = RecordRefund {
+            program: "main".parse().unwrap(),
+            order_id: n.to_string(),
+            refund_id: "r".into(),
+            lines: vec![RefundLine { line_id: "1".into(), amount: 2_000 }],
+        };
+        refunds.push(scene.stage.publish("acme", &refund).await);
+        if n % 4 == 0 {
+            runs.push(scene.stage.publish("acme", &RunPayouts { program: "main".parse().unwrap() }).await);
+        }
+    }
+    for id in refunds {
+        assert_eq!(scene.stage.outcome(id).await.name, "refund_recorded");
+    }
+    let mut paid = std::collections::BTreeMap::new();
+    for id in runs {
+        assert_eq!(scene.stage.outcome(id).await.name, "payouts_run");
+        for told in scene.stage.caused_by(id).iter().filter(|told| told.name == "payout_reserved") {
+            *paid.entry(told.data["partner_id"].to_string()).or_insert(0) += told.data["amount"].as_i64().unwrap();
+        }
+    }
+    // Each earned four times 5.00, of which 1.00 each came back, before or after it was paid.
+    for (partner, _) in &partners {
+        let paid = paid.get(&format!("\"{partner}\"")).copied().unwrap_or_default();
+        assert_eq!(scene.balance(*partner, "EUR").await, 4 * 400 - paid, "{partner}");
+    }
+    let twice: i64 = sqlx::query_scalar(
+        "select count(*) from (select transfer_id from commissioner.payout_items where live
+         group by transfer_id having count(*) > 1) t",
+    )
+    .fetch_one(scene.db())
+    .await
+    .unwrap();
+    assert_eq!(twice, 0);
+    sound(&scene).await;
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn orders_beside_moves_of_the_tree_are_each_judged_by_one_tree() {
+    let scene = Scene::racing().await;
+    scene.program(|p| p.overrides_bp = vec![200, 100]).await;
+    let (ada, a) = scene.partner("ada", None).await;
+    let (bob, _) = scene.partner("bob", None).await;
+    let (cleo, c) = scene.partner("cleo", Some(&a)).await;
+    let mut sent = vec![];
+    for n in 0..40 {
+        sent.push(scene.stage.publish("acme", &order(&n.to_string(), Some(&c))).await);
+        let parent_id = Some(if n % 2 == 0 { bob } else { ada });
+        sent.push(scene.stage.publish("acme", &MovePartner { partner_id: cleo, parent_id }).await);
+    }
+    for id in sent {
+        scene.stage.outcome(id).await;
+    }
+    // Each order has one parent, and what is owed follows from that.
+    let other: i64 = sqlx::query_scalar(
+        "select count(*) from commissioner.orders where parents <> array[$1::uuid] and parents <> array[$2::uuid]",
+    )
+    .bind(ada)
+    .bind(bob)
+    .fetch_one(scene.db())
+    .await
+    .unwrap();
+    assert_eq!(other, 0);
+    let earned = scene.balance(ada, "EUR").await + scene.balance(bob, "EUR").await;
+    assert_eq!((earned, scene.balance(cleo, "EUR").await), (40 * 200, 40 * 500));
     sound(&scene).await;
     scene.running.stop().await;
 }

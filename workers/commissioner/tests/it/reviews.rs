@@ -59,3 +59,19 @@ async fn a_partners_own_order_is_held_on_every_level_until_a_person_decides() {
     assert_eq!(scene.does(&pay(ada)).await.data["amount"], 200);
     scene.running.stop().await;
 }
+
+#[tokio::test]
+async fn an_order_of_a_partner_above_who_earns_on_it_is_held_too() {
+    let scene = Scene::new().await;
+    scene.program(|p| p.overrides_bp = vec![200]).await;
+    let (_, a) = scene.partner("ada", None).await;
+    let (_, b) = scene.partner("bob", Some(&a)).await;
+    let (_, c) = scene.partner("cleo", Some(&b)).await;
+    let of = |id: &str, who: &str| RecordOrder { customer_email: Some(who.into()), ..order(id, Some(&c)) };
+    let told = scene.does(&of("1", "bob@bob.example")).await;
+    assert_eq!((&told.data["review"], &told.data["reasons"]), (&json!("held"), &json!(["above_email"])));
+    // Two levels above there is nothing to be earned, so nothing is suspected.
+    assert_eq!(scene.does(&of("2", "ada@ada.example")).await.data["review"], "none");
+    assert_eq!(scene.does(&of("3", "eve@eve.example")).await.data["review"], "none");
+    scene.running.stop().await;
+}

@@ -4,7 +4,8 @@ use chrono::Datelike;
 use omnibus_runtime::testing::Stage;
 use omnibus_runtime::{Reply, Visit, clock};
 use omnibus_schemas::commissioner::{
-    AddLink, FollowLink, OrderWebhook, ProgramRules, Statement, StatementPage, WebhookSecret,
+    AddLink, FollowLink, OrderWebhook, ProgramRules, RefundWebhook, RotateWebhookSecret, Statement, StatementPage,
+    WebhookSecret,
 };
 use serde_json::json;
 
@@ -119,6 +120,74 @@ async fn a_webhook_is_believed_by_its_signature_and_counts_once() {
     scene.stage.event(|told| told.name == "order_recorded").await;
     scene.does(&order("last", None)).await;
     assert_eq!((scene.count("orders").await, scene.balance(ada, "EUR").await), (2, 500));
+    scene.running.stop().await;
+}
+
+/// A signed report.
+fn report(address: &str, secret: &str, body: &[u8]) -> Visit {
+    let signature = omnibus_commissioner::sign(secret, clock::now().timestamp(), body);
+    let parts: Vec<_> = address.trim_start_matches("/hooks/partners/").split('/').collect();
+    let visit = visit(&[("tenant", parts[0]), ("program", parts[1])], &[("x-omnibus-signature", &signature)]);
+    Visit { body: body.to_vec(), ..visit }
+}
+
+#[tokio::test]
+async fn a_refund_is_reported_as_an_order_is_and_counts_once() {
+    let scene = Scene::new().await;
+    scene.program(|_| {}).await;
+    let (ada, code) = scene.partner("ada", None).await;
+    scene.does(&order("1", Some(&code))).await;
+    let webhook = scene.asks(&WebhookSecret { program: "main".parse().unwrap() }).await.unwrap();
+    assert_eq!(webhook.refunds_path, "/hooks/partners/acme/main/refunds");
+    let body = br#"{"order_id": "1", "refund_id": "r-1", "lines": [{"line_id": "1", "amount": 5000}]}"#;
+    let forged = report(&webhook.refunds_path, "guess", body);
+    assert_eq!(scene.stage.visit::<RefundWebhook>(&forged).await.unwrap().code(), 401);
+    for _ in 0..3 {
+        let good = report(&webhook.refunds_path, &webhook.secret, body);
+        assert_eq!(scene.stage.visit::<RefundWebhook>(&good).await.unwrap().code(), 202);
+    }
+    scene.stage.event(|told| told.name == "refund_recorded").await;
+    scene.does(&order("last", None)).await;
+    assert_eq!((scene.count("refunds").await, scene.balance(ada, "EUR").await), (1, 250));
+    // What is signed for orders is no refund, and the other way round.
+    let mixed = report(&webhook.path, &webhook.secret, body);
+    assert_eq!(scene.stage.visit::<OrderWebhook>(&mixed).await.unwrap().code(), 422);
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn a_webhooks_secret_is_changed_without_losing_a_report_and_a_known_one_is_worth_nothing_at_once() {
+    let scene = Scene::new().await;
+    scene.program(|_| {}).await;
+    let program = || "main".parse().unwrap();
+    let secret = async || scene.asks(&WebhookSecret { program: program() }).await.unwrap();
+    let believed = async |secret: &str| {
+        let visit = report("/hooks/partners/acme/main/orders", secret, br#"{"nothing": 1}"#);
+        // 422: the signature was believed, and then the body was read.
+        scene.stage.visit::<OrderWebhook>(&visit).await.unwrap().code() == 422
+    };
+    let first = secret().await;
+    assert_eq!((first.generation, first.previous_until), (1, None));
+    let told = scene.does(&RotateWebhookSecret { program: program(), overlap_hours: 2 }).await;
+    assert_eq!((told.name.as_str(), &told.data["generation"]), ("webhook_secret_rotated", &json!(2)));
+    let second = secret().await;
+    assert_ne!(second.secret, first.secret);
+    assert!(second.previous_until.unwrap() > clock::now());
+    assert!(!told.data.to_string().contains(&second.secret), "no event holds a secret");
+    assert!(believed(&first.secret).await && believed(&second.secret).await);
+    // The overlap ends.
+    sqlx::query("update commissioner.programs set webhook_previous_until = now() - interval '1 second'")
+        .execute(scene.db())
+        .await
+        .unwrap();
+    assert!(!believed(&first.secret).await && believed(&second.secret).await);
+    assert_eq!(secret().await.previous_until, None);
+
+    scene.does(&RotateWebhookSecret { program: program(), overlap_hours: 0 }).await;
+    let third = secret().await;
+    assert!(!believed(&first.secret).await && !believed(&second.secret).await && believed(&third.secret).await);
+    let none = RotateWebhookSecret { program: "other".parse().unwrap(), overlap_hours: 0 };
+    assert_eq!(scene.does(&none).await.data["code"], "no_such_program");
     scene.running.stop().await;
 }
 

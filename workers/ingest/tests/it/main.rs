@@ -5,6 +5,7 @@
 mod commands;
 mod credentials;
 mod documents;
+mod hosts;
 mod idempotency;
 mod limits;
 mod queries;

@@ -144,3 +144,32 @@ async fn a_refusal_that_is_told_field_by_field_arrives_so() {
     assert_eq!((status, code.as_str()), (422, "invalid"));
     assert_eq!(document["faults"], json!([{"pointer": "/a", "reason": "missing"}]));
 }
+
+#[tokio::test]
+async fn a_list_as_csv_is_a_file_with_the_way_to_its_next_page() {
+    let stage = Stage::new().await;
+    let (key, _) = stage.key("acme", &["partners:read"]).await;
+    let mut questions = stage.listen("qry.commissioner.ledger_csv").await;
+    let client = stage.operator.client().clone();
+    tokio::spawn(async move {
+        while let Some(question) = questions.next().await {
+            let asked: Value = serde_json::from_slice(&question.payload).unwrap();
+            let answer = match asked["after"].as_str() {
+                None => json!({"csv": "a,b\r\n1,2\r\n", "next": "7 \u{fc}"}),
+                Some("7 \u{fc}") => json!({"csv": "3,4\r\n"}),
+                Some(other) => panic!("{other}"),
+            };
+            client.publish(question.reply.unwrap(), answer.to_string().into()).await.unwrap();
+        }
+    });
+    let get = |path: &str| stage.get(path).bearer_auth(key.expose()).send();
+    let first = get("/api/v1/partners/ledger.csv?program=main&limit=1").await.unwrap();
+    assert_eq!(first.headers()["content-type"], "text/csv; charset=utf-8");
+    assert_eq!(first.headers()["content-disposition"], "attachment; filename=\"ledger.csv\"");
+    let link = first.headers()["link"].to_str().unwrap().to_owned();
+    assert_eq!(first.text().await.unwrap(), "a,b\r\n1,2\r\n");
+    let next = link.strip_prefix('<').and_then(|rest| rest.strip_suffix(">; rel=\"next\"")).unwrap();
+    let second = get(next).await.unwrap();
+    assert!(!second.headers().contains_key("link"));
+    assert_eq!(second.text().await.unwrap(), "3,4\r\n");
+}

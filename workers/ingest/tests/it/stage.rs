@@ -22,6 +22,8 @@ pub(crate) struct Stage {
     pub(crate) nats: NatsServer,
     pub(crate) operator: Bus,
     pub(crate) url: String,
+    /// Where it speaks TLS beside that.
+    pub(crate) secure: Option<std::net::SocketAddr>,
     pub(crate) http: Client,
     pub(crate) stop: CancellationToken,
     pub(crate) serving: tokio::task::JoinHandle<Result<(), omnibus_ingest::DoorError>>,
@@ -76,9 +78,24 @@ impl Stage {
             stop: stop.clone(),
         };
         let door = Door::new(parts).await.unwrap();
-        let url = door.url();
+        let (url, secure) = (door.url(), door.secure_address());
         let serving = tokio::spawn(door.serve());
-        Stage { nats, operator, url, http: Client::new(), stop, serving, seeds }
+        Stage { nats, operator, url, secure, http: Client::new(), stop, serving, seeds }
+    }
+
+    /// Why a door with these settings does not open.
+    pub(crate) async fn fails(change: impl FnOnce(&mut Settings)) -> String {
+        let stage = Self::new().await;
+        let mut settings = Settings::on_a_free_port();
+        change(&mut settings);
+        let parts = DoorParts {
+            bus: stage.connect("ingest").await,
+            catalogue: Catalogue::omnibus(),
+            settings,
+            health: Health::default(),
+            stop: CancellationToken::new(),
+        };
+        Door::new(parts).await.err().expect("the door does not open").to_string()
     }
 
     pub(crate) async fn connect(&self, user: &str) -> Bus {

@@ -1,4 +1,4 @@
-//! TLS and CORS.
+//! TLS, CORS, and connections that go on.
 
 use std::sync::Arc;
 
@@ -51,4 +51,37 @@ async fn without_named_origins_there_is_no_cors() {
     let stage = Stage::with(|_, _| ()).await;
     let response = stage.get("/healthz").header("origin", "https://app.example.com").send().await.unwrap();
     assert!(!response.headers().contains_key("access-control-allow-origin"));
+}
+
+#[tokio::test]
+async fn a_refusal_reaches_a_caller_who_is_still_writing_and_the_connection_goes_on() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let stage = Stage::with(|_, _| ()).await;
+    let mut line = tokio::net::TcpStream::connect(stage.url.trim_start_matches("http://")).await.unwrap();
+    // More than is ever read of a command, and nobody's key.
+    let body = vec![b'x'; 700_000];
+    let head = format!("POST /api/v1/email/send HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
+    line.write_all(head.as_bytes()).await.unwrap();
+    line.write_all(&body[..1000]).await.unwrap();
+    let mut answer = vec![0; 4096];
+    let read = line.read(&mut answer).await.unwrap();
+    assert!(answer[..read].starts_with(b"HTTP/1.1 401"), "{}", String::from_utf8_lossy(&answer[..read]));
+    line.write_all(&body[1000..]).await.unwrap();
+    line.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut rest = Vec::new();
+    line.read_to_end(&mut rest).await.unwrap();
+    let rest = String::from_utf8_lossy(&rest);
+    assert!(rest.contains("HTTP/1.1 200"), "{rest}");
+}
+
+#[tokio::test]
+async fn a_body_that_is_asked_for_first_is_not_asked_for_if_it_is_not_wanted() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let stage = Stage::with(|_, _| ()).await;
+    let mut line = tokio::net::TcpStream::connect(stage.url.trim_start_matches("http://")).await.unwrap();
+    let head = "POST /api/v1/email/send HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\nexpect: 100-continue\r\n\r\n";
+    line.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    line.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
 }

@@ -8,6 +8,8 @@ mod report;
 mod rows;
 mod send_batch;
 mod send_batch_row;
+mod specs;
 
 pub use read_batch::{Chunk, ReadPlan};
 pub(crate) use rows::reject_row;
+pub(crate) use specs::Specs;

@@ -6,14 +6,18 @@ use omnibus_schemas::mailer::{BatchRecipient, ExpandBatch, ReadBatch};
 use serde::{Deserialize, Serialize};
 use serde_json::Map;
 use sqlx::Row;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, BufReader};
 use uuid::Uuid;
 
 use super::rows::{self, Line};
 use crate::Mailer;
 
-/// Lines of one reading.
-const CHUNK: usize = 1000;
+/// Lines of one reading: each begins at the file's first byte, for an object store has no other.
+const CHUNK: usize = 5000;
+/// Bytes of one reading, which stand in memory together.
+const CHUNK_BYTES: usize = 4 << 20;
+/// Bytes of one line: a file without line ends must not stand in memory whole.
+const LONGEST_LINE: usize = 256 << 10;
 /// Rows of a batch.
 const MOST: u32 = 100_000;
 
@@ -107,29 +111,60 @@ impl Effect<ReadBatch> for Mailer {
 impl Mailer {
     async fn read(&self, plan: &ReadPlan) -> anyhow::Result<Chunk> {
         let object = self.objects.open(&plan.bucket, &plan.object).await?;
-        let mut reader = BufReader::new(object);
-        let (mut bytes, mut number) = (Vec::new(), 0u32);
-        let mut chunk = Chunk { lines: Vec::new(), more: false, upto: plan.after };
-        loop {
-            bytes.clear();
-            if reader.read_until(b'\n', &mut bytes).await? == 0 {
-                return Ok(chunk);
-            }
-            number += 1;
-            if number <= plan.after {
-                continue;
-            }
-            if chunk.lines.len() == CHUNK || chunk.upto - plan.after >= 10 * CHUNK as u32 {
-                chunk.more = true;
-                return Ok(chunk);
-            }
-            chunk.upto = number;
-            let line = bytes.trim_ascii();
-            if !line.is_empty() {
-                chunk.lines.push(read_line(number, line));
-            }
+        read_chunk(&mut BufReader::new(object), plan.after).await
+    }
+}
+
+/// The lines behind the first `after` ones, as many as make a chunk.
+async fn read_chunk<R: AsyncBufRead + Unpin>(reader: &mut R, after: u32) -> anyhow::Result<Chunk> {
+    let (mut bytes, mut number, mut held) = (Vec::new(), 0u32, 0usize);
+    let mut chunk = Chunk { lines: Vec::new(), more: false, upto: after };
+    loop {
+        bytes.clear();
+        let fits = next_line(reader, &mut bytes).await?;
+        if bytes.is_empty() {
+            return Ok(chunk);
+        }
+        number += 1;
+        if number <= after {
+            continue;
+        }
+        let full = chunk.lines.len() == CHUNK || held > CHUNK_BYTES;
+        if full || chunk.upto - after >= 10 * CHUNK as u32 {
+            chunk.more = true;
+            return Ok(chunk);
+        }
+        chunk.upto = number;
+        held += bytes.len();
+        let line = bytes.trim_ascii();
+        match fits {
+            true if line.is_empty() => {}
+            true => chunk.lines.push(read_line(number, line)),
+            false => chunk.lines.push(rejected(number, format!("the line has more than {LONGEST_LINE} bytes"))),
         }
     }
+}
+
+/// One line with its end, or nothing at the file's end. What is longer than a line may be is passed over: `false`.
+async fn next_line<R: AsyncBufRead + Unpin>(reader: &mut R, bytes: &mut Vec<u8>) -> std::io::Result<bool> {
+    (&mut *reader).take(LONGEST_LINE as u64 + 1).read_until(b'\n', bytes).await?;
+    if bytes.len() <= LONGEST_LINE || bytes.ends_with(b"\n") {
+        return Ok(true);
+    }
+    bytes.truncate(1);
+    loop {
+        let more = reader.fill_buf().await?;
+        let end = more.iter().position(|byte| *byte == b'\n');
+        let passed = end.map_or(more.len(), |at| at + 1);
+        reader.consume(passed);
+        if end.is_some() || passed == 0 {
+            return Ok(false);
+        }
+    }
+}
+
+fn rejected(row: u32, reason: String) -> Line {
+    Line { row, address: String::new(), variables: Map::new(), rejected: Some(reason) }
 }
 
 fn read_line(row: u32, line: &[u8]) -> Line {
@@ -137,8 +172,7 @@ fn read_line(row: u32, line: &[u8]) -> Line {
         Ok(recipient) => Line::of(row, recipient),
         Err(faults) => {
             let reason = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-            let reason = reason.chars().take(500).collect();
-            Line { row, address: String::new(), variables: Map::new(), rejected: Some(reason) }
+            rejected(row, reason.chars().take(500).collect())
         }
     }
 }
@@ -146,6 +180,28 @@ fn read_line(row: u32, line: &[u8]) -> Line {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_line_that_is_too_long_is_one_rejected_row_and_is_not_held() {
+        let long = "x".repeat(3 * LONGEST_LINE);
+        let file = format!("{{\"to\": \"a@example.com\"}}\n{long}\n\n{{\"to\": \"b@example.com\"}}");
+        let chunk = read_chunk(&mut file.as_bytes(), 0).await.unwrap();
+        let rows: Vec<_> = chunk.lines.iter().map(|line| (line.row, line.rejected.is_some())).collect();
+        assert_eq!((rows, chunk.more, chunk.upto), (vec![(1, false), (2, true), (4, false)], false, 4));
+        assert!(chunk.lines[1].rejected.as_ref().unwrap().contains("262144 bytes"));
+        assert_eq!(read_chunk(&mut long.as_bytes(), 0).await.unwrap().lines.len(), 1);
+        assert_eq!(read_chunk(&mut &b""[..], 0).await.unwrap().upto, 0);
+    }
+
+    #[tokio::test]
+    async fn a_file_is_read_in_chunks_each_of_which_begins_where_the_last_ended() {
+        let file: String = (0..CHUNK + 7).map(|n| format!("{{\"to\": \"r{n}@example.com\"}}\n")).collect();
+        let first = read_chunk(&mut file.as_bytes(), 0).await.unwrap();
+        assert_eq!((first.lines.len(), first.more, first.upto as usize), (CHUNK, true, CHUNK));
+        let second = read_chunk(&mut file.as_bytes(), first.upto).await.unwrap();
+        assert_eq!((second.lines.len(), second.more), (7, false));
+        assert_eq!(second.lines[0].row, first.upto + 1);
+    }
 
     #[test]
     fn a_line_that_is_no_recipient_says_why_without_its_values() {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use omnibus_runtime::{Cx, Events, Fail};
-use omnibus_schemas::mailer::{SendBatch, SendBatchRow, SendEmail, Uncertain};
+use omnibus_schemas::mailer::{SendBatchRow, SendEmail, Uncertain};
 use serde_json::{Map, Value};
 use sqlx::Row;
 
@@ -16,23 +16,23 @@ impl Dispatch for SendBatchRow {
 
     async fn order(self, mailer: &Mailer, cx: &mut Cx<'_>) -> Result<Result<Box<Order>, Events>, Fail> {
         let row = sqlx::query(
-            "select b.spec, r.address, r.variables, r.email_id
-             from mailer.batch_rows r join mailer.batches b on b.tenant = r.tenant and b.batch_id = r.batch_id
-             where r.tenant = $1 and r.batch_id = $2 and r.row = $3 and r.rejected is null",
+            "select address, variables, email_id from mailer.batch_rows
+             where tenant = $1 and batch_id = $2 and row = $3 and rejected is null",
         )
         .bind(cx.tenant())
         .bind(self.batch_id)
         .bind(self.row as i32)
         .fetch_optional(cx.db())
         .await?;
-        let Some(row) = row else { return Err(Fail::reject("not_found", "there is no such row, or it is no mail")) };
-        let batch: SendBatch = serde_json::from_value(row.try_get(0)?)?;
-        let own: Value = row.try_get(2)?;
+        let (Some(row), Some(batch)) = (row, mailer.specs.of(cx, self.batch_id).await?) else {
+            return Err(Fail::reject("not_found", "there is no such row, or it is no mail"));
+        };
+        let own: Value = row.try_get(1)?;
         let mut variables: Map<String, Value> = batch.variables.clone();
         variables.extend(own.as_object().cloned().unwrap_or_default());
-        let email_id = row.try_get(3)?;
+        let email_id = row.try_get(2)?;
         let mut said = None;
-        let (mut from, mut from_name) = (batch.from, batch.from_name);
+        let (mut from, mut from_name) = (batch.from.clone(), batch.from_name.clone());
         if let Some(template) = &batch.template {
             let wanted = Wanted { name: template, version: batch.version, unsubscribe_url: None };
             match mailer.words(cx, email_id, wanted, &variables, &batch.stream).await {
@@ -47,25 +47,28 @@ impl Dispatch for SendBatchRow {
         let template = said.as_ref().map(|said| said.template.clone());
         let (subject, body, html) = match said {
             Some(said) => (said.subject, said.text, said.html),
-            None => (batch.subject.unwrap_or_default(), batch.body.unwrap_or_default(), batch.html),
+            None => {
+                let text = |text: &Option<String>| text.clone().unwrap_or_default();
+                (text(&batch.subject), text(&batch.body), batch.html.clone())
+            }
         };
         let email = SendEmail {
-            to: vec![row.try_get(1)?],
+            to: vec![row.try_get(0)?],
             cc: vec![],
             bcc: vec![],
             from,
             from_name,
-            reply_to: batch.reply_to,
+            reply_to: batch.reply_to.clone(),
             subject,
             body,
             html,
             headers: BTreeMap::new(),
-            stream: batch.stream,
+            stream: batch.stream.clone(),
             attachments: vec![],
             send_at: None,
             send_at_local: None,
             time_zone: None,
-            cancel_key: batch.cancel_key,
+            cancel_key: batch.cancel_key.clone(),
             when_uncertain: Uncertain::Hold,
             confidential,
         };

@@ -8,7 +8,7 @@ use omnibus_schemas::mailer::{
 };
 
 use super::prepare::suppress;
-use super::rows::{Change, Moved, News, advance};
+use super::rows::{Attempted, Change, Moved, advance_attempted};
 use super::{Addressee, Plan};
 use crate::Mailer;
 use crate::suppressions;
@@ -22,33 +22,19 @@ const LONGEST_WAIT: Duration = Duration::hours(8);
 impl Mailer {
     pub(super) async fn record_receipt(&self, cx: &mut Cx<'_>, plan: Plan, done: Receipt) -> Result<Events, Fail> {
         let email_id = plan.email_id;
-        lock(cx, email_id).await?;
         let outcomes: Vec<(&Addressee, &Verdict)> = plan.to.iter().zip(&done.verdicts).collect();
         let changes: Vec<_> = outcomes.iter().map(|(addressee, verdict)| change(addressee, verdict)).collect();
-        let moved = advance(cx, email_id, &changes, News { at: done.at, attempt: true }).await?;
+        let refused = done.refused();
+        let detail = done.detail().map(|said| format!("{refused} of {} recipients were refused: {said}", plan.total));
+        let sent = outcomes.iter().any(|(_, verdict)| **verdict == Verdict::Sent);
+        let attempted = Attempted { sent, way: plan.way, detail };
+        let moved = advance_attempted(cx, email_id, &changes, done.at, &attempted).await?;
         let mut events = suppress(cx, email_id, &plan.suppressed, done.at).await?;
         for (addressee, verdict) in &outcomes {
             let news = moved.iter().find(|moved| moved.recipient == addressee.recipient);
             events = events.join(self.told(cx, &plan, addressee, verdict, news, done.at).await?);
         }
         events = self.again(events, &plan, &outcomes, done.at);
-
-        let refused = done.refused();
-        let detail = done.detail().map(|said| format!("{refused} of {} recipients were refused: {said}", plan.total));
-        let sent = outcomes.iter().any(|(_, verdict)| **verdict == Verdict::Sent);
-        sqlx::query(
-            "update mailer.emails set sent_at = case when $3 then coalesce(sent_at, $4) else sent_at end,
-                 transport = $5, detail = $6
-             where tenant = $1 and email_id = $2",
-        )
-        .bind(cx.tenant())
-        .bind(email_id)
-        .bind(sent)
-        .bind(done.at)
-        .bind(plan.way.as_str())
-        .bind(detail)
-        .execute(cx.db())
-        .await?;
         if sent {
             // The last of the events is the command's outcome.
             let sent = EmailSent {

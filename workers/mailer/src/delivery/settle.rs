@@ -43,7 +43,9 @@ impl Mailer {
             .iter()
             .map(|recipient| Change { recipient: *recipient, state, detail: Some(detail.clone()) })
             .collect();
-        let moved = advance(cx, email_id, &changes, News { at, attempt: plan.is_some() }).await?;
+        // What a person decides about a held mail is no further attempt.
+        let attempt = plan.is_some() && !matches!(how, Settled::Dropped { .. } | Settled::Vouched { .. });
+        let moved = advance(cx, email_id, &changes, News { at, attempt }).await?;
         let mut events = Events::none();
         if let Some(plan) = &plan {
             events = suppress(cx, email_id, &plan.suppressed, at).await?;

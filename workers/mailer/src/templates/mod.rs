@@ -3,6 +3,7 @@
 mod activate;
 mod delete;
 mod list;
+mod look;
 mod page;
 mod preview;
 mod replay;

@@ -11,7 +11,7 @@ use crate::content;
 
 impl Answer<PreviewTemplate> for Mailer {
     async fn answer(&self, ask: &mut Ask<'_>, query: PreviewTemplate) -> Result<Preview, AskError> {
-        let PreviewTemplate { name, version, draft, variables, brand } = query;
+        let PreviewTemplate { name, version, draft, variables, brand, brand_version } = query;
         let (template, version) = match draft {
             Some(draft) => (Arc::new(of_draft(&name, draft)?), None),
             None => {
@@ -24,9 +24,13 @@ impl Answer<PreviewTemplate> for Mailer {
             Some(variables) => variables.into_iter().collect(),
             None => template.examples(),
         };
-        let brand = match brand {
-            Some(brand) => Arc::new(brand),
-            None => self.content.brands.of(ask.tenant).await,
+        let brand = match (brand, brand_version) {
+            (Some(_), Some(_)) => {
+                return Err(AskError::Invalid("brand_version: stands in place of `brand`; give one of them".into()));
+            }
+            (Some(brand), None) => Arc::new(brand),
+            (None, Some(number)) => self.look_of(ask.tenant, number).await?,
+            (None, None) => self.content.brands.of(ask.tenant).await,
         };
         let parts = content::show(&template, &variables, false, &brand).map_err(AskError::Faults)?;
         fitting(Preview {

@@ -87,7 +87,7 @@ impl SendGrid {
             // Before it took anything over: it says so itself.
             503 => CallError::NotDone(anyhow!(detail)),
             // An address that leads elsewhere is the settings' fault.
-            300..=399 => CallError::NotDone(anyhow!("{detail} (SENDGRID_URL)")),
+            300..=399 | 404 | 405 => CallError::NotDone(anyhow!("{detail} (SENDGRID_URL)")),
             ..=299 | 500.. => CallError::Unknown(anyhow!(detail)),
             _ => CallError::Refused { code: "refused", detail },
         })

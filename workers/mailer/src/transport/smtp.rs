@@ -83,7 +83,7 @@ impl Smtp {
             let handed = hand_over(&mut loan.connection, mail, limit * 2).await;
             let (error, later) = match handed {
                 Ok(()) => {
-                    loan.give_back();
+                    loan.give_back_clean();
                     return Ok(Receipt { at: clock::now(), verdicts: opened.verdicts });
                 }
                 Err(setback) => {

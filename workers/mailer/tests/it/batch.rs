@@ -3,7 +3,8 @@
 use omnibus_mailer::worker;
 use omnibus_schemas::Command;
 use omnibus_schemas::mailer::{
-    AddSuppression, BatchRecipient, BatchRows, BatchStatus, EmailState, EmailStatus, SaveTemplate, SendBatch,
+    AddSuppression, BatchRecipient, BatchRows, BatchStatus, CloseBatch, EmailState, EmailStatus, ExpandBatch,
+    ReadBatch, RetractEmails, SaveTemplate, SendBatch, SendBatchRow,
 };
 use omnibus_schemas::template::{Kind, Variable};
 use serde_json::{Map, json};
@@ -81,6 +82,10 @@ async fn ten_thousand_rows_of_a_file_are_each_sent_once() {
             7_000 => file.push_str("no line at all\n"),
             n => file.push_str(&format!("{{\"to\": \"r{n}@example.com\"}}\n")),
         }
+        if n == 1_000 {
+            // More than is read at once.
+            file.push_str(&"\n".repeat(50_000));
+        }
     }
     let uploaded = upload(&stage, "acme", "recipients.jsonl", file.as_bytes()).await;
     assert_eq!(rejected(&stage, "globex", &by_file(uploaded)).await, "unknown_attachment");
@@ -100,9 +105,13 @@ async fn ten_thousand_rows_of_a_file_are_each_sent_once() {
         report.states.iter().map(|count| (count.status, count.rows)).collect::<Vec<_>>(),
         [(EmailState::Sent, 9_998)]
     );
-    let rows = BatchRows { batch_id: id, after: 4_999, limit: 1 };
+    let rows = BatchRows { batch_id: id, after: 54_999, limit: 1 };
     let rows = stage.ask("mailer", "acme", &rows).await.unwrap().rows;
-    assert_eq!((rows[0].row, rows[0].status.as_str(), rows[0].email_id), (5_000, "rejected", None));
+    assert_eq!((rows[0].row, rows[0].status.as_str(), rows[0].email_id), (55_000, "rejected", None));
+    // A row is the line that it stands in.
+    let rows = BatchRows { batch_id: id, after: 1_000, limit: 1 };
+    let rows = stage.ask("mailer", "acme", &rows).await.unwrap().rows;
+    assert_eq!((rows[0].row, rows[0].address.as_str()), (51_001, "r1001@example.com"));
     running.stop().await;
     assert!(taken.try_recv().is_err());
 }
@@ -165,4 +174,35 @@ async fn each_row_fills_the_template_with_its_own_values_and_one_that_lacks_some
     assert!(rows[1].detail.as_ref().unwrap().contains("name"), "{:?}", rows[1]);
     running.stop().await;
     assert!(!server.rest().await.contains(&"accepted".into()));
+}
+
+#[tokio::test]
+async fn a_batchs_own_steps_are_its_tenants_alone_and_its_mails_can_be_taken_back() {
+    let server = SmtpServer::start(json!({})).await;
+    let stage = stage().await;
+    let running = run(&stage, &server).await;
+    let id = done(&stage, "acme", &batch(vec![to("a@example.com")])).await;
+    stage.event(|told| told.name == "batch_completed").await;
+    assert_eq!(rejected(&stage, "globex", &ReadBatch { batch_id: id, after: 0 }).await, "not_found");
+    assert_eq!(rejected(&stage, "globex", &ExpandBatch { batch_id: id, after: 0 }).await, "not_found");
+    assert_eq!(rejected(&stage, "globex", &SendBatchRow { batch_id: id, row: 1 }).await, "not_found");
+    let close = CloseBatch { batch_id: id, looks: u32::MAX, at: omnibus_runtime::clock::now() };
+    assert_eq!(rejected(&stage, "globex", &close).await, "not_found");
+    assert_eq!(rejected(&stage, "acme", &close).await, "not_found", "it is closed already");
+
+    // Its reason is gone before it is begun: given a minute ago, it comes now.
+    done(&stage, "acme", &RetractEmails { cancel_key: "spring".into() }).await;
+    let spring =
+        SendBatch { cancel_key: Some("spring".into()), ..batch(vec![to("b@example.com"), to("c@example.com")]) };
+    let id = omnibus_runtime::clock::new_id();
+    let mut headers = async_nats::HeaderMap::new();
+    headers.insert("ce-id", id.to_string().as_str());
+    let before = omnibus_runtime::clock::now() - chrono::Duration::minutes(1);
+    headers.insert("ce-time", before.to_rfc3339().as_str());
+    let body = serde_json::to_vec(&spring).unwrap();
+    stage.publish_raw("cmd.mailer.bulk.send_batch.acme", headers, body).await;
+    let completed = stage.event(|told| told.name == "batch_completed" && told.data["batch_id"] == id.to_string()).await;
+    assert_eq!((&completed.data["sent"], &completed.data["others"]), (&json!(0), &json!(2)));
+    running.stop().await;
+    assert_eq!(server.rest().await.iter().filter(|event| *event == "accepted").count(), 1);
 }

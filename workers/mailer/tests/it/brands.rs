@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use omnibus_mailer::worker;
 use omnibus_runtime::testing::Stage;
-use omnibus_schemas::brand::{BUCKET, Brand};
+use omnibus_schemas::brand::{BUCKET, Brand, DRAFTS};
 use omnibus_schemas::mailer::{Preview, PreviewTemplate};
 use omnibus_schemas::{Bucket, Catalogue, Domain, Query};
 
@@ -78,5 +78,31 @@ async fn without_a_bucket_mails_are_dressed_plainly_and_at_once() {
     let running = stage.run(worker(folder_settings(dir.path())).unwrap()).await;
     let asked = tokio::time::timeout(Duration::from_secs(4), shown(&stage, "acme")).await;
     assert_eq!(asked.unwrap().subject, "Welcome to acme, Ada");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_mail_is_seen_in_a_look_that_nobody_else_sees_yet() {
+    let dir = tempfile::tempdir().unwrap();
+    let stage = Stage::new(catalogue()).await;
+    let drafts = stage.operator.jetstream().get_key_value(DRAFTS).await.unwrap();
+    let running = stage.run(worker(folder_settings(dir.path())).unwrap()).await;
+    let query = |brand: Option<Brand>, number| PreviewTemplate {
+        name: "welcome".into(),
+        variables: None,
+        brand,
+        brand_version: Some(number),
+        ..PreviewTemplate::example()
+    };
+    let draft = Brand { revision: 7, name: "Spring Look".into(), ..Brand::example() };
+    drafts.put("acme", serde_json::to_vec(&draft).unwrap().into()).await.unwrap();
+    let seen = stage.ask("mailer", "acme", &query(None, 7)).await.unwrap();
+    assert_eq!(seen.subject, "Welcome to Spring Look, Ada");
+    assert_eq!(shown(&stage, "acme").await.subject, "Welcome to acme, Ada", "what is sent is dressed as before");
+    for (tenant, number) in [("acme", 6), ("acme", 8), ("globex", 7)] {
+        let refused = stage.ask("mailer", tenant, &query(None, number)).await.unwrap_err();
+        assert_eq!(refused.0, 404, "{tenant} {number}: {refused:?}");
+    }
+    assert_eq!(stage.ask("mailer", "acme", &query(Some(Brand::example()), 7)).await.unwrap_err().0, 422);
     running.stop().await;
 }

@@ -217,7 +217,7 @@ fn files(files: &[Value]) -> Result<(), Wrong> {
     for file in files {
         only(file, &["content", "type", "filename", "disposition", "content_id"], "attachments")?;
         let decoded = STANDARD.decode(file["content"].as_str().unwrap_or("no text!"));
-        if decoded.is_err() || file["filename"].as_str().is_none_or(str::is_empty) {
+        if decoded.is_err() || file["content"] == "" || file["filename"].as_str().is_none_or(str::is_empty) {
             return wrong("attachments", "The attachment content must be base64 encoded, with a filename.");
         }
         let inline = file["disposition"] == "inline";
@@ -256,7 +256,16 @@ fn the_fake_refuses_what_sendgrid_refuses() {
         *bad.pointer_mut(pointer).unwrap() = value;
         assert!(judge(&bad).is_err(), "{pointer}: {bad:.200}");
     }
-    let mut reserved = good();
-    reserved["headers"] = json!({ "Subject": "x" });
-    assert!(judge(&reserved).is_err());
+    for (name, value) in [
+        ("headers", json!({ "Subject": "x" })),
+        ("headers", json!({ "X-Number": 1 })),
+        ("attachments", json!([{ "content": "", "filename": "a.pdf", "disposition": "attachment" }])),
+        ("attachments", json!([{ "content": "aGk=", "filename": "a.png", "disposition": "inline" }])),
+        ("custom_args", json!({ "number": 1 })),
+        ("unknown", json!(1)),
+    ] {
+        let mut bad = good();
+        bad[name] = value;
+        assert!(judge(&bad).is_err(), "{bad}");
+    }
 }

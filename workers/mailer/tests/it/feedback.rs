@@ -5,15 +5,15 @@ use base64::engine::general_purpose::STANDARD;
 use omnibus_runtime::Visit;
 use omnibus_runtime::testing::Stage;
 use omnibus_schemas::mailer::{
-    EmailState, EmailStats, OneClickUnsubscribe, ReturnedMail, SendGridEvents, SuppressionReason, Suppressions,
-    UnsubscribePage,
+    DeliverEmail, DeliveryCause, EmailState, EmailStats, Feedback, OneClickUnsubscribe, RecordFeedback, ReturnedMail,
+    SendGridEvents, SuppressionReason, Suppressions, Unsubscribe, UnsubscribePage,
 };
 use p256::ecdsa::signature::Signer;
 use p256::ecdsa::{Signature, SigningKey};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::scene::{done, email, run, run_with, stage, states, status, told, until};
+use crate::scene::{done, email, rejected, run, run_with, stage, states, status, told, until};
 use crate::server::SmtpServer;
 
 /// The address in a mail's List-Unsubscribe.
@@ -227,4 +227,33 @@ async fn webhooks_that_are_not_set_up_are_closed() {
     let post = Visit { params: [("secret".to_owned(), String::new())].into(), ..Visit::default() };
     assert_eq!(stage.visit::<ReturnedMail>(&post).await.unwrap_err().0, 404);
     running.stop().await;
+}
+
+#[tokio::test]
+async fn nobody_tells_of_another_tenants_mail() {
+    let server = SmtpServer::start(json!({})).await;
+    let stage = stage().await;
+    let running = run(&stage, &server).await;
+    let id = done(&stage, "acme", &email(|e| e.stream = "marketing".into())).await;
+    let bounce = RecordFeedback {
+        email_id: id,
+        address: "test@example.com".into(),
+        what: Feedback::Bounced,
+        hard: true,
+        detail: None,
+        at: omnibus_runtime::clock::now(),
+    };
+    assert_eq!(rejected(&stage, "globex", &bounce).await, "not_found");
+    assert_eq!(rejected(&stage, "globex", &Unsubscribe { email_id: id, recipient: 0 }).await, "not_found");
+    // Nor does a follow-up of somebody else's let it leave once more.
+    let again = DeliverEmail { email_id: id, email: email(|_| {}), only: vec![], cause: DeliveryCause::Due };
+    let again = stage.publish("globex", &again).await;
+    stage.outcome(again).await;
+    assert_eq!(states(&status(&stage, id).await), [EmailState::Sent]);
+    let all = Suppressions { address: None, after: None, limit: 10 };
+    for tenant in ["acme", "globex"] {
+        assert!(stage.ask("mailer", tenant, &all).await.unwrap().suppressions.is_empty());
+    }
+    running.stop().await;
+    assert_eq!(server.rest().await.iter().filter(|event| *event == "accepted").count(), 1);
 }

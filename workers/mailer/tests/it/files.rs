@@ -57,7 +57,6 @@ async fn files_arrive_as_they_were_inline_or_uploaded() {
     };
     let both = with(vec![inline("small.pdf", b"small\n.\n"), by_id(Some("Bericht.pdf"))]);
     let sent = stage.publish("acme", &both).await;
-    // The server answers once it has been heard: what it says of a large mail fills its pipe.
     let accepted = server.next("accepted").await;
     assert_eq!(stage.outcome(sent).await.name, "email_sent");
     let message = MessageParser::default().parse(accepted["text"].as_str().unwrap().as_bytes()).unwrap().into_owned();

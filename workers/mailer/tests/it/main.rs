@@ -3,9 +3,11 @@
 
 mod batch;
 mod brands;
+mod domains;
 mod fake_sendgrid;
 mod feedback;
 mod files;
+mod killed;
 mod login;
 mod providers;
 mod quiet;
@@ -15,6 +17,7 @@ mod scene;
 mod senders;
 mod server;
 mod stages;
+mod stats;
 mod templates;
 mod timing;
 mod verdicts;

@@ -9,14 +9,15 @@ use omnibus_mailer::transport::Mail;
 use omnibus_mailer::{Mailer, Settings};
 use omnibus_schemas::mailer::Provider;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::mpsc;
 
 /// A running server. It ends with this.
 pub(crate) struct SmtpServer {
     pub(crate) port: u16,
     pub(crate) cert: Option<String>,
-    lines: Lines<BufReader<ChildStdout>>,
+    said: mpsc::UnboundedReceiver<Value>,
     _process: Child,
     _dir: tempfile::TempDir,
 }
@@ -35,8 +36,15 @@ impl SmtpServer {
             .kill_on_drop(true)
             .spawn()
             .expect("the Python interpreter starts");
-        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let mut server = SmtpServer { port: 0, cert: None, lines, _process: process, _dir: dir };
+        // Heard at once: a server whose words nobody reads stands still when its pipe is full.
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let (tell, said) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                let _ = tell.send(serde_json::from_str(&line).unwrap());
+            }
+        });
+        let mut server = SmtpServer { port: 0, cert: None, said, _process: process, _dir: dir };
         let ready = server.next("ready").await;
         server.port = u16::try_from(ready["port"].as_u64().unwrap()).unwrap();
         server.cert = ready["cert"].as_str().map(str::to_owned);
@@ -46,8 +54,7 @@ impl SmtpServer {
     /// Waits for the next event of this name; passes over others.
     pub(crate) async fn next(&mut self, event: &str) -> Value {
         let wait = async {
-            while let Some(line) = self.lines.next_line().await.unwrap() {
-                let said: Value = serde_json::from_str(&line).unwrap();
+            while let Some(said) = self.said.recv().await {
                 if said["event"] == event {
                     return said;
                 }
@@ -59,14 +66,24 @@ impl SmtpServer {
     }
 
     /// Closes the server and counts what it had said and nobody had asked for.
-    pub(crate) async fn rest(mut self) -> Vec<String> {
+    pub(crate) async fn rest(self) -> Vec<String> {
+        self.end().await.iter().map(|said| said["event"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Closes the server. Every mail that it had acknowledged and nobody had asked for.
+    pub(crate) async fn accepted(self) -> Vec<Value> {
+        let mut said = self.end().await;
+        said.retain(|said| said["event"] == "accepted");
+        said
+    }
+
+    async fn end(mut self) -> Vec<Value> {
         drop(self._process.stdin.take());
-        let mut events = vec![];
-        while let Some(line) = self.lines.next_line().await.unwrap() {
-            let said: Value = serde_json::from_str(&line).unwrap();
-            events.push(said["event"].as_str().unwrap().to_owned());
+        let mut rest = vec![];
+        while let Some(said) = self.said.recv().await {
+            rest.push(said);
         }
-        events
+        rest
     }
 
     /// Settings that lead here, unencrypted, with a short time-out.

@@ -5,7 +5,7 @@ use omnibus_runtime::clock;
 use omnibus_schemas::mailer::{AddSuppression, CancelEmail, EmailState, EmailStatus, RetractEmails};
 use serde_json::json;
 
-use crate::scene::{done, email, rejected, run, stage, states, status, told, until};
+use crate::scene::{done, email, rejected, run, run_with, stage, states, status, told, until};
 use crate::server::SmtpServer;
 
 fn in_seconds(seconds: i64) -> chrono::DateTime<Utc> {
@@ -132,4 +132,43 @@ async fn what_is_leaving_just_now_can_not_be_taken_back() {
     stage.outcome(id).await;
     assert_eq!(status(&stage, id).await.status, EmailState::Uncertain);
     running.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_tried_again_or_not_made_yet_is_taken_back_too() {
+    let mut server = SmtpServer::start(json!({})).await;
+    let stage = stage().await;
+    let running = run_with(&stage, &server, &["--defer-seconds", "2"]).await;
+    let about = |to: &str| {
+        email(|e| {
+            e.to = vec![to.into()];
+            e.cancel_key = Some("invoice-7".into());
+        })
+    };
+    // Told "later": what is left of it waits for its follow-up.
+    let deferred = stage.publish("acme", &about("defer@example.com")).await;
+    told(&stage, "email_deferred", deferred).await;
+    let retract = stage.publish("acme", &RetractEmails { cancel_key: "invoice-7".into() }).await;
+    stage.outcome(retract).await;
+    assert_eq!(status(&stage, deferred).await.status, EmailState::Cancelled);
+    // Its reason is gone, and its command only comes now: it was given before.
+    let late = omnibus_runtime::clock::new_id();
+    let mut headers = async_nats::HeaderMap::new();
+    headers.insert("ce-id", late.to_string().as_str());
+    headers.insert("ce-time", (clock::now() - Duration::minutes(1)).to_rfc3339().as_str());
+    let body = serde_json::to_vec(&about("late@example.com")).unwrap();
+    stage.publish_raw("cmd.mailer.default.send_email.acme", headers, body).await;
+    assert_eq!(told(&stage, "email_cancelled", late).await.data["recipients"], 1);
+    // Given afterwards, it is a new reason; and another tenant's is its own.
+    let again = done(&stage, "acme", &about("again@example.com")).await;
+    assert_eq!(status(&stage, again).await.status, EmailState::Sent);
+    done(&stage, "globex", &about("other@example.com")).await;
+    for to in ["again@example.com", "other@example.com"] {
+        assert_eq!(server.next("accepted").await["to"], json!([to]));
+    }
+    // The follow-up's time has come when a later one's has.
+    let after = done(&stage, "acme", &email(|e| e.send_at = Some(in_seconds(4)))).await;
+    until(|| status(&stage, after), |report| report.status == EmailState::Sent).await;
+    running.stop().await;
+    assert_eq!(server.rest().await.iter().filter(|event| *event == "accepted").count(), 1);
 }

@@ -117,6 +117,7 @@ async fn what_may_have_left_is_held_and_not_sent_again() {
     stage.event(|told| told.name == "command_resolved").await;
     let report = status(&stage, id).await;
     assert_eq!((report.status, report.sent_at), (EmailState::Sent, None));
+    assert_eq!(report.deliveries[0].tries, 1, "what a person says is no attempt");
     assert!(stage.told().iter().any(|told| told.name == "email_sent" && told.data["email_id"] == id.to_string()));
     running.stop().await;
     assert!(!server.rest().await.contains(&"accepted".into()));
@@ -154,21 +155,46 @@ async fn a_held_mail_that_is_let_go_has_failed() {
 
 #[tokio::test]
 async fn what_has_not_left_is_sent_again_as_the_same_bytes() {
-    let mut server = SmtpServer::start(json!({ "cut": "rcpt", "times": 1 })).await;
+    // Twice the server hangs up with a word that says it has not taken the mail.
+    let options = json!({ "replies": { "dot": "421 4.3.2 closing" }, "reply_times": 2 });
+    let mut server = SmtpServer::start(options).await;
     let stage = stage().await;
     let running = run(&stage, &server).await;
     let id = stage.publish("acme", &email(|e| e.html = Some("<p>Hello</p>".into()))).await;
     assert_eq!(stage.outcome(id).await.name, "email_sent");
-    server.next("accepted").await;
-    let plans: Vec<Vec<u8>> = sqlx::query_scalar("select plan from bus.attempts where message_id = $1")
-        .bind(id)
-        .fetch_all(&stage.db)
-        .await
-        .unwrap();
-    assert_eq!(plans.len(), 2);
-    assert_eq!(plans[0], plans[1]);
+    let mut offered = vec![];
+    for _ in 0..3 {
+        offered.push(server.next("offered").await["text"].as_str().unwrap().to_owned());
+    }
+    assert_eq!((&offered[0], &offered[1]), (&offered[1], &offered[2]));
+    let message_id = status(&stage, id).await.message_id;
+    assert!(offered[0].contains(&format!("\r\nMessage-ID: {message_id}\r\n")), "{}", offered[0]);
+    let attempts: Vec<Option<String>> =
+        sqlx::query_scalar("select result from bus.attempts where message_id = $1 order by number")
+            .bind(id)
+            .fetch_all(&stage.db)
+            .await
+            .unwrap();
+    assert_eq!(attempts, ["not_done", "not_done", "done"].map(|result| Some(result.to_owned())));
     running.stop().await;
-    assert!(!server.rest().await.contains(&"accepted".into()));
+    assert_eq!(server.rest().await.iter().filter(|event| *event == "accepted").count(), 1);
+}
+
+#[tokio::test]
+async fn one_command_is_one_mail_however_often_it_comes() {
+    let server = SmtpServer::start(json!({})).await;
+    let stage = stage().await;
+    let running = run(&stage, &server).await;
+    let id = stage.publish("acme", &SendEmail::example()).await;
+    stage.outcome(id).await;
+    // With another envelope, so that the bus does not drop it as a duplicate.
+    for _ in 0..3 {
+        stage.publish_raw("cmd.mailer.default.send_email.acme", same_id(id), FIRST_BODY).await;
+    }
+    let last = stage.publish("acme", &SendEmail::example()).await;
+    stage.outcome(last).await;
+    running.stop().await;
+    assert_eq!(server.rest().await.iter().filter(|event| *event == "accepted").count(), 2);
 }
 
 #[tokio::test]

@@ -91,6 +91,7 @@ impl Gateway {
         }
         Err(match status {
             StatusCode::TOO_MANY_REQUESTS => CallError::NotDone(anyhow::anyhow!("the gateway answers {status}")),
+            StatusCode::REQUEST_TIMEOUT => CallError::Unknown(anyhow::anyhow!("the gateway answers {status}")),
             StatusCode::CONFLICT => CallError::Unknown(anyhow::anyhow!("the gateway knows the reference already")),
             StatusCode::UNAUTHORIZED => CallError::Refused {
                 code: "provider_credentials",
@@ -105,7 +106,7 @@ impl Gateway {
     }
 
     fn receipt(&self, body: &[u8]) -> anyhow::Result<Receipt> {
-        let said: Value = serde_json::from_slice(body).context("the gateway's answer is not JSON")?;
+        let said = serde_json::from_slice::<Value>(body).ok().context("the gateway's answer is not JSON")?;
         let provider_id = match said.pointer(&self.id) {
             Some(Value::String(id)) if !id.is_empty() && id.len() <= 100 => id.clone(),
             Some(Value::Number(id)) => id.to_string(),

@@ -39,6 +39,8 @@ pub struct Text<'a> {
     pub body: &'a str,
     /// Where the provider is to tell what becomes of it.
     pub callback: Option<&'a str>,
+    /// When the provider is to send it; at once if absent.
+    pub send_at: Option<DateTime<Utc>>,
     /// When the first call for it may have gone out.
     pub since: DateTime<Utc>,
     /// The provider's ids of other texts like this one: none of them is this one.
@@ -79,6 +81,17 @@ pub trait Provider: Debug + Send + Sync {
 
     /// Price of a segment in millionths; `None` where it does not send.
     fn price(&self, country: &str) -> Option<i64>;
+
+    /// Does it keep texts of this sender until their time?
+    fn schedules(&self, _sender: &str) -> bool {
+        false
+    }
+
+    /// Takes back a text that it keeps.
+    fn cancel<'a>(&'a self, _provider_id: &'a str) -> Fut<'a, Result<(), CallError>> {
+        let detail = "the provider takes no text back".to_owned();
+        Box::pin(async { Err(CallError::Refused { code: "too_late", detail }) })
+    }
 
     /// Lets a text leave.
     fn send<'a>(&'a self, text: Text<'a>) -> Fut<'a, Result<Receipt, CallError>>;

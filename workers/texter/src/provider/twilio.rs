@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, ensure};
-use chrono::{DateTime, Duration, Utc};
+use chrono::{DateTime, Duration, SecondsFormat, Utc};
 use omnibus_runtime::{CallError, Found, clock};
 use omnibus_schemas::texter::SmsState;
 use reqwest::StatusCode;
@@ -117,6 +117,10 @@ impl Twilio {
         let sender = if text.from.starts_with("MG") { "MessagingServiceSid" } else { "From" };
         let mut form = vec![("To", text.to), (sender, text.from), ("Body", text.body)];
         form.extend(text.callback.map(|url| ("StatusCallback", url)));
+        let send_at = text.send_at.map(|at| at.to_rfc3339_opts(SecondsFormat::Secs, true));
+        if let Some(send_at) = &send_at {
+            form.extend([("ScheduleType", "fixed"), ("SendAt", send_at.as_str())]);
+        }
         let request = self
             .http
             .post(format!("{}.json", self.messages))
@@ -130,12 +134,39 @@ impl Twilio {
         let status = answer.status();
         let body = answer.bytes().await.map_err(|error| CallError::Unknown(quiet(error)))?;
         if status == StatusCode::CREATED {
-            let message: Message = serde_json::from_slice(&body)
-                .map_err(|error| CallError::Unknown(anyhow::anyhow!("Twilio's answer can't be read: {error}")))?;
-            return Ok(receipt(&message));
+            return read::<Message>(&body).map(|message| receipt(&message)).map_err(CallError::Unknown);
         }
         let said: Refusal = serde_json::from_slice(&body).unwrap_or_default();
         Err(refused(status, said.code))
+    }
+
+    /// What is taken back already is taken back again; so this may be repeated.
+    async fn take_back(&self, sid: &str) -> Result<(), CallError> {
+        let request = self
+            .http
+            .post(format!("{}/{sid}.json", self.messages))
+            .basic_auth(&self.account, Some(self.token.expose_secret()))
+            .form(&[("Status", "canceled")]);
+        let answer = request.send().await.map_err(|error| CallError::Unknown(quiet(error)))?;
+        let status = answer.status();
+        if status == StatusCode::OK {
+            let body = answer.bytes().await.map_err(|error| CallError::Unknown(quiet(error)))?;
+            let message: Message = read(&body).map_err(CallError::Unknown)?;
+            return match state_of(&message.status) {
+                Some(SmsState::Canceled) => Ok(()),
+                _ => Err(CallError::Refused { code: "too_late", detail: "twilio has sent the text".to_owned() }),
+            };
+        }
+        match status {
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::UNAUTHORIZED => {
+                Err(CallError::NotDone(anyhow::anyhow!("Twilio answers {status}")))
+            }
+            _ if status.is_client_error() => Err(CallError::Refused {
+                code: "too_late",
+                detail: format!("twilio answers {status}: it can't be taken back"),
+            }),
+            _ => Err(CallError::Unknown(anyhow::anyhow!("Twilio answers {status}"))),
+        }
     }
 
     async fn get<T: for<'de> Deserialize<'de>>(&self, url: &str, query: &[(&str, &str)]) -> anyhow::Result<T> {
@@ -143,7 +174,7 @@ impl Twilio {
         let answer = request.send().await.map_err(quiet)?;
         let status = answer.status();
         ensure!(status == StatusCode::OK, "Twilio answers {status} when it is asked");
-        answer.json().await.map_err(quiet)
+        read(&answer.bytes().await.map_err(quiet)?)
     }
 
     /// The one message that is this text, among those that Twilio lists for the recipient.
@@ -179,6 +210,13 @@ impl Twilio {
         }
         Ok(Found::NotDone)
     }
+}
+
+/// An answer. What is wrong with it is said without a value of its: one may be a number or a text.
+fn read<T: for<'de> Deserialize<'de>>(body: &[u8]) -> anyhow::Result<T> {
+    serde_json::from_slice(body).map_err(|error| {
+        anyhow::anyhow!("Twilio's answer can't be read at line {}, column {}", error.line(), error.column())
+    })
 }
 
 /// What a trial account puts before each body.
@@ -217,8 +255,8 @@ fn refused(status: StatusCode, code: Option<u32>) -> CallError {
         StatusCode::UNAUTHORIZED => Some(20003),
         _ => None,
     });
-    // Only a 201 says that it was taken; another success leaves it open as well.
-    if status.is_server_error() || status.is_success() {
+    // Only a 201 says that it was taken; another success leaves it open as well, and so does whoever waited in between.
+    if status.is_server_error() || status.is_success() || status == StatusCode::REQUEST_TIMEOUT {
         return CallError::Unknown(anyhow::anyhow!("Twilio answers {status}"));
     }
     let Some(code) = code else {
@@ -248,6 +286,15 @@ impl Provider for Twilio {
 
     fn price(&self, country: &str) -> Option<i64> {
         self.prices.get(country).or_else(|| self.prices.get("*")).copied()
+    }
+
+    /// A messaging service does; a number alone does not.
+    fn schedules(&self, sender: &str) -> bool {
+        sender.starts_with("MG")
+    }
+
+    fn cancel<'a>(&'a self, provider_id: &'a str) -> Fut<'a, Result<(), CallError>> {
+        Box::pin(self.take_back(provider_id))
     }
 
     fn send<'a>(&'a self, text: Text<'a>) -> Fut<'a, Result<Receipt, CallError>> {
@@ -297,6 +344,7 @@ mod tests {
         assert!(matches!(of(429, Some(20429)), CallError::NotDone(_)));
         assert!(matches!(of(500, None), CallError::Unknown(_)));
         assert!(matches!(of(503, Some(20500)), CallError::Unknown(_)));
+        assert!(matches!(of(408, None), CallError::Unknown(_)));
         assert!(matches!(of(302, None), CallError::NotDone(_)));
         assert!(matches!(of(200, None), CallError::Unknown(_)));
         assert!(matches!(of(202, None), CallError::Unknown(_)));

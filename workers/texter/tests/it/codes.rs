@@ -1,10 +1,10 @@
 //! One-time codes: who gets one, who is believed, and where no code may ever stand.
 
 use futures_util::future::join_all;
-use omnibus_runtime::testing::Told;
+use omnibus_runtime::testing::{Stage, Told};
 use omnibus_schemas::Command;
 use omnibus_schemas::platform::Outcome;
-use omnibus_schemas::texter::{SendCode, VerifyCode};
+use omnibus_schemas::texter::{SealCode, SealedCode, SendCode, VerifyCode};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -16,12 +16,49 @@ fn ask(to: &str, change: impl FnOnce(&mut SendCode)) -> SendCode {
     ask
 }
 
-fn check(verification: Uuid, typed: &str) -> VerifyCode {
+/// What somebody typed, as the door passes it on: sealed.
+async fn sealed(stage: &Stage, tenant: &str, typed: VerifyCode) -> VerifyCode {
+    let VerifyCode { verification_id, to, country, purpose, code } = typed.clone();
+    let seal = SealCode { verification_id, to, country, purpose, code };
+    let SealedCode { code } = stage.ask("texter", tenant, &seal).await.unwrap();
+    VerifyCode { code, ..typed }
+}
+
+fn unsealed(verification: Uuid, typed: &str) -> VerifyCode {
     VerifyCode { verification_id: Some(verification), to: None, country: None, purpose: None, code: typed.to_owned() }
 }
 
+async fn check(scene: &Scene, verification: Uuid, typed: &str) -> Told {
+    let command = sealed(&scene.stage, "acme", unsealed(verification, typed)).await;
+    scene.send(&command).await.1
+}
+
+/// As [`check`], by number.
+pub(crate) async fn check_number(stage: &Stage, tenant: &str, to: &str, purpose: Option<&str>, typed: &str) -> Told {
+    let purpose = purpose.map(str::to_owned);
+    let typed = VerifyCode { verification_id: None, to: Some(to.into()), country: None, purpose, code: typed.into() };
+    let command = sealed(stage, tenant, typed).await;
+    let id = stage.publish(tenant, &command).await;
+    stage.outcome(id).await
+}
+
+/// Waits until the lane has answered for everything: what is taken out of the stream is gone then.
+async fn nothing_is_out(scene: &Scene) {
+    while scene.stage.lane("texter", "checks").await.1 > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// As if the time of all that waits had run out.
+async fn let_expire(scene: &Scene) {
+    sqlx::query("update texter.verifications set expires_at = now() - interval '1 second' where status = 'waiting'")
+        .execute(&scene.stage.db)
+        .await
+        .unwrap();
+}
+
 /// The code in a text: its run of digits of this length.
-fn code_in(text: &str, digits: usize) -> String {
+pub(crate) fn code_in(text: &str, digits: usize) -> String {
     let runs = text.split(|c: char| !c.is_ascii_digit());
     runs.filter(|run| run.len() == digits).map(str::to_owned).next().expect("the text holds a code")
 }
@@ -49,10 +86,10 @@ fn wrong(right: &str) -> String {
 async fn a_code_is_good_once() {
     let scene = Scene::new().await;
     let (id, right) = code_for(&scene, &ask(&number(3001), |_| ())).await;
-    let (_, told) = scene.send(&check(id, &right)).await;
+    let told = check(&scene, id, &right).await;
     assert_eq!((told.name.as_str(), &told.data["verified"]), ("code_verified", &json!(true)));
     assert_eq!(told.outcome, Some(Outcome::Succeeded));
-    let (_, again) = scene.send(&check(id, &right)).await;
+    let again = check(&scene, id, &right).await;
     assert_eq!((again.name.as_str(), &again.data["verified"]), ("code_failed", &json!(false)));
     scene.running.stop().await;
 }
@@ -62,38 +99,38 @@ async fn by_number_too_and_for_its_purpose_and_tenant_only() {
     let scene = Scene::new().await;
     let to = number(3002);
     let (id, right) = code_for(&scene, &ask(&to, |a| a.purpose = Some("payout".into()))).await;
-    let by_number = |purpose: Option<&str>| VerifyCode {
-        verification_id: None,
-        to: Some(to.clone()),
-        country: None,
-        purpose: purpose.map(str::to_owned),
-        code: right.clone(),
-    };
-    assert_eq!(scene.send(&by_number(None)).await.1.name, "code_failed");
-    assert_eq!(scene.send(&check(id, &right)).await.1.name, "code_failed");
-    let foreign = scene.stage.publish("globex", &by_number(Some("payout"))).await;
-    assert_eq!(scene.stage.outcome(foreign).await.name, "code_failed");
-    assert_eq!(scene.send(&by_number(Some("payout"))).await.1.name, "code_verified");
+    assert_eq!(check_number(&scene.stage, "acme", &to, None, &right).await.name, "code_failed");
+    assert_eq!(check(&scene, id, &right).await.name, "code_failed");
+    assert_eq!(check_number(&scene.stage, "globex", &to, Some("payout"), &right).await.name, "code_failed");
+    assert_eq!(check_number(&scene.stage, "acme", &to, Some("payout"), &right).await.name, "code_verified");
     scene.running.stop().await;
+}
+
+/// The outcomes of a thousand such checks at once.
+async fn a_thousand(scene: &Scene, command: &VerifyCode) -> Vec<Told> {
+    let sent = join_all((0..1000).map(|_| scene.stage.publish("acme", command))).await;
+    let mut told = Vec::new();
+    for id in sent {
+        told.push(scene.stage.outcome(id).await);
+    }
+    told
 }
 
 #[tokio::test]
 async fn of_a_thousand_checks_at_once_one_is_right_and_five_are_compared() {
     let scene = Scene::new().await;
     let (id, right) = code_for(&scene, &ask(&number(3003), |_| ())).await;
-    let command = check(id, &right);
-    let sent = join_all((0..1000).map(|_| scene.stage.publish("acme", &command))).await;
-    let told = join_all(sent.into_iter().map(|id| scene.stage.outcome(id))).await;
+    let command = sealed(&scene.stage, "acme", unsealed(id, &right)).await;
+    let told = a_thousand(&scene, &command).await;
     assert_eq!(told.iter().filter(|told| told.name == "code_verified").count(), 1);
     assert_eq!(told.iter().filter(|told| told.name == "code_failed").count(), 999);
 
     // The same with wrong ones and the right one last.
     let (id, right) = code_for(&scene, &ask(&number(3004), |_| ())).await;
-    let command = check(id, &wrong(&right));
-    let sent = join_all((0..1000).map(|_| scene.stage.publish("acme", &command))).await;
-    let told = join_all(sent.into_iter().map(|id| scene.stage.outcome(id))).await;
+    let command = sealed(&scene.stage, "acme", unsealed(id, &wrong(&right))).await;
+    let told = a_thousand(&scene, &command).await;
     assert!(told.iter().all(|told| told.name == "code_failed"));
-    assert_eq!(scene.send(&check(id, &right)).await.1.name, "code_failed");
+    assert_eq!(check(&scene, id, &right).await.name, "code_failed");
     let row: (i32, String) =
         sqlx::query_as("select checks, status from texter.verifications where verification_id = $1")
             .bind(id)
@@ -110,14 +147,14 @@ async fn sent_once_more_it_is_the_same_code_and_no_check_is_given_back() {
     let command = ask(&number(3005), |_| ());
     let (id, first) = code_for(&scene, &command).await;
     for _ in 0..3 {
-        assert_eq!(scene.send(&check(id, &wrong(&first))).await.1.name, "code_failed");
+        assert_eq!(check(&scene, id, &wrong(&first)).await.name, "code_failed");
     }
     let (again, second) = code_for(&scene, &command).await;
     assert_eq!((again, &second), (id, &first));
     for _ in 0..2 {
-        assert_eq!(scene.send(&check(id, &wrong(&first))).await.1.name, "code_failed");
+        assert_eq!(check(&scene, id, &wrong(&first)).await.name, "code_failed");
     }
-    assert_eq!(scene.send(&check(id, &first)).await.1.name, "code_failed", "five checks were used up before");
+    assert_eq!(check(&scene, id, &first).await.name, "code_failed", "five checks were used up before");
     scene.running.stop().await;
 }
 
@@ -128,7 +165,7 @@ async fn a_number_whose_checks_are_used_up_waits_longer_each_time() {
     for seconds in [60, 120, 240] {
         let (id, right) = code_for(&scene, &command).await;
         for _ in 0..5 {
-            scene.send(&check(id, &wrong(&right))).await;
+            check(&scene, id, &wrong(&right)).await;
         }
         let (_, told) = scene.send(&command).await;
         assert_eq!(code(&told), "locked_out");
@@ -153,11 +190,8 @@ async fn a_number_whose_checks_are_used_up_waits_longer_each_time() {
 async fn a_code_that_is_too_old_is_not_good() {
     let scene = Scene::new().await;
     let (id, right) = code_for(&scene, &ask(&number(3007), |_| ())).await;
-    sqlx::query("update texter.verifications set expires_at = now() - interval '1 second'")
-        .execute(&scene.stage.db)
-        .await
-        .unwrap();
-    assert_eq!(scene.send(&check(id, &right)).await.1.name, "code_failed");
+    let_expire(&scene).await;
+    assert_eq!(check(&scene, id, &right).await.name, "code_failed");
     // A new one begins.
     let (next, _) = code_for(&scene, &ask(&number(3007), |_| ())).await;
     assert_ne!(next, id);
@@ -168,18 +202,11 @@ async fn a_code_that_is_too_old_is_not_good() {
 async fn an_answer_does_not_tell_whether_there_is_such_a_verification() {
     let scene = Scene::new().await;
     let (id, right) = code_for(&scene, &ask(&number(3008), |_| ())).await;
-    let by_number = |to: String| VerifyCode {
-        verification_id: None,
-        to: Some(to),
-        country: None,
-        purpose: None,
-        code: wrong(&right),
-    };
-    let (_, known) = scene.send(&by_number(number(3008))).await;
-    let (_, unknown) = scene.send(&by_number(number(3999))).await;
+    let known = check_number(&scene.stage, "acme", &number(3008), None, &wrong(&right)).await;
+    let unknown = check_number(&scene.stage, "acme", &number(3999), None, &wrong(&right)).await;
     assert_eq!((known.name, known.data), (unknown.name, unknown.data));
-    let (_, one) = scene.send(&check(id, &wrong(&right))).await;
-    let (_, other) = scene.send(&check(Uuid::from_u128(7), &wrong(&right))).await;
+    let one = check(&scene, id, &wrong(&right)).await;
+    let other = check(&scene, Uuid::from_u128(7), &wrong(&right)).await;
     let without_id = |mut data: Value| {
         data.as_object_mut().unwrap().remove("verification_id");
         data
@@ -202,7 +229,7 @@ async fn digits_language_and_length_of_life_are_as_asked() {
         let texts = scene.twilio.messages().await;
         let body = texts.last().unwrap()["body"].as_str().unwrap();
         assert!(body.starts_with("Acme: Ihr Code ist") && body.contains("2 Minuten"), "{body}");
-        assert_eq!(scene.send(&check(id, &right)).await.1.name, "code_verified");
+        assert_eq!(check(&scene, id, &right).await.name, "code_verified");
     }
     scene.running.stop().await;
 }
@@ -274,7 +301,85 @@ async fn a_lost_answer_to_a_code_is_looked_up_by_its_very_words() {
     scene.twilio.next(json!([{ "lose": true }])).await;
     let (id, right) = code_for(&scene, &ask(&number(3500), |_| ())).await;
     assert_eq!(scene.twilio.counts().await, (1, 1));
-    assert_eq!(scene.send(&check(id, &right)).await.1.name, "code_verified");
+    assert_eq!(check(&scene, id, &right).await.name, "code_verified");
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn who_lets_a_code_expire_gets_no_checks_back() {
+    let scene = Scene::new().await;
+    let command = ask(&number(3801), |_| ());
+    let (first, right) = code_for(&scene, &command).await;
+    for _ in 0..4 {
+        assert_eq!(check(&scene, first, &wrong(&right)).await.name, "code_failed");
+    }
+    let_expire(&scene).await;
+    let (second, right) = code_for(&scene, &command).await;
+    assert_ne!(second, first);
+    // The fifth of a day, though the first of this code.
+    assert_eq!(check(&scene, second, &wrong(&right)).await.name, "code_failed");
+    assert_eq!(check(&scene, second, &right).await.name, "code_failed");
+    assert_eq!(code(&scene.send(&command).await.1), "locked_out");
+    // What was wrong long ago is forgiven, and so is everything once somebody has typed the right one.
+    let forgiven = ask(&number(3802), |_| ());
+    let (old, right) = code_for(&scene, &forgiven).await;
+    for _ in 0..4 {
+        check(&scene, old, &wrong(&right)).await;
+    }
+    sqlx::query("update texter.verifications set expires_at = now() - interval '25 hours' where verification_id = $1")
+        .bind(old)
+        .execute(&scene.stage.db)
+        .await
+        .unwrap();
+    let (new, right) = code_for(&scene, &forgiven).await;
+    assert_eq!(check(&scene, new, &wrong(&right)).await.name, "code_failed");
+    assert_eq!(check(&scene, new, &right).await.name, "code_verified");
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn a_code_that_was_asked_for_long_ago_is_not_sent() {
+    let scene = Scene::new().await;
+    let mut old = async_nats::HeaderMap::new();
+    old.insert("ce-time", "2020-01-31T12:00:00Z");
+    let body = serde_json::to_vec(&ask(&number(3901), |_| ())).unwrap();
+    scene.stage.publish_raw("cmd.texter.codes.send_code.acme", old, body).await;
+    let told = scene.stage.event(|told| told.outcome.is_some()).await;
+    assert_eq!(code(&told), "stale");
+    assert_eq!(scene.twilio.counts().await, (0, 0));
+    scene.running.stop().await;
+}
+
+/// With the secret alone nobody can tell a code, and with the rows alone neither.
+#[tokio::test]
+async fn a_code_is_drawn_and_not_worked_out_and_goes_with_its_verification() {
+    let scene = Scene::new().await;
+    let (id, right) = code_for(&scene, &ask(&number(3902), |_| ())).await;
+    let kept = "select code_sealed from texter.verifications where verification_id = $1";
+    let row: Option<String> = sqlx::query_scalar(kept).bind(id).fetch_one(&scene.stage.db).await.unwrap();
+    assert!(row.is_some());
+    assert_eq!(check(&scene, id, &right).await.name, "code_verified");
+    let row: Option<String> = sqlx::query_scalar(kept).bind(id).fetch_one(&scene.stage.db).await.unwrap();
+    assert_eq!(row, None);
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_typed_unsealed_is_refused_uncounted_and_taken_out_of_the_stream() {
+    let scene = Scene::new().await;
+    let (id, right) = code_for(&scene, &ask(&number(3903), |_| ())).await;
+    for _ in 0..6 {
+        let (_, told) = scene.send(&unsealed(id, &right)).await;
+        assert_eq!((told.outcome, code(&told)), (Some(Outcome::Rejected), "code_not_sealed"));
+        assert!(told.data["detail"].as_str().unwrap().contains("/2fa/seal"), "{}", told.data);
+    }
+    assert_eq!(check(&scene, id, &right).await.name, "code_verified");
+    nothing_is_out(&scene).await;
+    let kept = everything_kept(&scene).await;
+    assert_eq!(
+        kept.iter().filter(|(place, text)| place.starts_with("CMD_TEXTER") && text.contains("verify_code")).count(),
+        1
+    );
     scene.running.stop().await;
 }
 
@@ -327,22 +432,14 @@ async fn a_code_stands_in_no_table_and_no_stream() {
     let (_, waiting) = code_for(&scene, &command(3601)).await;
     scene.twilio.next(json!([{ "status": 429 }, { "lose": true }])).await;
     let (lost_id, lost) = code_for(&scene, &command(3602)).await;
-    let sealed: omnibus_schemas::texter::SealedCode = scene
-        .stage
-        .ask(
-            "texter",
-            "acme",
-            &omnibus_schemas::texter::SealCode {
-                verification_id: Some(lost_id),
-                to: None,
-                country: None,
-                purpose: None,
-                code: lost.clone(),
-            },
-        )
-        .await
-        .unwrap();
-    assert_eq!(scene.send(&check(lost_id, &sealed.code)).await.1.name, "code_verified");
+    assert_eq!(check(&scene, lost_id, &lost).await.name, "code_verified");
+    // And one is typed by somebody who writes to the bus as it is.
+    let (bare_id, bare) = code_for(&scene, &command(3604)).await;
+    assert_eq!(code(&scene.send(&unsealed(bare_id, &bare)).await.1), "code_not_sealed");
+    let nonsense = format!(r#"{{"verification_id": "{bare_id}", "code": {bare}}}"#);
+    scene.stage.publish_raw("cmd.texter.checks.verify_code.acme", Default::default(), nonsense).await;
+    scene.stage.event(|told| told.outcome == Some(Outcome::DeadLettered)).await;
+    nothing_is_out(&scene).await;
     // And one is out just now: its plan stands in the ledger.
     scene.twilio.next(json!([{ "delay_ms": 2000 }])).await;
     let out = scene.stage.publish("acme", &command(3603)).await;
@@ -355,7 +452,7 @@ async fn a_code_stands_in_no_table_and_no_stream() {
     let out = code_in(texts.last().unwrap()["body"].as_str().unwrap(), 10);
     assert!(kept.iter().any(|(place, text)| place.starts_with("CMD_TEXTER") && text.contains("verify_code")));
     assert!(kept.iter().any(|(_, text)| text.contains("two_factor")), "nothing was looked through");
-    for right in [waiting, lost, out] {
+    for right in [waiting, lost, bare, out] {
         let place = kept.iter().find(|(_, text)| text.contains(&right));
         assert_eq!(place.map(|(place, _)| place), None, "{right}");
     }
@@ -376,6 +473,7 @@ async fn bad_questions_are_named() {
         assert_eq!((told.outcome, code(&told)), (Some(Outcome::Rejected), expected), "{wrong:?}");
     }
     let nobody = VerifyCode { verification_id: None, to: None, country: None, purpose: None, code: "1".into() };
+    let nobody = sealed(&scene.stage, "acme", nobody).await;
     assert_eq!(code(&scene.send(&nobody).await.1), "invalid");
     assert_eq!(scene.twilio.counts().await, (0, 0));
     scene.running.stop().await;

@@ -8,4 +8,5 @@ mod killed;
 mod money;
 mod scene;
 mod sending;
+mod waiting;
 mod webhooks;

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use omnibus_runtime::settings::WorkSettings;
 use omnibus_runtime::testing::{Running, Stage, Told};
 use omnibus_schemas::platform::{Resolution, ResolveHeld};
-use omnibus_schemas::texter::{SendSms, SmsReport, SmsStatus};
+use omnibus_schemas::texter::{SendSms, SmsReport, SmsState, SmsStatus};
 use omnibus_schemas::{Catalogue, Command};
 use omnibus_texter::{Settings, worker};
 use serde_json::Value;
@@ -17,6 +17,8 @@ pub(crate) const ACCOUNT: &str = "AC0123456789abcdef0123456789abcdef";
 pub(crate) const TOKEN: &str = "quiettoken0123456789";
 pub(crate) const SECRET: &str = "quietsecret0123456789abcdef0123456789";
 pub(crate) const FROM: &str = "+15005550006";
+/// A messaging service.
+pub(crate) const SERVICE: &str = "MG0123456789abcdef0123456789abcdef";
 pub(crate) const PUBLIC: &str = "https://api.example.com/base";
 
 /// A running fake. It ends with this.
@@ -134,6 +136,19 @@ impl Scene {
 
     pub(crate) async fn status(&self, id: Uuid) -> SmsReport {
         self.stage.ask("texter", "acme", &SmsStatus { message_id: id }).await.unwrap()
+    }
+
+    /// The report of a text, once it says that it waits.
+    pub(crate) async fn waiting(&self, id: Uuid) -> SmsReport {
+        loop {
+            match self.stage.ask("texter", "acme", &SmsStatus { message_id: id }).await {
+                Ok(report) if report.status == SmsState::Waiting => return report,
+                Ok(report) => assert_eq!(report.status, SmsState::Queued, "it waits no longer"),
+                Err((404, _)) => {}
+                Err(error) => panic!("{error:?}"),
+            }
+            tokio::task::yield_now().await;
+        }
     }
 
     pub(crate) async fn resolve(&self, id: Uuid, resolution: Resolution) {

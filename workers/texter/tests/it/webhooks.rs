@@ -7,7 +7,9 @@ use omnibus_runtime::Visit;
 use omnibus_schemas::Command;
 use omnibus_schemas::Hook;
 use omnibus_schemas::platform::Outcome;
-use omnibus_schemas::texter::{CheckMessage, NoteStatus, OptOuts, SendSms, SmsState, TwilioInbound, TwilioStatus};
+use omnibus_schemas::texter::{
+    CheckMessage, NoteStatus, OptOuts, RetrySms, SendSms, SmsState, TwilioInbound, TwilioStatus,
+};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -299,5 +301,30 @@ async fn a_text_that_was_given_up_and_arrived_after_all_is_in_the_books_again() 
     visited::<TwilioStatus>(&scene, &told(id, &sid, "delivered", None)).await;
     scene.event("sms_status_changed").await;
     assert_eq!(scene.spent().await, 7900);
+    scene.running.stop().await;
+}
+
+/// Carriers say of some failures that they pass: the text is sent once more, and not a third time.
+#[tokio::test]
+async fn what_could_not_be_delivered_for_now_is_sent_once_more() {
+    let scene = Scene::new().await;
+    let (id, sid) = sent(&scene, &SendSms::example()).await;
+    let retry = RetrySms { message_id: id, number: 2 };
+    assert_eq!(code(&scene.send(&retry).await.1), "not_failed");
+    visited::<TwilioStatus>(&scene, &told(id, &sid, "undelivered", Some("30003"))).await;
+    scene.event("sms_status_changed").await;
+    let foreign = scene.stage.publish("globex", &retry).await;
+    assert_eq!(code(&scene.stage.outcome(foreign).await), "not_found");
+    let (again, told_again) = scene.send(&retry).await;
+    assert_eq!(told_again.name, "sms_sent", "{}", told_again.data);
+    assert_eq!((scene.twilio.counts().await, scene.spent().await), ((2, 2), 2 * 7900));
+    // Neither of the two is kept for a third.
+    let again_sid = told_again.data["provider_id"].as_str().unwrap();
+    visited::<TwilioStatus>(&scene, &told(again, again_sid, "undelivered", Some("30003"))).await;
+    scene.count(2, |told| told.name == "sms_status_changed").await;
+    for message_id in [id, again] {
+        assert_eq!(code(&scene.send(&RetrySms { message_id, number: 2 }).await.1), "not_found");
+    }
+    assert_eq!(scene.twilio.counts().await, (2, 2));
     scene.running.stop().await;
 }

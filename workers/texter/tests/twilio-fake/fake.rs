@@ -72,7 +72,12 @@ impl Fake {
             to: find("To").unwrap_or_default(),
             from: find("From"),
             body: find("Body").unwrap_or_default(),
-            status: if service.is_some() { "accepted" } else { "queued" }.to_owned(),
+            status: match (find("SendAt"), &service) {
+                (Some(_), _) => "scheduled",
+                (None, Some(_)) => "accepted",
+                (None, None) => "queued",
+            }
+            .to_owned(),
             service,
             error_code: None,
             price,
@@ -130,7 +135,7 @@ async fn create(fake: Arc<Fake>, method: &Method, headers: &HeaderMap, body: Byt
         book.next.pop_front().unwrap_or_else(|| book.always.clone())
     };
     tokio::time::sleep(Duration::from_millis(manner.delay_ms)).await;
-    let fields = match rules::form(method, headers, &body) {
+    let fields = match rules::form(method, headers, &body, &rules::FIELDS) {
         Ok(fields) => fields,
         Err(refusal) => return *refusal,
     };
@@ -208,17 +213,35 @@ async fn message(
     Path((account, file)): Path<(String, String)>,
     method: Method,
     headers: HeaderMap,
+    body: Bytes,
 ) -> Response {
     if account != fake.account || !rules::authenticated(&headers, &fake.account, &fake.token) {
         return rules::error(401, 20003, "Authenticate");
     }
-    let book = fake.book();
-    let found = file.strip_suffix(".json").and_then(|sid| book.messages.iter().find(|message| message.sid == sid));
-    match (method, found) {
-        (Method::GET, Some(message)) => Json(message.shown(&fake.account)).into_response(),
-        (Method::GET, None) => rules::error(404, 20404, "The requested resource was not found"),
+    let mut book = fake.book();
+    let found = file.strip_suffix(".json").and_then(|sid| book.messages.iter_mut().find(|message| message.sid == sid));
+    match (&method, found) {
+        (&Method::GET | &Method::POST, None) => rules::error(404, 20404, "The requested resource was not found"),
+        (&Method::GET, Some(message)) => Json(message.shown(&fake.account)).into_response(),
+        (&Method::POST, Some(message)) => take_back(message, &fake.account, &method, &headers, &body),
         _ => rules::error(405, 20004, "Method not allowed"),
     }
+}
+
+/// The one change of a message that is made here: it is taken back before it is sent. Once more changes nothing.
+fn take_back(message: &mut Message, account: &str, method: &Method, headers: &HeaderMap, body: &[u8]) -> Response {
+    let fields = match rules::form(method, headers, body, &["Status"]) {
+        Ok(fields) => fields,
+        Err(refusal) => return *refusal,
+    };
+    if fields != [("Status".to_owned(), "canceled".to_owned())] {
+        return rules::error(400, 20001, "Status may become canceled only");
+    }
+    if !matches!(message.status.as_str(), "scheduled" | "canceled") {
+        return rules::error(400, 30409, "The message can not be canceled any more.");
+    }
+    "canceled".clone_into(&mut message.status);
+    Json(message.shown(account)).into_response()
 }
 
 async fn next(State(fake): State<Arc<Fake>>, Json(list): Json<Vec<Manner>>) {

@@ -6,8 +6,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
+use super::message::now;
+
 /// The fields that a message may be made with.
-const FIELDS: [&str; 8] =
+pub(crate) const FIELDS: [&str; 8] =
     ["To", "From", "MessagingServiceSid", "Body", "StatusCallback", "ScheduleType", "SendAt", "ValidityPeriod"];
 
 /// An error as Twilio writes it.
@@ -28,8 +30,13 @@ pub(crate) fn authenticated(headers: &HeaderMap, account: &str, token: &str) -> 
     headers.get(header::AUTHORIZATION).is_some_and(|given| given.as_bytes() == wanted.as_bytes())
 }
 
-/// The fields of a form, percent-decoded; a refusal if it is none.
-pub(crate) fn form(method: &Method, headers: &HeaderMap, body: &[u8]) -> Result<Vec<(String, String)>, Box<Response>> {
+/// The fields of a form, percent-decoded; a refusal if it is none, or has others than these.
+pub(crate) fn form(
+    method: &Method,
+    headers: &HeaderMap,
+    body: &[u8],
+    known: &[&str],
+) -> Result<Vec<(String, String)>, Box<Response>> {
     let refuse = |message: &str| Err(Box::new(error(400, 20001, message)));
     if method != Method::POST {
         return refuse("method");
@@ -39,7 +46,7 @@ pub(crate) fn form(method: &Method, headers: &HeaderMap, body: &[u8]) -> Result<
         return refuse("a form is expected");
     }
     let Some(fields) = decode(body) else { return refuse("the form is not percent-encoded UTF-8") };
-    if let Some((name, _)) = fields.iter().find(|(name, _)| !FIELDS.contains(&name.as_str())) {
+    if let Some((name, _)) = fields.iter().find(|(name, _)| !known.contains(&name.as_str())) {
         return refuse(&format!("unknown field {name}"));
     }
     let mut names: Vec<_> = fields.iter().map(|(name, _)| name).collect();
@@ -107,8 +114,34 @@ pub(crate) fn fault(get: &dyn Fn(&str) -> Option<String>) -> Option<(u32, &'stat
         Some(length) if length > 1600 => return Some((21617, "The body exceeds the 1600 character limit.")),
         _ => {}
     }
+    if let Some(fault) = schedule_fault(get) {
+        return Some(fault);
+    }
+    if get("ValidityPeriod").is_some_and(|text| !text.parse().is_ok_and(|seconds: u32| (1..=36000).contains(&seconds)))
+    {
+        return Some((21628, "ValidityPeriod is not a number of seconds from 1 to 36000."));
+    }
     if get("StatusCallback").is_some_and(|url| !url.starts_with("http")) {
         return Some((21609, "The 'StatusCallback' URL is not a valid URL."));
+    }
+    None
+}
+
+/// What is wrong with the time at which a message is to be sent.
+fn schedule_fault(get: &dyn Fn(&str) -> Option<String>) -> Option<(u32, &'static str)> {
+    let at = match (get("ScheduleType"), get("SendAt")) {
+        (None, None) => return None,
+        (Some(kind), Some(at)) if kind == "fixed" => at,
+        _ => return Some((35111, "ScheduleType fixed and SendAt go together.")),
+    };
+    if get("MessagingServiceSid").is_none() {
+        return Some((35118, "MessagingServiceSid is required to schedule a message."));
+    }
+    let Ok(at) = chrono::DateTime::parse_from_rfc3339(&at) else { return Some((35115, "SendAt is not ISO 8601.")) };
+    // A minute's grace for who was on the way.
+    let ahead = at.to_utc() - now();
+    if ahead < chrono::Duration::minutes(14) || ahead > chrono::Duration::days(35) {
+        return Some((35114, "SendAt can only be between 15 minutes and 35 days in the future."));
     }
     None
 }

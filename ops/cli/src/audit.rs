@@ -1,0 +1,342 @@
+//! `omnibus audit`: taking the log out with its proofs, and checking it where nobody has to be trusted.
+
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use clap::{Args, Subcommand};
+use omnibus_auditor::export::{self, COLUMNS, Header, VERSION};
+use omnibus_auditor::note::{Checkpoint, VerifierKey};
+use omnibus_auditor::tree::{self, WIDTH};
+use omnibus_runtime::Bus;
+use omnibus_schemas::auditor::{ConsistencyProof, DOMAIN, ExportPage, ExportTile, Head, LogHead};
+use omnibus_schemas::{Query, Tenant};
+
+use crate::connect::Connection;
+use crate::home::Home;
+use crate::query::{self, Answer};
+use crate::show::{self, Output};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Shows the head of a tenant's log, and the public key that it is signed with.
+    Head(Of),
+    /// Writes a log with its proofs as lines of JSON, or as CSV, which proves nothing.
+    Export(Export),
+    /// Checks an export. Needs the public key and the file, and nothing else.
+    Verify(Verify),
+    /// Follows a log and makes sure that each head continues the one before. Ends with status 1 if one does not.
+    Watch(Watch),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Of {
+    #[command(flatten)]
+    connection: Connection,
+    /// Whose log. `_` is the house's own.
+    #[arg(long)]
+    tenant: Tenant,
+    /// Only the key, for a file.
+    #[arg(long)]
+    key: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    #[command(flatten)]
+    connection: Connection,
+    /// Whose log. `_` is the house's own.
+    #[arg(long)]
+    tenant: Tenant,
+    /// The first entry.
+    #[arg(long, default_value_t = 0)]
+    from: u64,
+    /// One more than the last entry; all there are by default.
+    #[arg(long)]
+    to: Option<u64>,
+    /// Only entries whose `what` begins so, such as `mailer.`; of the others, that they are there.
+    #[arg(long)]
+    what: Option<String>,
+    /// A checkpoint that was kept; the export then says how it is continued.
+    #[arg(long)]
+    since: Option<PathBuf>,
+    /// As CSV, without proofs.
+    #[arg(long, conflicts_with = "since")]
+    csv: bool,
+    /// Where to; standard output by default.
+    #[arg(long, short = 'f')]
+    file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// The export.
+    file: PathBuf,
+    #[command(flatten)]
+    key: Key,
+    /// A checkpoint that was kept: the export must continue it.
+    #[arg(long)]
+    kept: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Key {
+    /// The log's public key, `<name>+<id>+<base64>`.
+    #[arg(long)]
+    key: Option<String>,
+    /// A file with it.
+    #[arg(long)]
+    key_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Watch {
+    #[command(flatten)]
+    connection: Connection,
+    /// Whose log. `_` is the house's own.
+    #[arg(long)]
+    tenant: Tenant,
+    #[command(flatten)]
+    key: Key,
+    /// Where the last good checkpoint is kept, from one run to the next.
+    #[arg(long)]
+    kept: PathBuf,
+    /// Between two looks.
+    #[arg(long, default_value = "10s", value_parser = crate::key::duration)]
+    every: chrono::TimeDelta,
+    /// One look, then the end.
+    #[arg(long)]
+    once: bool,
+}
+
+impl Key {
+    fn read(&self) -> anyhow::Result<VerifierKey> {
+        let text = match (&self.key, &self.key_file) {
+            (Some(key), _) => key.clone(),
+            (None, Some(file)) => {
+                std::fs::read_to_string(file).with_context(|| format!("can't read the key in {}", file.display()))?
+            }
+            (None, None) => bail!("--key or --key-file is missing"),
+        };
+        Ok(VerifierKey::parse(&text)?)
+    }
+}
+
+impl AuditCommand {
+    pub(crate) async fn run(self, home: &Home, output: Output) -> anyhow::Result<ExitCode> {
+        match self {
+            AuditCommand::Head(of) => {
+                let bus = of.connection.open(home).await?;
+                let head: Head = ask(&bus, &of.tenant, &LogHead {}).await?;
+                match (of.key, output) {
+                    (true, _) => show::text(&head.key),
+                    (false, Output::Json) => show::json(&head),
+                    (false, Output::Table) => {
+                        show::text(&format!("key: {}\n\n{}", head.key, head.checkpoint.trim_end()));
+                    }
+                }
+                Ok(ExitCode::SUCCESS)
+            }
+            AuditCommand::Export(export) => export.run(home).await,
+            AuditCommand::Verify(verify) => verify.run(output),
+            AuditCommand::Watch(watch) => watch.run(home).await,
+        }
+    }
+}
+
+async fn ask<Q: Query>(bus: &Bus, tenant: &Tenant, query: &Q) -> anyhow::Result<Q::Answer> {
+    match query::ask(bus, DOMAIN, tenant.as_str(), query).await? {
+        Answer::Here(answer) => Ok(answer),
+        Answer::NotFound => bail!("the log of {tenant} has nothing of the kind: {} found nothing", Q::NAME),
+        Answer::NoWorker => bail!("no auditor answers"),
+    }
+}
+
+impl Export {
+    async fn run(self, home: &Home) -> anyhow::Result<ExitCode> {
+        let bus = self.connection.open(home).await?;
+        let head: Head = ask(&bus, &self.tenant, &LogHead {}).await?;
+        let to = self.to.unwrap_or(head.size);
+        ensure!(self.from < to && to <= head.size, "there are entries 0 to {}, so nothing to export", head.size - 1);
+        let mut out: Box<dyn Write> = match &self.file {
+            Some(file) => Box::new(BufWriter::new(
+                File::create(file).with_context(|| format!("{} can't be written", file.display()))?,
+            )),
+            None => Box::new(BufWriter::new(io::stdout().lock())),
+        };
+        let count = match self.csv {
+            true => self.table(&bus, &head, to, &mut out).await?,
+            false => self.proved(&bus, &head, to, &mut out).await?,
+        };
+        out.flush()?;
+        show::remark(&format!("{count} entries of {}, under a head of {}", self.tenant, head.size));
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn shows(&self, leaf: &str) -> bool {
+        self.what.as_deref().is_none_or(|wanted| export::what(leaf).is_some_and(|what| what.starts_with(wanted)))
+    }
+
+    async fn proved(&self, bus: &Bus, head: &Head, to: u64, out: &mut dyn Write) -> anyhow::Result<u64> {
+        let (mut previous, mut consistency) = (None, Vec::new());
+        if let Some(file) = &self.since {
+            let note = std::fs::read_to_string(file).with_context(|| format!("can't read {}", file.display()))?;
+            let key = VerifierKey::parse(&head.key)?;
+            let from = Checkpoint::open(&note, &key).context("the kept checkpoint")?.size;
+            let proof = ConsistencyProof { from, to: Some(head.size) };
+            consistency = ask(bus, &self.tenant, &proof).await?.path;
+            previous = Some(note);
+        }
+        // The first line says how many follow, so they are counted before.
+        let count = self.count(bus, head, to).await?;
+        let header = Header {
+            omnibus_audit_export: VERSION,
+            from: self.from,
+            to,
+            count,
+            what: self.what.clone(),
+            head: head.checkpoint.clone(),
+            previous,
+            consistency,
+        };
+        line(out, &header)?;
+        for tile in self.from / WIDTH..to.div_ceil(WIDTH) {
+            let page = self.page(bus, head, tile).await?;
+            for one in export::lines(page, self.from, to, |leaf| self.shows(leaf)) {
+                line(out, &one)?;
+            }
+        }
+        Ok(count)
+    }
+
+    async fn page(&self, bus: &Bus, head: &Head, tile: u64) -> anyhow::Result<ExportTile> {
+        ask(bus, &self.tenant, &ExportPage { tile, size: Some(head.size) }).await
+    }
+
+    async fn count(&self, bus: &Bus, head: &Head, to: u64) -> anyhow::Result<u64> {
+        let mut count = 0;
+        for tile in self.from / WIDTH..to.div_ceil(WIDTH) {
+            let entries = self.page(bus, head, tile).await?.entries;
+            let shown = entries.iter().filter(|e| (self.from..to).contains(&e.index) && self.shows(&e.leaf));
+            count += shown.count() as u64;
+        }
+        Ok(count)
+    }
+
+    async fn table(&self, bus: &Bus, head: &Head, to: u64, out: &mut dyn Write) -> anyhow::Result<u64> {
+        let mut count = 0;
+        let mut csv = csv::Writer::from_writer(out);
+        csv.write_record(COLUMNS)?;
+        for tile in self.from / WIDTH..to.div_ceil(WIDTH) {
+            for entry in self.page(bus, head, tile).await?.entries {
+                if (self.from..to).contains(&entry.index) && self.shows(&entry.leaf) {
+                    csv.write_record(export::row(&entry.leaf).context("a leaf is JSON")?)?;
+                    count += 1;
+                }
+            }
+        }
+        csv.flush()?;
+        Ok(count)
+    }
+}
+
+fn line(out: &mut dyn Write, value: &impl serde::Serialize) -> anyhow::Result<()> {
+    serde_json::to_writer(&mut *out, value)?;
+    out.write_all(b"\n")?;
+    Ok(())
+}
+
+impl Verify {
+    fn run(self, output: Output) -> anyhow::Result<ExitCode> {
+        let key = self.key.read()?;
+        let kept = self.kept.as_deref().map(read_note).transpose()?;
+        let file = File::open(&self.file).with_context(|| format!("can't read {}", self.file.display()))?;
+        match export::check(BufReader::with_capacity(1 << 20, file), &key, kept.as_deref()) {
+            Ok(report) => {
+                match output {
+                    Output::Json => show::json(&report),
+                    Output::Table => {
+                        let mut text = format!(
+                            "OK: {} entries ({} to {}) of {} are as the head of {} says",
+                            report.checked,
+                            report.from,
+                            report.to - 1,
+                            report.origin,
+                            report.size
+                        );
+                        if report.withheld > 0 {
+                            text += &format!("; {} are withheld by a filter", report.withheld);
+                        }
+                        if report.removed > 0 {
+                            text += &format!("; {} were removed after their retention", report.removed);
+                        }
+                        if let Some(size) = report.continues {
+                            text += &format!("; the head continues that of {size}");
+                        }
+                        show::text(&text);
+                    }
+                }
+                Ok(ExitCode::SUCCESS)
+            }
+            Err(flaw) => {
+                match output {
+                    Output::Json => show::json(&flaw),
+                    Output::Table => show::text(&format!("NOT OK: {flaw}")),
+                }
+                Ok(ExitCode::FAILURE)
+            }
+        }
+    }
+}
+
+fn read_note(file: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(file).with_context(|| format!("can't read the checkpoint in {}", file.display()))
+}
+
+impl Watch {
+    async fn run(self, home: &Home) -> anyhow::Result<ExitCode> {
+        let key = self.key.read()?;
+        let bus = self.connection.open(home).await?;
+        let every: Duration = self.every.to_std().context("--every")?;
+        loop {
+            let head: Head = ask(&bus, &self.tenant, &LogHead {}).await?;
+            let new = Checkpoint::open(&head.checkpoint, &key).context("the head is not to be believed")?;
+            let kept = match self.kept.exists() {
+                true => Some(Checkpoint::open(&read_note(&self.kept)?, &key).context("the kept checkpoint")?),
+                false => None,
+            };
+            match kept {
+                None => show::text(&format!("{} entries; the first checkpoint is kept", new.size)),
+                Some(old) if old.size > new.size => {
+                    show::text(&format!("NOT OK: {} entries, and there were {}: rolled back", new.size, old.size));
+                    return Ok(ExitCode::FAILURE);
+                }
+                Some(old) => {
+                    let path = match old.size < new.size {
+                        true => {
+                            let proof = ConsistencyProof { from: old.size, to: Some(new.size) };
+                            ask(&bus, &self.tenant, &proof).await?.path
+                        }
+                        false => Vec::new(),
+                    };
+                    let hashes = export::hashes(&path).context("the consistency proof is not base64")?;
+                    if !tree::continues(old.size, &old.root, new.size, &new.root, &hashes) {
+                        show::text(&format!("NOT OK: the head of {} does not continue that of {}", new.size, old.size));
+                        return Ok(ExitCode::FAILURE);
+                    }
+                    show::text(&format!("OK: {} entries, continuing the {} that were kept", new.size, old.size));
+                }
+            }
+            std::fs::write(&self.kept, &head.checkpoint)
+                .with_context(|| format!("{} can't be written", self.kept.display()))?;
+            if self.once {
+                return Ok(ExitCode::SUCCESS);
+            }
+            tokio::time::sleep(every).await;
+        }
+    }
+}

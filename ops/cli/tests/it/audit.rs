@@ -1,0 +1,72 @@
+//! `omnibus audit`: out with the proofs, checked offline, tampered with, followed. And acts that are on record.
+
+use serde_json::Value;
+
+use crate::stack::{Stack, folder};
+
+/// Waits until the tenant's log holds this text.
+fn logged(stack: &Stack, tenant: &str, text: &str) -> String {
+    for _ in 0..600 {
+        let csv = stack.run(&["audit", "export", "--tenant", tenant, "--csv"]);
+        if csv.status.success() && csv.out.contains(text) {
+            return csv.out;
+        }
+        std::thread::yield_now();
+    }
+    panic!("{tenant}'s log does not come to hold {text}")
+}
+
+#[test]
+fn an_export_is_checked_offline_and_a_changed_byte_is_named() {
+    let stack = Stack::shared();
+    stack.run(&["key", "mint", "--tenant", "audited", "--scope", "email:send"]).well();
+    let csv = logged(&stack, "audited", "auditor.act_recorded");
+    assert!(csv.starts_with("index,occurred_at,") && csv.contains("auditor.record_act"), "{csv}");
+
+    let dir = folder();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (file, kept, key) = (path("log.jsonl"), path("kept"), path("key"));
+    std::fs::write(&key, stack.run(&["audit", "head", "--tenant", "audited", "--key"]).well()).unwrap();
+    stack.run(&["audit", "export", "--tenant", "audited", "--file", &file]).well();
+    let verified = stack.run(&["audit", "verify", &file, "--key-file", &key]).well();
+    assert!(verified.starts_with("OK: "), "{verified}");
+
+    let watch = ["audit", "watch", "--tenant", "audited", "--key-file", &key, "--kept", &kept, "--once"];
+    assert!(stack.run(&watch).well().contains("first checkpoint"));
+    stack.run(&["key", "mint", "--tenant", "audited", "--scope", "email:send", "--name", "second"]).well();
+    assert!(stack.run(&watch).well().starts_with("OK: "));
+    stack.run(&["audit", "export", "--tenant", "audited", "--since", &kept, "--file", &file]).well();
+    stack.run(&["audit", "verify", &file, "--key-file", &key, "--kept", &kept]).well();
+
+    let text = std::fs::read_to_string(&file).unwrap();
+    let at = text.lines().position(|line| line.starts_with(r#"{"index":1,"#)).unwrap();
+    let lines: Vec<_> = text
+        .lines()
+        .enumerate()
+        .map(|(n, line)| if n == at { line.replace("audited", "auditeD") } else { line.to_owned() })
+        .collect();
+    std::fs::write(&file, lines.join("\n")).unwrap();
+    let flaw = stack.run(&["--output", "json", "audit", "verify", &file, "--key-file", &key]);
+    assert_eq!(flaw.status.code(), Some(1), "{flaw:?}");
+    assert_eq!(serde_json::from_str::<Value>(&flaw.out).unwrap()["index"], 1);
+    let other = stack.run(&["audit", "head", "--tenant", "demo", "--key"]).well();
+    assert_eq!(stack.run(&["audit", "verify", &file, "--key", other.trim()]).status.code(), Some(1));
+    assert!(stack.run(&["audit", "verify", &file]).err.contains("--key"));
+}
+
+#[test]
+fn a_filter_shows_what_it_wants_and_proves_that_the_rest_is_there() {
+    let stack = Stack::shared();
+    stack.run(&["key", "mint", "--tenant", "filtered", "--scope", "email:send"]).well();
+    logged(&stack, "filtered", "auditor.act_recorded");
+    let dir = folder();
+    let file = dir.path().join("log.jsonl").to_str().unwrap().to_owned();
+    stack.run(&["audit", "export", "--tenant", "filtered", "--what", "auditor.act", "--file", &file]).well();
+    let key = stack.run(&["audit", "head", "--tenant", "filtered", "--key"]).well();
+    let report = stack.json(&["audit", "verify", &file, "--key", key.trim()]);
+    assert_eq!((&report["checked"], &report["withheld"]), (&1.into(), &1.into()), "{report}");
+    let nothing = ["audit", "export", "--tenant", "filtered", "--what", "nothing.of", "--file", &file];
+    stack.run(&nothing).well();
+    let flaw = stack.run(&["audit", "verify", &file, "--key", key.trim()]);
+    assert!(!flaw.status.success() && flaw.out.contains("nothing was checked"), "{flaw:?}");
+}

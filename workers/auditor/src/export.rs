@@ -1,0 +1,568 @@
+//! The export: lines of JSON that prove themselves to whoever has the log's public key. [`check`] reads one and says what
+//! is wrong with it, and where first; it needs no server, no database and no secret.
+//!
+//! The first line says what the export claims; then, for each 256 entries, a line with the hashes of the tile and the path
+//! to the signed head, and a line for each entry. An entry's inclusion proof is its place in the tile's hashes and the
+//! tile's path.
+
+use std::io::BufRead;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use omnibus_schemas::auditor::ExportTile;
+use serde::{Deserialize, Serialize};
+
+use crate::note::{Checkpoint, VerifierKey};
+use crate::retention::Tombstone;
+use crate::tree::{self, Hash, Place, WIDTH};
+
+/// The format's version.
+pub const VERSION: u32 = 1;
+
+/// The first line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    /// [`VERSION`].
+    pub omnibus_audit_export: u32,
+    /// The first entry's index.
+    pub from: u64,
+    /// One more than the last one's.
+    pub to: u64,
+    /// How many entries are shown.
+    pub count: u64,
+    /// Only entries whose `what` begins so are shown; of the others, the hashes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub what: Option<String>,
+    /// The signed checkpoint under which all is proved.
+    pub head: String,
+    /// An earlier checkpoint of the same log, if the export is to be held against one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<String>,
+    /// That the head continues it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub consistency: Vec<String>,
+}
+
+/// Every other line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
+pub enum Line {
+    /// An entry.
+    Entry {
+        /// Its index.
+        index: u64,
+        /// Its leaf.
+        leaf: String,
+    },
+    /// An entry that the filter leaves out.
+    Withheld {
+        /// Its index.
+        withheld: u64,
+    },
+    /// What the entries after it are held against.
+    Tile {
+        /// Which tile.
+        tile: u64,
+        /// The hashes of its leaves, one after another.
+        hashes: String,
+        /// From the tile's root to the head's.
+        path: Vec<String>,
+        /// What was removed of it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        tombstones: Vec<String>,
+    },
+}
+
+/// What was found well.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// The log.
+    pub origin: String,
+    /// The head's size.
+    pub size: u64,
+    /// The first index.
+    pub from: u64,
+    /// One more than the last.
+    pub to: u64,
+    /// Entries whose contents were checked.
+    pub checked: u64,
+    /// Entries that the filter left out: that they are there is proved, not what they are.
+    pub withheld: u64,
+    /// Entries removed after their retention.
+    pub removed: u64,
+    /// The size of the earlier head that this one continues, if it was held against one.
+    pub continues: Option<u64>,
+}
+
+/// What is wrong, and where first.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize)]
+#[error("{}{what}", .index.map(|index| format!("entry {index}: ")).unwrap_or_default())]
+pub struct Flaw {
+    /// The first entry that is not as the head says; absent if it is no entry's fault, or nobody can say whose.
+    pub index: Option<u64>,
+    /// In words.
+    pub what: String,
+}
+
+fn flaw(index: impl Into<Option<u64>>, what: impl Into<String>) -> Flaw {
+    Flaw { index: index.into(), what: what.into() }
+}
+
+/// Hashes in base64.
+pub fn hashes(texts: &[String]) -> Option<Vec<Hash>> {
+    texts.iter().map(|text| STANDARD.decode(text).ok()?.try_into().ok()).collect()
+}
+
+/// Checks an export against the log's key, and against a checkpoint that the reader has kept, if there is one.
+///
+/// # Errors
+/// The first flaw.
+pub fn check(export: impl BufRead, key: &VerifierKey, kept: Option<&str>) -> Result<Report, Flaw> {
+    let mut lines = export.lines();
+    let first = lines.next().ok_or_else(|| flaw(None, "the file is empty: nothing was checked"))?;
+    let first = first.map_err(|error| flaw(None, format!("the file can't be read: {error}")))?;
+    let header: Header =
+        serde_json::from_str(&first).map_err(|error| flaw(None, format!("the first line is no header: {error}")))?;
+    if header.omnibus_audit_export != VERSION {
+        return Err(flaw(None, format!("version {} of the format is not known", header.omnibus_audit_export)));
+    }
+    let head = Checkpoint::open(&header.head, key).map_err(|error| flaw(None, format!("the head: {error}")))?;
+    if header.from > header.to || header.to > head.size {
+        return Err(flaw(None, format!("{}..{} is no range of a log of {}", header.from, header.to, head.size)));
+    }
+    let continues = held_against(&header, &head, key, kept)?;
+    let mut walk = Walk {
+        head: &head,
+        key,
+        filtered: header.what.is_some(),
+        next: header.from,
+        to: header.to,
+        tile: None,
+        checked: 0,
+        withheld: 0,
+        removed: 0,
+    };
+    for line in lines {
+        let line = line.map_err(|error| flaw(walk.next, format!("the file can't be read on: {error}")))?;
+        let line = serde_json::from_str(&line)
+            .map_err(|error| flaw(walk.next, format!("the line is none of an export: {error}")))?;
+        walk.take(line)?;
+    }
+    walk.skip_to(header.to)?;
+    if walk.checked != header.count {
+        return Err(flaw(None, format!("{} entries are announced, {} are here", header.count, walk.checked)));
+    }
+    if walk.checked == 0 {
+        return Err(flaw(None, "there is not one entry: nothing was checked"));
+    }
+    Ok(Report {
+        origin: head.origin.clone(),
+        size: head.size,
+        from: header.from,
+        to: header.to,
+        checked: walk.checked,
+        withheld: walk.withheld,
+        removed: walk.removed,
+        continues,
+    })
+}
+
+/// Whether the head continues the one that the reader has kept and the one that the export brings.
+fn held_against(
+    header: &Header,
+    head: &Checkpoint,
+    key: &VerifierKey,
+    kept: Option<&str>,
+) -> Result<Option<u64>, Flaw> {
+    let open = |note: &str, what: &str| Checkpoint::open(note, key).map_err(|e| flaw(None, format!("{what}: {e}")));
+    let path = hashes(&header.consistency).ok_or_else(|| flaw(None, "the consistency proof is not base64"))?;
+    let previous = header.previous.as_deref().map(|note| open(note, "the previous head")).transpose()?;
+    if let Some(previous) = &previous
+        && !tree::continues(previous.size, &previous.root, head.size, &head.root, &path)
+    {
+        let what = format!("the head of {} does not continue the previous one of {}: forked", head.size, previous.size);
+        return Err(flaw(None, what));
+    }
+    let Some(kept) = kept else { return Ok(previous.map(|previous| previous.size)) };
+    let kept = open(kept, "the kept checkpoint")?;
+    if kept.size > head.size {
+        let what = format!("an old head: it ends here, and the kept checkpoint has {} entries", kept.size);
+        return Err(flaw(head.size, what));
+    }
+    if kept.size == head.size {
+        return match kept.root == head.root {
+            true => Ok(Some(kept.size)),
+            false => Err(flaw(None, format!("two heads of {} entries with different roots: forked", head.size))),
+        };
+    }
+    match previous {
+        Some(previous) if previous == kept => Ok(Some(kept.size)),
+        Some(previous) if previous.size == kept.size => {
+            Err(flaw(None, format!("two heads of {} entries with different roots: forked", kept.size)))
+        }
+        _ => Err(flaw(None, "the export does not say how its head continues the kept checkpoint: export with --since")),
+    }
+}
+
+/// Where the reading stands.
+struct Walk<'a> {
+    head: &'a Checkpoint,
+    key: &'a VerifierKey,
+    filtered: bool,
+    next: u64,
+    to: u64,
+    tile: Option<Tile>,
+    checked: u64,
+    withheld: u64,
+    removed: u64,
+}
+
+struct Tile {
+    number: u64,
+    hashes: Vec<u8>,
+    tombstones: Vec<Tombstone>,
+}
+
+impl Walk<'_> {
+    fn take(&mut self, line: Line) -> Result<(), Flaw> {
+        match line {
+            Line::Tile { tile, hashes: packed, path, tombstones } => {
+                self.skip_to((tile * WIDTH).clamp(self.next, self.to))?;
+                self.tile = Some(self.proved(tile, &packed, &path, &tombstones)?);
+                Ok(())
+            }
+            Line::Entry { index, leaf } => {
+                self.place(index)?;
+                if self.hash(index)? != tree::leaf_hash(leaf.as_bytes()) {
+                    return Err(flaw(index, "it is not what the head has: altered"));
+                }
+                self.checked += 1;
+                Ok(())
+            }
+            Line::Withheld { withheld } => {
+                self.place(withheld)?;
+                self.hash(withheld)?;
+                if !self.filtered {
+                    return Err(flaw(withheld, "it is withheld, and the export says of no filter"));
+                }
+                self.withheld += 1;
+                Ok(())
+            }
+        }
+    }
+
+    fn proved(&self, number: u64, packed: &str, path: &[String], tombstones: &[String]) -> Result<Tile, Flaw> {
+        let at = (number * WIDTH).max(self.next);
+        let bytes = STANDARD.decode(packed).map_err(|_| flaw(at, "the tile's hashes are not base64"))?;
+        let width = Place { level: 0, number }.width(self.head.size);
+        if width == 0 || bytes.len() as u64 != width * 32 {
+            return Err(flaw(at, format!("the tile has {} hashes and should have {width}", bytes.len() / 32)));
+        }
+        let all: Vec<Hash> =
+            bytes.chunks_exact(32).map(|chunk| chunk.try_into().expect("a chunk has 32 bytes")).collect();
+        let path = hashes(path).ok_or_else(|| flaw(at, "the tile's path is not base64"))?;
+        if !tree::includes_tile(&tree::root_of(&all), number, self.head.size, &path, &self.head.root) {
+            return Err(flaw(at, "the hashes from here on do not lead to the head"));
+        }
+        let open = |note: &String| {
+            Tombstone::open(note, self.key).ok_or_else(|| flaw(at, "a tombstone is not signed by the log"))
+        };
+        let tombstones = tombstones.iter().map(open).collect::<Result<_, _>>()?;
+        Ok(Tile { number, hashes: bytes, tombstones })
+    }
+
+    /// The next entry must be this one, or those between must have been removed.
+    fn place(&mut self, index: u64) -> Result<(), Flaw> {
+        if index < self.next {
+            return Err(flaw(index, "it stands twice, or not in its place"));
+        }
+        if index >= self.to {
+            return Err(flaw(index, "it is beyond the range that the export announces"));
+        }
+        self.skip_to(index)?;
+        self.next = index + 1;
+        Ok(())
+    }
+
+    fn skip_to(&mut self, index: u64) -> Result<(), Flaw> {
+        while self.next < index {
+            let gone = self.tile.as_ref().is_some_and(|tile| {
+                tile.number == self.next / WIDTH
+                    && tile.tombstones.iter().any(|stone| (stone.first..=stone.last).contains(&self.next))
+            });
+            if !gone {
+                return Err(flaw(self.next, "it is missing"));
+            }
+            self.removed += 1;
+            self.next += 1;
+        }
+        Ok(())
+    }
+
+    fn hash(&self, index: u64) -> Result<Hash, Flaw> {
+        let tile = self.tile.as_ref().filter(|tile| tile.number == index / WIDTH);
+        let at = (index % WIDTH) as usize * 32;
+        let hash = tile.and_then(|tile| tile.hashes.get(at..at + 32)).and_then(|hash| hash.try_into().ok());
+        hash.ok_or_else(|| flaw(index, "no tile before it has its hash"))
+    }
+}
+
+/// A tile as lines, its entries between `from` and `to` (not among them); those that `shows` does not want are withheld.
+pub fn lines(page: ExportTile, from: u64, to: u64, shows: impl Fn(&str) -> bool) -> Vec<Line> {
+    let ExportTile { tile, hashes, path, entries, tombstones } = page;
+    let mut lines = vec![Line::Tile { tile, hashes, path, tombstones }];
+    lines.extend(entries.into_iter().filter(|entry| (from..to).contains(&entry.index)).map(|entry| {
+        match shows(&entry.leaf) {
+            true => Line::Entry { index: entry.index, leaf: entry.leaf },
+            false => Line::Withheld { withheld: entry.index },
+        }
+    }));
+    lines
+}
+
+/// The columns of an export as CSV, which proves nothing.
+pub const COLUMNS: [&str; 11] = [
+    "index",
+    "occurred_at",
+    "received_at",
+    "sequenced_at",
+    "kind",
+    "what",
+    "actor",
+    "target",
+    "outcome",
+    "causation",
+    "id",
+];
+
+/// One entry's row of [`COLUMNS`]. What a spreadsheet would take for a formula is marked as text.
+pub fn row(leaf: &str) -> Option<Vec<String>> {
+    let leaf: serde_json::Value = serde_json::from_str(leaf).ok()?;
+    let text = |name: &&str| match leaf.get(*name) {
+        None | Some(serde_json::Value::Null) => String::new(),
+        Some(serde_json::Value::String(text)) if text.starts_with(['=', '+', '-', '@', '\t', '\r']) => {
+            format!("'{text}")
+        }
+        Some(serde_json::Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    };
+    Some(COLUMNS.iter().map(text).collect())
+}
+
+/// The `what` of a leaf: `mailer.email_sent`.
+pub fn what(leaf: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct What {
+        what: String,
+    }
+    serde_json::from_str::<What>(leaf).ok().map(|leaf| leaf.what)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use ring::signature::Ed25519KeyPair;
+
+    use super::*;
+    use crate::note;
+    use crate::tree::Tiles;
+
+    const LOG: &str = "log.example/audit/acme";
+
+    struct Log {
+        tiles: Tiles,
+        leaves: Vec<String>,
+        pair: Ed25519KeyPair,
+    }
+
+    impl Log {
+        fn of(size: u64) -> Self {
+            let (mut tiles, mut leaves) = (Tiles::default(), Vec::new());
+            for index in 0..size {
+                let leaf = format!(r#"{{"v":1,"tenant":"acme","index":{index},"what":"greeter.greeted"}}"#);
+                tiles.append(index, tree::leaf_hash(leaf.as_bytes()));
+                leaves.push(leaf);
+            }
+            Log { tiles, leaves, pair: Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap() }
+        }
+
+        fn key(&self) -> VerifierKey {
+            VerifierKey::of(LOG, &self.pair)
+        }
+
+        fn head(&self, size: u64) -> String {
+            Checkpoint { origin: LOG.into(), size, root: self.tiles.root(size).unwrap() }.signed(&self.pair)
+        }
+
+        fn text(&self, hashes: &[Hash]) -> Vec<String> {
+            hashes.iter().map(|hash| STANDARD.encode(hash)).collect()
+        }
+
+        fn export(&self, size: u64, previous: Option<u64>) -> Vec<String> {
+            let header = Header {
+                omnibus_audit_export: VERSION,
+                from: 0,
+                to: size,
+                count: size,
+                what: None,
+                head: self.head(size),
+                previous: previous.map(|previous| self.head(previous)),
+                consistency: previous.map_or(vec![], |from| self.text(&self.tiles.consistency(from, size).unwrap())),
+            };
+            let mut lines = vec![serde_json::to_string(&header).unwrap()];
+            for tile in 0..size.div_ceil(WIDTH) {
+                let place = Place { level: 0, number: tile };
+                let hashes = &self.tiles.get(place).unwrap()[..place.width(size) as usize];
+                lines.push(
+                    serde_json::to_string(&Line::Tile {
+                        tile,
+                        hashes: STANDARD.encode(hashes.concat()),
+                        path: self.text(&self.tiles.tile_path(tile, size).unwrap()),
+                        tombstones: vec![],
+                    })
+                    .unwrap(),
+                );
+                for index in tile * WIDTH..(tile * WIDTH + place.width(size)) {
+                    let leaf = self.leaves[index as usize].clone();
+                    lines.push(serde_json::to_string(&Line::Entry { index, leaf }).unwrap());
+                }
+            }
+            lines
+        }
+    }
+
+    fn read(lines: &[String], key: &VerifierKey, kept: Option<&str>) -> Result<Report, Flaw> {
+        check(lines.join("\n").as_bytes(), key, kept)
+    }
+
+    /// The line of an entry.
+    fn at(index: u64) -> usize {
+        (1 + index / WIDTH + 1 + index) as usize
+    }
+
+    #[test]
+    fn an_untouched_export_is_well() {
+        let log = Log::of(600);
+        let report = read(&log.export(600, Some(300)), &log.key(), Some(&log.head(300))).unwrap();
+        assert_eq!((report.checked, report.removed, report.continues), (600, 0, Some(300)));
+    }
+
+    #[test]
+    fn nothing_checked_is_not_well() {
+        let log = Log::of(3);
+        assert!(read(&[], &log.key(), None).unwrap_err().what.contains("nothing was checked"));
+        let mut header: Header = serde_json::from_str(&log.export(3, None)[0]).unwrap();
+        (header.to, header.count) = (0, 0);
+        let line = serde_json::to_string(&header).unwrap();
+        assert!(read(&[line], &log.key(), None).unwrap_err().what.contains("nothing was checked"));
+    }
+
+    #[test]
+    fn each_tampering_is_named_with_the_first_bad_index() {
+        let log = Log::of(600);
+        let good = log.export(600, None);
+        let bad = |change: &dyn Fn(&mut Vec<String>)| {
+            let mut lines = good.clone();
+            change(&mut lines);
+            let flaw = read(&lines, &log.key(), None).unwrap_err();
+            (flaw.index, flaw.what)
+        };
+        let flipped = bad(&|lines| lines[at(300)] = lines[at(300)].replace("greeted", "greetee"));
+        assert_eq!(flipped, (Some(300), "it is not what the head has: altered".into()));
+        assert_eq!(bad(&|lines| drop(lines.remove(at(300)))), (Some(300), "it is missing".into()));
+        assert_eq!(bad(&|lines| lines.swap(at(300), at(301))).0, Some(300));
+        assert_eq!(bad(&|lines| lines.truncate(at(590))), (Some(590), "it is missing".into()));
+        assert_eq!(bad(&|lines| lines.insert(at(300), lines[at(300)].clone())).0, Some(300));
+        // The leaf and its hash alike: then the tile does not lead to the head.
+        let rewritten = bad(&|lines| {
+            let other = "{}".to_owned();
+            let tile = lines[at(256) - 1].clone();
+            let hash = |leaf: &str| tree::leaf_hash(leaf.as_bytes());
+            let Line::Tile { tile, hashes, path, tombstones } = serde_json::from_str(&tile).unwrap() else { panic!() };
+            let mut bytes = STANDARD.decode(hashes).unwrap();
+            bytes[44 * 32..45 * 32].copy_from_slice(&hash(&other));
+            let line = Line::Tile { tile, hashes: STANDARD.encode(bytes), path, tombstones };
+            lines[at(256) - 1] = serde_json::to_string(&line).unwrap();
+            lines[at(300)] = serde_json::to_string(&Line::Entry { index: 300, leaf: other }).unwrap();
+        });
+        assert_eq!(rewritten, (Some(256), "the hashes from here on do not lead to the head".into()));
+    }
+
+    #[test]
+    fn a_forked_head_and_an_old_one_are_found_by_whoever_kept_a_checkpoint() {
+        let log = Log::of(600);
+        let mut fork = Log::of(500);
+        for index in 500..700 {
+            fork.tiles.append(index, tree::leaf_hash(b"another course of things"));
+            fork.leaves.push("another course of things".into());
+        }
+        let same = read(&fork.export(600, None), &log.key(), Some(&log.head(600))).unwrap_err();
+        assert!(same.what.contains("forked"), "{same}");
+        let later = read(&fork.export(700, Some(600)), &log.key(), Some(&log.head(600))).unwrap_err();
+        assert!(later.what.contains("forked"), "{later}");
+        let spliced =
+            Header { previous: Some(log.head(600)), ..serde_json::from_str(&fork.export(700, Some(600))[0]).unwrap() };
+        let mut lines = fork.export(700, Some(600));
+        lines[0] = serde_json::to_string(&spliced).unwrap();
+        assert!(read(&lines, &log.key(), Some(&log.head(600))).unwrap_err().what.contains("forked"));
+
+        let old = read(&log.export(400, None), &log.key(), Some(&log.head(600))).unwrap_err();
+        assert_eq!(old.index, Some(400));
+        assert!(old.what.contains("old head"), "{old}");
+        let silent = read(&log.export(600, None), &log.key(), Some(&log.head(300))).unwrap_err();
+        assert!(silent.what.contains("--since"), "{silent}");
+    }
+
+    #[test]
+    fn what_was_removed_needs_the_logs_own_tombstone() {
+        let log = Log::of(300);
+        let stone = |pair: &Ed25519KeyPair| {
+            note::sign(&format!("omnibus audit tombstone\n{LOG}\n0 9\n2019-01-01\n2026-01-31T00:00:00Z\n"), LOG, pair)
+        };
+        let export = |stones: Vec<String>| {
+            let mut lines = log.export(300, None);
+            let mut header: Header = serde_json::from_str(&lines[0]).unwrap();
+            header.count = 290;
+            lines[0] = serde_json::to_string(&header).unwrap();
+            lines.drain(at(0)..at(10));
+            let Line::Tile { tile, hashes, path, .. } = serde_json::from_str(&lines[1]).unwrap() else { panic!() };
+            lines[1] = serde_json::to_string(&Line::Tile { tile, hashes, path, tombstones: stones }).unwrap();
+            lines
+        };
+        let report = read(&export(vec![stone(&log.pair)]), &log.key(), None).unwrap();
+        assert_eq!((report.checked, report.removed), (290, 10));
+        assert_eq!(read(&export(vec![]), &log.key(), None).unwrap_err(), flaw(0, "it is missing"));
+        let other = Ed25519KeyPair::from_seed_unchecked(&[8; 32]).unwrap();
+        assert!(read(&export(vec![stone(&other)]), &log.key(), None).unwrap_err().what.contains("not signed"));
+    }
+
+    #[test]
+    fn another_logs_key_believes_nothing() {
+        let log = Log::of(3);
+        let other = VerifierKey::of("log.example/audit/globex", &log.pair);
+        assert!(
+            read(&log.export(3, None), &other, None).unwrap_err().what.starts_with("the head: it is not signed by")
+        );
+    }
+
+    #[test]
+    fn a_formula_in_a_cell_is_text() {
+        assert_eq!(row(r#"{"index":3,"target":"=1+1"}"#).unwrap()[7], "'=1+1");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn no_changed_byte_goes_unseen(size in 1_u64..600, place in any::<prop::sample::Index>(), bit in 0_u8..7) {
+            let log = Log::of(size);
+            let good = log.export(size, None).join("\n").into_bytes();
+            let mut bad = good.clone();
+            let at = place.index(bad.len());
+            bad[at] ^= 1 << bit;
+            let report = check(good.as_slice(), &log.key(), None).unwrap();
+            // A change of JSON's own blanks, or of a name's case, may say the same; then all that is checked is the same.
+            prop_assert!(check(bad.as_slice(), &log.key(), None).map_or(true, |found| found == report));
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! What becomes an entry, once, in order, and what it says.
+
+use std::time::Duration;
+
+use omnibus_bus::{Settings, Topology};
+use omnibus_schemas::auditor::{PersonalFields, PlaceHold, Receipt, RecordAct};
+use omnibus_schemas::greeter::Greet;
+use omnibus_schemas::texter::SendSms;
+use omnibus_schemas::{Catalogue, Command};
+
+use crate::scene::{Scene, headers, settings};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_is_one_entry_however_often_it_comes() {
+    let scene = Scene::new().await;
+    let running = scene.run().await;
+    for _ in 0..3 {
+        // Three messages of the stream: nothing tells the server that they are one.
+        scene.greeted("acme", "e-1").await;
+    }
+    scene.greeted("acme", "e-2").await;
+    scene.grown("acme", 2).await;
+    running.stop().await;
+    let running = scene.run().await;
+    scene.greeted("acme", "e-1").await;
+    scene.greeted("acme", "e-3").await;
+    scene.grown("acme", 3).await;
+    let ids: Vec<_> = scene.leaves("acme").await.iter().map(|leaf| leaf["id"].clone()).collect();
+    assert_eq!(ids, ["e-1", "e-2", "e-3"]);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commands_acceptance_says_who_what_when_and_where_from_and_nothing_of_the_body() {
+    let scene = Scene::new().await;
+    let running = scene.run().await;
+    let id = scene.stage.publish("acme", &Greet { name: "Rumpelstiltskin".into() }).await;
+    scene.grown("acme", 1).await;
+    let leaf = &scene.leaves("acme").await[0];
+    for (field, value) in [
+        ("kind", "command"),
+        ("what", "greeter.greet"),
+        ("actor", "test"),
+        ("source", "omnibus/test"),
+        ("stream", "CMD_GREETER"),
+        ("tenant", "acme"),
+    ] {
+        assert_eq!(leaf[field], value, "{leaf}");
+    }
+    assert_eq!(leaf["id"], id.to_string());
+    for time in ["occurred_at", "received_at", "sequenced_at"] {
+        chrono::DateTime::parse_from_rfc3339(leaf[time].as_str().unwrap()).unwrap();
+    }
+    let body = scene.count("select count(*) from auditor.entries e where e::text like '%Rumpelstiltskin%'").await;
+    assert_eq!((leaf.get("skew_seconds"), body), (None, 0));
+    let receipt = scene.asks("acme", &Receipt { message_id: id.to_string() }).await.unwrap();
+    assert_eq!(receipt.entries.len(), 1);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_times_are_kept_order_is_by_sequence_and_a_clock_that_is_days_off_is_flagged() {
+    let scene = Scene::new().await;
+    let running = scene.run().await;
+    let map = headers(&[("ce-id", "late"), ("ce-time", "2031-01-01T00:00:00Z")]);
+    scene.stage.publish_raw("evt.greeter.greeted.acme", map, "{}").await;
+    scene.grown("acme", 1).await;
+    scene.greeted("acme", "after").await;
+    scene.grown("acme", 2).await;
+    let leaves = scene.leaves("acme").await;
+    assert_eq!((leaves[0]["id"].as_str(), leaves[1]["id"].as_str()), (Some("late"), Some("after")));
+    assert_eq!(leaves[0]["occurred_at"], "2031-01-01T00:00:00.000000Z");
+    assert!(leaves[0]["skew_seconds"].as_i64().unwrap() > 86_400, "{}", leaves[0]);
+    assert!(leaves[0]["received_at"].as_str() < leaves[0]["occurred_at"].as_str());
+    assert!(leaves[0]["received_at"].as_str() <= leaves[0]["sequenced_at"].as_str());
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_open_transaction_writes_comes_before_what_began_after_it() {
+    let scene = Scene::new().await;
+    let running = scene.run().await;
+    let mut slow = scene.stage.db.begin().await.unwrap();
+    sqlx::query(
+        r#"insert into auditor.arrivals (key, tenant, body, salt) values
+           ('00000000-0000-0000-0000-000000000001', 'acme', '{"id":"slow"}', '')"#,
+    )
+    .execute(&mut *slow)
+    .await
+    .unwrap();
+    scene.greeted("acme", "quick").await;
+    crate::scene::eventually("it has arrived", || async {
+        scene.count("select count(*) from auditor.arrivals where tenant = 'acme'").await == 1
+    })
+    .await;
+    // Some rounds of the sequencer.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(scene.size("acme").await, 0);
+    slow.commit().await.unwrap();
+    scene.grown("acme", 2).await;
+    let ids: Vec<_> = scene.leaves("acme").await.iter().map(|leaf| leaf["id"].clone()).collect();
+    assert_eq!(ids, ["slow", "quick"]);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_malformed_or_forged_is_on_the_record_as_that_and_harms_nothing() {
+    let scene = Scene::new().await;
+    let running = scene.run().await;
+    let forged = headers(&[("ce-tenant", "globex"), ("ce-id", "e-1")]);
+    scene.stage.publish_raw("evt.greeter.greeted.acme", forged, "not json \0 at all").await;
+    scene.stage.publish_raw("evt.texter.consent_changed.acme", headers(&[]), vec![0xff; 900 * 1024]).await;
+    scene.stage.publish_raw("evt.greeter.greeted.ACME", headers(&[]), "{}").await;
+    scene.greeted("acme", "e-1").await;
+    scene.grown("acme", 3).await;
+    scene.grown("_", 1).await;
+    let leaves = scene.leaves("acme").await;
+    assert_eq!(leaves[0]["malformed"], "forged_tenant");
+    assert_ne!(leaves[0]["id"], "e-1");
+    assert_eq!(leaves[1]["bytes"], 900 * 1024);
+    assert_eq!((leaves[2]["id"].as_str(), leaves[2].get("malformed")), (Some("e-1"), None));
+    assert_eq!(scene.leaves("_").await[0]["malformed"], "undecodable");
+    assert!(scene.checked("acme", None).await.is_ok());
+    assert_eq!(scene.size("globex").await, 0);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_auditor_says_nothing_onto_what_it_reads() {
+    let topology = Topology::of(&Catalogue::omnibus(), &Settings::default());
+    let events = topology.logs("auditor").find(|log| log.stream == "EVT").unwrap();
+    assert!(events.filter_subjects.iter().all(|filter| !filter.starts_with("evt.auditor.") && filter != "evt.>"));
+
+    let scene = Scene::new().await;
+    let running = scene.run().await;
+    for n in 0..50 {
+        scene.greeted("acme", &format!("e-{n}")).await;
+    }
+    scene.grown("acme", 50).await;
+    let told = scene.does("acme", &PlaceHold::example()).await;
+    assert_eq!(told.name, "hold_placed");
+    // The hold's acceptance and its outcome.
+    scene.grown("acme", 52).await;
+    let said = scene.stage.told().into_iter().filter(|told| told.subject.starts_with("evt.auditor.")).count();
+    assert_eq!((said, scene.size("acme").await), (1, 52));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operators_act_is_two_entries_the_asking_and_the_doing() {
+    let scene = Scene::new().await;
+    let running = scene.run().await;
+    scene.does("acme", &RecordAct { act: "key.minted".into(), target: "k-1".into(), detail: String::new() }).await;
+    scene.grown("acme", 2).await;
+    let mut leaves = scene.leaves("acme").await;
+    leaves.sort_by_key(|leaf| leaf["kind"].as_str().unwrap().to_owned());
+    assert_eq!((&leaves[0]["what"], &leaves[0]["actor"]), (&"auditor.record_act".into(), &"test".into()));
+    assert_eq!((&leaves[1]["what"], &leaves[1]["target"]), (&"auditor.act_recorded".into(), &"key.minted k-1".into()));
+    assert_eq!(leaves[1]["causation"], leaves[0]["id"]);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn personal_fields_lie_sealed_and_the_commitment_can_be_opened_by_those_who_may() {
+    let scene = Scene::new().await;
+    let running = scene.run().await;
+    let text = SendSms { to: "+14155552671".into(), ..SendSms::example() };
+    scene.stage.publish("acme", &text).await;
+    scene.grown("acme", 1).await;
+    let plain = scene.count("select count(*) from auditor.entries e where e::text like '%4155552671%'").await;
+    assert_eq!(plain, 0);
+    let personal = scene.asks("acme", &PersonalFields { index: 0 }).await.unwrap();
+    let field = personal.fields.iter().find(|field| field.field == "/to").unwrap();
+    assert_eq!(field.value.as_deref(), Some("+14155552671"));
+
+    use base64::Engine as _;
+    let base64 = base64::engine::general_purpose::STANDARD;
+    let payload = omnibus_schemas::body::encode(omnibus_schemas::Encoding::MessagePack, &text);
+    let salt = base64.decode(personal.salt.unwrap()).unwrap();
+    let hash = omnibus_auditor::tree::digest(&[b"omnibus audit payload", &salt, &payload]);
+    assert_eq!(scene.leaves("acme").await[0]["commitment"], base64.encode(hash));
+    running.stop().await;
+}
+
+#[test]
+fn all_of_the_domain_is_handled() {
+    let dir = tempfile::tempdir().unwrap();
+    let worker = omnibus_auditor::worker(settings(dir.path())).unwrap();
+    assert_eq!(worker.unhandled(&Catalogue::omnibus()), [""; 0]);
+}
+
+#[test]
+fn settings_that_can_not_be_are_refused_in_words() {
+    let dir = tempfile::tempdir().unwrap();
+    let refused = |change: &dyn Fn(&mut omnibus_auditor::Settings)| {
+        let mut settings = settings(dir.path());
+        change(&mut settings);
+        omnibus_auditor::worker(settings).err().unwrap().to_string()
+    };
+    assert!(refused(&|s| s.audit_secret = Some("short".to_owned().into())).contains("32 characters"));
+    assert!(refused(&|s| s.audit_origin = "https://x y".into()).contains("AUDIT_ORIGIN"));
+}

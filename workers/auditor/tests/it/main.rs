@@ -1,0 +1,11 @@
+//! The auditor on a real bus and a real database.
+#![expect(clippy::unwrap_used, reason = "a test that can not go on has failed")]
+
+mod erasure;
+mod killed;
+mod log;
+mod policies;
+mod proofs;
+mod retention;
+mod scene;
+mod tenants;

@@ -1,0 +1,72 @@
+//! Months go as a whole when their time is over, unless they are held.
+
+use omnibus_schemas::auditor::{EntryProof, Hold, HoldPlaced, Holds, LiftHold, PlaceHold};
+
+use crate::scene::{Scene, eventually};
+
+async fn old_entries(scene: &Scene) {
+    for n in 0..6 {
+        scene.greeted("acme", &format!("e-{n}")).await;
+        scene.greeted("globex", &format!("g-{n}")).await;
+    }
+    scene.grown("acme", 6).await;
+    scene.grown("globex", 6).await;
+    scene
+        .sql(
+            "create table auditor.entries_2015_03 partition of auditor.entries
+             for values from ('2015-03-01 00:00:00Z') to ('2015-04-01 00:00:00Z')",
+        )
+        .await;
+    scene.sql("update auditor.entries set sequenced_at = '2015-03-09 12:00:00Z' where idx < 4").await;
+}
+
+async fn there(scene: &Scene) -> bool {
+    scene.count("select count(*) from pg_class where relname = 'entries_2015_03'").await == 1
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_month_past_its_retention_leaves_a_signed_tombstone_and_every_proof() {
+    let scene = Scene::new().await;
+    let running = scene.run().await;
+    old_entries(&scene).await;
+    let head = scene.grown("acme", 6).await;
+    running.stop().await;
+    // What is due is looked after at the start.
+    let running = scene.run().await;
+    eventually("the month is removed", || async { !there(&scene).await }).await;
+    let report = scene.checked("acme", Some(&head.checkpoint)).await.unwrap();
+    assert_eq!((report.checked, report.removed), (2, 4));
+    let proved = scene.asks("acme", &EntryProof { index: 1 }).await.unwrap();
+    assert_eq!((proved.leaf, proved.path.is_empty()), (None, false));
+
+    // Without its tombstone, it is a hole.
+    scene.sql("delete from auditor.tombstones where tenant = 'acme'").await;
+    assert_eq!(scene.checked("acme", None).await.unwrap_err().index, Some(0));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_log_outlives_its_retention_until_the_hold_is_lifted() {
+    let scene = Scene::new().await;
+    let running = scene.run().await;
+    old_entries(&scene).await;
+    let told = scene.does("globex", &PlaceHold { reason: "matter 1".into() }).await;
+    let placed: HoldPlaced = serde_json::from_value(told.data).unwrap();
+    let holds = scene.asks("globex", &Holds {}).await.unwrap().holds;
+    assert!(matches!(holds.as_slice(), [Hold { hold_id, .. }] if *hold_id == placed.hold_id));
+    running.stop().await;
+
+    let running = scene.run().await;
+    // The upkeep of the start comes before the first round.
+    scene.greeted("acme", "later").await;
+    scene.grown("acme", 7).await;
+    assert!(there(&scene).await);
+    let lift = LiftHold { hold_id: placed.hold_id, reason: "settled".into() };
+    assert_eq!(scene.does("globex", &lift).await.name, "hold_lifted");
+    assert_eq!(scene.does("globex", &lift).await.data["code"], "no_such_hold");
+    running.stop().await;
+
+    let running = scene.run().await;
+    eventually("the month is removed", || async { !there(&scene).await }).await;
+    running.stop().await;
+}

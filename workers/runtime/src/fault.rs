@@ -1,0 +1,68 @@
+//! Whose fault it is that a handler did not return what it should: its own, or the database's.
+
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use futures_util::FutureExt;
+
+use crate::engine::{self, Engine};
+use crate::handler::Fail;
+use crate::registry::Trouble;
+
+/// What a handler that takes too long has failed with.
+#[derive(Debug, thiserror::Error)]
+#[error("the handler took longer than {0:?}")]
+struct TookTooLong(Duration);
+
+/// Turns panics and time-outs into failures that can be repeated.
+pub(crate) async fn guarded<T, E: From<Fail>>(
+    timeout: Duration,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    match tokio::time::timeout(timeout, AssertUnwindSafe(work).catch_unwind()).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(_)) => Err(Fail::Retry(anyhow!("the handler panicked")).into()),
+        Err(_) => Err(Fail::Retry(TookTooLong(timeout).into()).into()),
+    }
+}
+
+/// Is it the database's, and not the command's?
+pub(crate) fn passes(trouble: &Trouble) -> bool {
+    match trouble {
+        Trouble::Fail(Fail::Retry(error)) => {
+            engine::of_the_database(error).is_some_and(|error| engine::database_away(error) || engine::collided(error))
+        }
+        _ => false,
+    }
+}
+
+/// A handler's `?` on a database that went away, or on a collision, is not the command's fault.
+pub(crate) fn the_databases(trouble: Trouble) -> Result<sqlx::Error, Trouble> {
+    match passes(&trouble) {
+        true => match trouble {
+            Trouble::Fail(Fail::Retry(error)) => {
+                error.downcast::<sqlx::Error>().map_err(|error| Trouble::Fail(Fail::Retry(error)))
+            }
+            other => Err(other),
+        },
+        false => Err(trouble),
+    }
+}
+
+impl Engine {
+    /// As [`the_databases`], for what must not be given up lightly: a time-out too is the database's, as long as the
+    /// database can't be shown to be well. It answers late, or not at all, when a line has become mute.
+    pub(crate) async fn the_databases(&self, fail: Fail) -> Result<sqlx::Error, Fail> {
+        let fail = match the_databases(Trouble::Fail(fail)) {
+            Ok(error) => return Ok(error),
+            Err(Trouble::Fail(fail)) => fail,
+            Err(_) => unreachable!("what went in as a failure comes out as one"),
+        };
+        let late = matches!(&fail, Fail::Retry(error) if error.is::<TookTooLong>());
+        match late && !self.database_answers().await {
+            true => Ok(sqlx::Error::PoolTimedOut),
+            false => Err(fail),
+        }
+    }
+}
