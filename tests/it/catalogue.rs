@@ -70,7 +70,7 @@ fn workers(mail: &Path) -> Vec<Worker> {
         omnibus_commissioner::worker(commissioner).unwrap(),
         brander,
         omnibus_auditor::worker(auditor(mail)).unwrap(),
-        omnibus_presence::worker(omnibus_presence::Settings {}),
+        omnibus_presence::worker(omnibus_presence::Settings::defaults()).unwrap(),
         minimal_worker::worker(minimal_worker::Settings {}).unwrap(),
     ]
 }

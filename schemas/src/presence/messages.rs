@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{DOMAIN, READ, WRITE, a_message, token};
+use super::{DOMAIN, File, READ, WRITE, a_message, token};
 use crate::contract::{Command, Event, Http, Query};
 use crate::subject::Token;
 
@@ -25,6 +25,9 @@ pub struct Message {
     /// Who is named in it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mentions: Vec<Token>,
+    /// Files that belong to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<File>,
 }
 
 /// Says something in a room. Only its members may.
@@ -48,6 +51,10 @@ pub struct PostMessage {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[garde(length(max = 50))]
     pub mentions: Vec<Token>,
+    /// Files that the same user has brought into this room, by their ids; at most 10.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[garde(length(max = 10))]
+    pub attachments: Vec<Uuid>,
 }
 
 impl Command for PostMessage {
@@ -63,6 +70,7 @@ impl Command for PostMessage {
             text: "Hello, everybody".into(),
             reply_to: None,
             mentions: vec![],
+            attachments: vec![],
         }
     }
 }

@@ -9,6 +9,9 @@ use super::{DOMAIN, READ, WRITE, token};
 use crate::contract::{Command, Event, Http, Query};
 use crate::subject::Token;
 
+/// What the id of a room of two begins with. Nobody can join such a room.
+pub const DIRECT: &str = "dm-";
+
 /// Puts a user into a room. The first one makes the room and moderates it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
 pub struct JoinRoom {
@@ -52,6 +55,47 @@ impl Command for LeaveRoom {
 
     fn example() -> Self {
         LeaveRoom { room_id: token("lobby"), user: Some(token("bob")) }
+    }
+}
+
+/// Opens the room that two users have to themselves: the same one, whoever opens it and however often.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
+pub struct OpenDirect {
+    /// Who. Absent for the token's own user; must be there with an API key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[garde(skip)]
+    pub user: Option<Token>,
+    /// The other.
+    #[garde(skip)]
+    pub with: Token,
+}
+
+impl Command for OpenDirect {
+    const DOMAIN: &'static str = DOMAIN;
+    const NAME: &'static str = "open_direct";
+    const HTTP: Option<Http> = Some(Http::post("/api/v1/websocket/direct"));
+    const SCOPE: &'static str = WRITE;
+
+    fn example() -> Self {
+        OpenDirect { user: Some(token("ada")), with: token("bob") }
+    }
+}
+
+/// Two users have a room to themselves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DirectOpened {
+    /// The room; its id begins with `dm-`.
+    pub room_id: Token,
+    /// The two, by name.
+    pub users: [Token; 2],
+}
+
+impl Event for DirectOpened {
+    const DOMAIN: &'static str = DOMAIN;
+    const NAME: &'static str = "direct_opened";
+
+    fn example() -> Self {
+        DirectOpened { room_id: token("dm-5d7e1c0f8a9b4b0f9f6c2d1e0a3b4c5d"), users: [token("ada"), token("bob")] }
     }
 }
 

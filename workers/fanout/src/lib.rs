@@ -4,6 +4,7 @@ mod channel;
 mod codes;
 pub mod command;
 mod commands;
+pub mod demo;
 mod door;
 mod feed;
 mod hub;

@@ -78,7 +78,7 @@ impl Handle<DeleteMessage> for Presence {
         }
         let (tenant, now) = (cx.tenant(), cx.now());
         sqlx::query(
-            "update presence.messages set text = '', mentions = '{}', deleted_at = $4
+            "update presence.messages set text = '', mentions = '{}', attachments = '[]', deleted_at = $4
              where tenant = $1 and room_id = $2 and message_id = $3",
         )
         .bind(tenant)

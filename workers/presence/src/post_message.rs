@@ -1,11 +1,12 @@
 //! Says something in a room.
 
 use omnibus_runtime::{Cx, Events, Fail, Handle};
-use omnibus_schemas::presence::{Kind, Message, MessagePosted, PostMessage, What};
+use omnibus_schemas::presence::{File, Kind, Message, MessagePosted, PostMessage, What};
 use omnibus_schemas::{Fault, Token};
 
 use crate::Presence;
 use crate::channel::{entry, next};
+use crate::files;
 use crate::who::{acting, member};
 
 impl Handle<PostMessage> for Presence {
@@ -14,13 +15,14 @@ impl Handle<PostMessage> for Presence {
         let (tenant, now, message_id) = (cx.tenant(), cx.now(), cx.meta().id);
         member(cx, &cmd.room_id, &user).await?;
         check_text(&cmd.text)?;
-        check_references(cx, &cmd).await?;
+        let attachments = check_references(cx, &cmd, &user).await?;
         let PostMessage { room_id: room, text, reply_to, mentions, .. } = cmd;
         let revision = next(cx, Kind::Room, room.as_str()).await?;
         sqlx::query(
             "insert into presence.messages
-                (tenant, room_id, message_id, revision, user_id, text, reply_to, mentions, posted_at)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+                (tenant, room_id, message_id, revision, user_id, text, reply_to, mentions, posted_at,
+                 attachments)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         )
         .bind(tenant)
         .bind(room.as_str())
@@ -31,11 +33,13 @@ impl Handle<PostMessage> for Presence {
         .bind(reply_to)
         .bind(mentions.iter().map(Token::as_str).collect::<Vec<_>>())
         .bind(now)
+        .bind(serde_json::to_value(&attachments)?)
         .execute(cx.db())
         .await?;
-        let said = Message { message_id, user: user.clone(), text, reply_to, mentions: mentions.clone() };
+        let looks = self.look_after(cx, &room, &user, &mentions).await?;
+        let said = Message { message_id, user: user.clone(), text, reply_to, mentions: mentions.clone(), attachments };
         let posted = MessagePosted { room_id: room.clone(), message_id, user, mentions, revision };
-        Ok(entry(cx, Kind::Room, room.as_str(), revision, What::Message(said)).about(room.as_str(), posted))
+        Ok(entry(cx, Kind::Room, room.as_str(), revision, What::Message(said)).about(room.as_str(), posted).join(looks))
     }
 }
 
@@ -47,8 +51,8 @@ pub(crate) fn check_text(text: &str) -> Result<(), Fail> {
     }
 }
 
-/// What a message refers to must be of its room.
-async fn check_references(cx: &mut Cx<'_>, cmd: &PostMessage) -> Result<(), Fail> {
+/// What a message refers to must be of its room, and its files its author's. Returns the files.
+async fn check_references(cx: &mut Cx<'_>, cmd: &PostMessage, author: &Token) -> Result<Vec<File>, Fail> {
     let (tenant, room) = (cx.tenant(), cmd.room_id.as_str());
     let mut faults = Vec::new();
     if let Some(answered) = cmd.reply_to {
@@ -80,8 +84,24 @@ async fn check_references(cx: &mut Cx<'_>, cmd: &PostMessage) -> Result<(), Fail
             }
         }
     }
+    let mut files = Vec::new();
+    for (n, file_id) in cmd.attachments.iter().enumerate() {
+        let found = sqlx::query(
+            "select * from presence.files where tenant = $1 and room_id = $2 and file_id = $3 and user_id = $4",
+        )
+        .bind(tenant)
+        .bind(room)
+        .bind(file_id)
+        .bind(author.as_str())
+        .fetch_optional(cx.db())
+        .await?;
+        match found {
+            Some(row) => files.push(files::read(&row)?),
+            None => faults.push(Fault::new(format!("/attachments/{n}"), "is no file that its author brought here")),
+        }
+    }
     match faults.is_empty() {
-        true => Ok(()),
+        true => Ok(files),
         false => Err(Fail::Invalid(faults)),
     }
 }

@@ -25,12 +25,14 @@ impl Answer<RoomHistory> for Presence {
         let more = rows.len() > limit;
         let messages = rows.into_iter().take(limit).map(|row| {
             let mentions: Vec<String> = row.try_get("mentions")?;
+            let attachments = serde_json::from_value(row.try_get("attachments")?);
             let message = Message {
                 message_id: row.try_get("message_id")?,
                 user: token(row.try_get("user_id")?)?,
                 text: row.try_get("text")?,
                 reply_to: row.try_get("reply_to")?,
                 mentions: mentions.into_iter().map(token).collect::<Result<_, _>>()?,
+                attachments: attachments.map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
             };
             Ok::<_, sqlx::Error>(Said {
                 message,

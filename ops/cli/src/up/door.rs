@@ -64,7 +64,7 @@ pub(super) async fn open(
         health: health.clone(),
         stop: stop.clone(),
     })?;
-    let beside = Some(fanout.routes());
+    let beside = Some(fanout.routes().merge(omnibus_fanout::demo::routes()));
     running.spawn(async move {
         fanout.run().await;
         ("the WebSocket door".to_owned(), Ok(()))

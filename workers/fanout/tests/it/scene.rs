@@ -94,7 +94,7 @@ impl Scene {
     }
 
     pub(crate) async fn on(stage: Stage) -> Self {
-        let presence = stage.run(omnibus_presence::worker(omnibus_presence::Settings {})).await;
+        let presence = stage.run(omnibus_presence::worker(omnibus_presence::Settings::defaults()).unwrap()).await;
         Scene { stage, presence }
     }
 
@@ -197,7 +197,14 @@ async fn is_ready(address: SocketAddr) -> bool {
 }
 
 pub(crate) fn message(room: &str, user: &str, text: &str) -> PostMessage {
-    PostMessage { room_id: token(room), user: Some(token(user)), text: text.into(), reply_to: None, mentions: vec![] }
+    PostMessage {
+        room_id: token(room),
+        user: Some(token(user)),
+        text: text.into(),
+        reply_to: None,
+        mentions: vec![],
+        attachments: vec![],
+    }
 }
 
 /// What a user's token says.

@@ -1,6 +1,9 @@
 //! The presence worker with a real bus and a real database.
 #![expect(clippy::unwrap_used, reason = "a test that can not go on has failed")]
 
+mod attached;
+mod unread;
+
 use omnibus_presence::{Settings, worker};
 use omnibus_runtime::testing::{Running, Stage, Told};
 use omnibus_schemas::platform::Outcome;
@@ -23,8 +26,12 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Self {
+        Self::with(Settings::defaults()).await
+    }
+
+    async fn with(settings: Settings) -> Self {
         let stage = Stage::new(Catalogue::omnibus()).await;
-        let running = stage.run(worker(Settings {})).await;
+        let running = stage.run(worker(settings).unwrap()).await;
         Scene { stage, _running: running }
     }
 
@@ -61,7 +68,14 @@ impl Scene {
 }
 
 fn post(room: &str, user: &str, text: &str) -> PostMessage {
-    PostMessage { room_id: token(room), user: Some(token(user)), text: text.into(), reply_to: None, mentions: vec![] }
+    PostMessage {
+        room_id: token(room),
+        user: Some(token(user)),
+        text: text.into(),
+        reply_to: None,
+        mentions: vec![],
+        attachments: vec![],
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
