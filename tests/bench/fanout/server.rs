@@ -58,9 +58,11 @@ pub(crate) fn role() -> Option<anyhow::Result<()>> {
             Some(runtime.context("a runtime").and_then(|runtime| runtime.block_on(omnibus_fanout::command::run())))
         }
         "bare" => {
-            let address =
-                std::env::var("BARE_LISTEN").context("BARE_LISTEN").and_then(|at| at.parse().context("BARE_LISTEN"));
-            Some(address.and_then(|address| runtime.context("a runtime")?.block_on(bare::serve(address))))
+            let serve = || {
+                let address: SocketAddr = std::env::var("BARE_LISTEN")?.parse()?;
+                runtime?.block_on(bare::serve(address))
+            };
+            Some(serve())
         }
         _ => None,
     }

@@ -18,11 +18,14 @@ const AT_ONCE: usize = 64;
 /// Bytes of a message.
 const SIZE: usize = 256;
 
+/// Makes all times as long as one another, written down.
+const BASE: u64 = 100_000_000_000_000;
+
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// A message that says when it was made, in nanoseconds.
 pub(super) fn message() -> String {
-    let text = format!(r#"{{"t":{:015}"#, START.elapsed().as_nanos());
+    let text = format!(r#"{{"t":{}"#, u128::from(BASE) + START.elapsed().as_nanos());
     format!("{text},\"x\":\"{}\"}}", "x".repeat(SIZE - text.len() - 8))
 }
 
@@ -30,7 +33,8 @@ pub(super) fn message() -> String {
 fn made(line: &str) -> Option<Duration> {
     // Inside a chat message it stands in a text, its quotes escaped.
     let at = line.find(r#""t":"#).map(|at| at + 4).or_else(|| line.find(r#"\"t\":"#).map(|at| at + 6))?;
-    line.get(at..at + 15)?.parse().ok().map(Duration::from_nanos)
+    let nanos: u64 = line.get(at..at + 15)?.parse().ok()?;
+    Some(Duration::from_nanos(nanos.checked_sub(BASE)?))
 }
 
 pub(super) struct Swarm {

@@ -68,6 +68,8 @@ pub async fn run() -> anyhow::Result<()> {
         jwt_issuer: arguments.jwt_issuer,
         ..Credentials::on_a_free_port()
     };
+    // A handshake is part of what a socket has to do before it is somebody's.
+    let patience = arguments.door.auth();
     let fanout = Fanout::new(FanoutParts {
         bus,
         catalogue: Catalogue::omnibus(),
@@ -90,11 +92,9 @@ pub async fn run() -> anyhow::Result<()> {
         }
     });
     let mut server = axum_server::from_tcp(listener)?.handle(handle);
-    server.http_builder().http1().header_read_timeout(HEADERS);
+    server.http_builder().http1().header_read_timeout(patience);
     tracing::info!(%address, "the WebSocket door is open");
-    let (served, ()) = tokio::join!(server.first_request_timeout(HEADERS).serve(app.into_make_service()), fanout.run());
+    let (served, ()) =
+        tokio::join!(server.first_request_timeout(patience).serve(app.into_make_service()), fanout.run());
     served.context("the server failed")
 }
-
-/// How long a connection may stand without a whole request line and headers.
-const HEADERS: std::time::Duration = std::time::Duration::from_secs(15);

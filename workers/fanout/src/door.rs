@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::hub::Hub;
 use crate::people::{self, People};
 use crate::settings::Settings;
-use crate::{link, socket};
+use crate::{link, slots, socket};
 
 /// What a door is made of.
 pub struct FanoutParts {
@@ -98,6 +98,15 @@ impl Fanout {
         let shared = &self.shared;
         let keys = shared.ring.follow(shared.bus.clone(), shared.health.clone(), shared.stop.clone());
         let people = shared.people.follow(&shared.bus, &shared.health);
+        let alive = async {
+            let mut beat = tokio::time::interval(slots::NODE_BEAT);
+            loop {
+                beat.tick().await;
+                if let Err(error) = slots::beat(&shared.bus, &shared.node).await {
+                    tracing::warn!(%error, "this node could not say that it is alive");
+                }
+            }
+        };
         let gauges = async {
             let mut tick = tokio::time::interval(Duration::from_secs(5));
             loop {
@@ -109,6 +118,7 @@ impl Fanout {
         tokio::select! {
             () = keys => {}
             () = people => {}
+            () = alive => {}
             () = gauges => {}
             () = stopped.cancelled() => {}
         }

@@ -100,7 +100,7 @@ impl Session {
         let (device, ttl) = (self.device(false), Duration::from_secs(ttl));
         let slot = Slot::take(&shared.bus, &shared.people, tenant.as_str(), user.as_str(), most, &device, ttl).await;
         let slot = slot.map_err(|error| match error {
-            NoSlot::All => CONNECTION_LIMIT,
+            NoSlot::All | NoSlot::Taken => CONNECTION_LIMIT,
             NoSlot::Away(why) => {
                 tracing::warn!(why, "a socket could not be counted");
                 SERVER_ERROR
@@ -224,10 +224,13 @@ impl Session {
 
     fn put(&self, device: Device, ttl: Duration) {
         let Some(who) = &self.who else { return };
-        let (slot, bus) = (who.slot.clone(), self.shared.bus.clone());
+        let (slot, bus, link) = (who.slot.clone(), self.shared.bus.clone(), self.link.clone());
         tokio::spawn(async move {
-            if let Err(error) = slot.put(&bus, &device, ttl).await {
-                tracing::warn!(%error, "a connection could not be refreshed");
+            match slot.put(&bus, &device, ttl).await {
+                Ok(()) => {}
+                // The client comes back, and is counted anew.
+                Err(NoSlot::Taken) => link.close(SERVER_ERROR),
+                Err(error) => tracing::warn!(%error, "a connection could not be refreshed"),
             }
         });
     }

@@ -29,7 +29,7 @@ use omnibus_schemas::presence::{
     NotePresence, Online, OpenDirect, PostMessage, RealtimeStats, RoomFile, RoomHistory, RoomUsers, Seat, SetContact,
     ShareFile,
 };
-use tokio::sync::watch;
+use tokio::sync::watch as held;
 
 /// The worker's tables.
 const MIGRATIONS: &[(&str, &str)] = &[
@@ -39,12 +39,12 @@ const MIGRATIONS: &[(&str, &str)] = &[
 
 /// What the handlers share. All else they know is in the database.
 #[derive(Debug)]
-pub struct Presence {
+pub(crate) struct Presence {
     /// How long what names somebody may stay unread; `None` for ever.
     unread_after: Option<TimeDelta>,
     /// Where rooms are to be seen.
     chat_url: Option<String>,
-    desk: watch::Sender<Option<Desk>>,
+    desk: held::Sender<Option<Desk>>,
 }
 
 impl Presence {
@@ -62,7 +62,7 @@ pub fn worker(settings: Settings) -> anyhow::Result<Worker> {
     let state = Presence {
         unread_after: (unread_seconds > 0).then(|| TimeDelta::seconds(unread_seconds.into())),
         chat_url,
-        desk: watch::Sender::new(None),
+        desk: held::Sender::new(None),
     };
     let worker = Worker::new(DOMAIN, state)
         .migrations("presence", MIGRATIONS)

@@ -1,6 +1,6 @@
 //! A Chromium of its own, told what to do over its debugging socket.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    pub(crate) async fn open(program: &PathBuf, url: &str) -> Self {
+    pub(crate) async fn open(program: &Path, url: &str) -> Self {
         let profile = tempfile::tempdir().unwrap();
         let browser = Command::new(program)
             .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])

@@ -99,6 +99,28 @@ async fn a_revoked_key_closes_every_socket_that_was_opened_by_it_or_by_its_ticke
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_comes_back_from_a_dead_node_finds_his_places_free_before_his_sockets_there_have_ended() {
+    let scene = Scene::new().await;
+    let (one, two) = (scene.process(&[("WEBSOCKET_PER_USER", "1")]).await, {
+        let limit = |settings: &mut omnibus_fanout::Settings| settings.websocket_per_user = 1;
+        scene.node_with(limit).await
+    });
+    let _there = Client::of(&one, "acme", "ada").await;
+    let begun = std::time::Instant::now();
+    let again = || async {
+        let mut client = Client::open(&two).await;
+        client.send(json!({ "id": 1, "connect": { "token": jwt("acme", "ada") } }).to_string()).await;
+        client.line_or_close().await
+    };
+    assert!(again().await.is_none(), "one is all she may have");
+    one.kill().await;
+    while again().await.is_none() {
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
+    assert!(begun.elapsed() < std::time::Duration::from_secs(60), "sooner than the 90 seconds of a socket");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_user_has_no_more_sockets_than_allowed_over_all_nodes() {
     let scene = Scene::new().await;
     let limit = |settings: &mut omnibus_fanout::Settings| settings.websocket_per_user = 3;

@@ -5,7 +5,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
-use crate::scene::{Client, PATIENCE, Scene, jwt, message};
+use crate::scene::{Client, PATIENCE, Place, Scene, jwt, message};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_socket_that_does_not_authenticate_in_time_is_closed() {
@@ -146,6 +146,32 @@ async fn a_handshake_that_is_none_opens_no_socket() {
         let mut answer = [0; 12];
         tokio::time::timeout(PATIENCE, socket.read_exact(&mut answer)).await.unwrap().unwrap();
         assert!(answer.starts_with(b"HTTP/1.1 4"), "{}", String::from_utf8_lossy(&answer));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handshake_that_trickles_in_is_cut_off() {
+    let scene = Scene::new().await;
+    let node = scene.process(&[("WEBSOCKET_AUTH_SECONDS", "2")]).await;
+    let handshake = "GET /ws HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n";
+    for begins_with in ["", handshake] {
+        let mut socket = tokio::net::TcpStream::connect(node.address()).await.unwrap();
+        socket.write_all(begins_with.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        let trickle = async {
+            loop {
+                tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+                if !begins_with.is_empty() && socket.write_all(b"x-a: b\r\n").await.is_err() {
+                    break;
+                }
+                match tokio::time::timeout(std::time::Duration::from_millis(10), socket.read_buf(&mut answer)).await {
+                    Ok(Ok(0) | Err(_)) => break,
+                    _ => {}
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, trickle).await.expect("the door hangs up");
+        assert!(!answer.starts_with(b"HTTP/1.1 101"), "no socket was opened");
     }
 }
 

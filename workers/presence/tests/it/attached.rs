@@ -15,7 +15,10 @@ impl Scene {
     /// As the door does it: the file, then the command that names it.
     async fn uploaded(&self, tenant: &str) -> Object {
         let store = self.stage.operator.jetstream().get_object_store(UPLOADS).await.unwrap();
-        let object = Object { name: format!("{tenant}/{}", Uuid::new_v4()), ..Object::example(tenant, "text/plain") };
+        let object = Object {
+            name: format!("{tenant}/{}", omnibus_runtime::clock::new_id()),
+            ..Object::example(tenant, "text/plain")
+        };
         let mut bytes = BYTES;
         store.put(object.name.as_str(), &mut bytes).await.unwrap();
         object
