@@ -34,13 +34,14 @@ export class Room {
     this.changed(this)
   }
 
-  // Of two versions of a message the later one counts, in whichever order they come.
-  keep({ message_id, revision, ...said }) {
+  // What was changed later counts, in whichever order it comes: from the history or live.
+  keep(said) {
+    const { message_id, revision } = said
     const known = this.messages.get(message_id)
+    const late = known?.late
+    const newer = late && !said.deleted_at && (late.deleted_at || Date.parse(late.edited_at) >= Date.parse(said.edited_at ?? 0))
     this.newest = Math.max(this.newest, revision)
-    if (!known || known.revision === undefined || known.revision > revision) {
-      this.messages.set(message_id, { ...said, ...known?.late, message_id, revision })
-    }
+    this.messages.set(message_id, { ...known, ...said, ...(newer ? late : {}) })
   }
 
   change(message_id, late) {
