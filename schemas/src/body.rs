@@ -60,6 +60,16 @@ impl std::fmt::Display for Fault {
 
 /// Writes `value`.
 pub fn encode<T: Serialize + ?Sized>(encoding: Encoding, value: &T) -> Vec<u8> {
+    written(encoding, &value)
+}
+
+/// A value as JSON.
+pub(crate) fn value_of(value: &dyn erased_serde::Serialize) -> Value {
+    serde_json::to_value(value).expect("contract types have string keys and no failing serializers")
+}
+
+/// Each type is compiled for one writer, as it is for one reader; see [`Read`].
+fn written(encoding: Encoding, value: &dyn erased_serde::Serialize) -> Vec<u8> {
     match encoding {
         Encoding::Json => {
             serde_json::to_vec(value).expect("contract types have string keys and no failing serializers")

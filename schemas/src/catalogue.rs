@@ -174,10 +174,6 @@ fn schema_of<T: JsonSchema>() -> Schema {
     SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<T>()
 }
 
-fn to_value<T: serde::Serialize>(value: &T) -> Value {
-    serde_json::to_value(value).expect("contract types have string keys and no failing serializers")
-}
-
 fn accept<T: Command>(encoding: Encoding, body: &[u8]) -> Result<Vec<u8>, Vec<Fault>> {
     let command: T = body::decode_strict(encoding, body)?;
     body::validate(&command)?;
@@ -193,14 +189,14 @@ fn accept_query<T: Query>(encoding: Encoding, body: &[u8]) -> Result<Vec<u8>, Ve
 fn understand<T: Command>(version: u16, encoding: Encoding, body: &[u8]) -> Result<Value, Vec<Fault>> {
     let command: T = read_command(version, encoding, body).map_err(|fault| vec![fault])?;
     body::validate(&command)?;
-    Ok(to_value(&command))
+    Ok(body::value_of(&command))
 }
 
 fn understand_event<T: Event>(version: u16, encoding: Encoding, body: &[u8]) -> Result<Value, Vec<Fault>> {
     if version > T::VERSION {
         return Err(vec![Fault::new("", format!("version {version} is not known; known: {}", T::VERSION))]);
     }
-    body::decode::<T>(encoding, body).map(|event| to_value(&event)).map_err(|fault| vec![fault])
+    body::decode::<T>(encoding, body).map(|event| body::value_of(&event)).map_err(|fault| vec![fault])
 }
 
 /// Reads a command written in `version`, upgrading it step by step to today's.
@@ -237,7 +233,7 @@ impl CommandEntry {
             sealed: C::SEALED,
             aliases: C::ALIASES,
             schema: schema_of::<C>,
-            example: || to_value(&C::example()),
+            example: || body::value_of(&C::example()),
             accept: accept::<C>,
             understand: understand::<C>,
         }
@@ -261,7 +257,7 @@ impl EventEntry {
             name: E::NAME,
             version: E::VERSION,
             schema: schema_of::<E>,
-            example: || to_value(&E::example()),
+            example: || body::value_of(&E::example()),
             understand: understand_event::<E>,
         }
     }
@@ -282,7 +278,7 @@ impl QueryEntry {
             sheet: Q::SHEET,
             schema: schema_of::<Q>,
             answer: schema_of::<Q::Answer>,
-            example: || to_value(&Q::example()),
+            example: || body::value_of(&Q::example()),
             accept: accept_query::<Q>,
         }
     }

@@ -1,6 +1,6 @@
 //! The API to read and to try. Everything is in this binary; a content policy keeps the page from loading anything else.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::extract::Path;
@@ -35,8 +35,8 @@ const FRONT: &str = "<!doctype html>
 
 /// `/`, `/docs/`, `/openapi.json`, `/asyncapi.yaml`.
 pub(crate) fn routes(catalogue: &Catalogue) -> Router {
-    let openapi = Bytes::from(generate::openapi(catalogue).to_string());
-    let asyncapi = Bytes::from(generate::asyncapi(catalogue));
+    let openapi = Document::of(catalogue, "application/json", |catalogue| generate::openapi(catalogue).to_string());
+    let asyncapi = Document::of(catalogue, "application/yaml", generate::asyncapi);
     let config = Arc::new(
         Config::new(["/openapi.json"])
             .persist_authorization(true)
@@ -47,15 +47,32 @@ pub(crate) fn routes(catalogue: &Catalogue) -> Router {
     let index = config.clone();
     Router::new()
         .route("/", get(|| async { guarded(Html(FRONT)) }))
-        .route("/openapi.json", get(move || async move { document("application/json", openapi) }))
-        .route("/asyncapi.yaml", get(move || async move { document("application/yaml", asyncapi) }))
+        .route("/openapi.json", get(move || openapi.clone().answer()))
+        .route("/asyncapi.yaml", get(move || asyncapi.clone().answer()))
         .route("/docs", get(|| async { Redirect::permanent("/docs/") }))
         .route("/docs/", get(move || async move { file("", index).await }))
         .route("/docs/{*file}", get(move |Path(name): Path<String>| async move { file(&name, config).await }))
 }
 
-fn document(kind: &'static str, text: Bytes) -> Response {
-    ([(header::CONTENT_TYPE, kind)], text).into_response()
+/// Written when it is asked for the first time: most doors are never asked, and writing it takes memory that stays taken.
+struct Document {
+    catalogue: Catalogue,
+    kind: &'static str,
+    write: fn(&Catalogue) -> String,
+    text: OnceLock<Bytes>,
+}
+
+impl Document {
+    fn of(catalogue: &Catalogue, kind: &'static str, write: fn(&Catalogue) -> String) -> Arc<Self> {
+        Arc::new(Document { catalogue: catalogue.clone(), kind, write, text: OnceLock::new() })
+    }
+
+    async fn answer(self: Arc<Self>) -> Response {
+        let kind = self.kind;
+        let written = move || self.text.get_or_init(|| (self.write)(&self.catalogue).into()).clone();
+        let text = tokio::task::spawn_blocking(written).await.expect("the catalogue is always written");
+        ([(header::CONTENT_TYPE, kind)], text).into_response()
+    }
 }
 
 async fn file(name: &str, config: Arc<Config<'static>>) -> Response {

@@ -61,6 +61,9 @@ pub struct Door {
     health: Health,
 }
 
+/// Connections that may wait to be taken: what is beyond is reset by the system, and a busy moment brings many at once.
+const WAITING: u32 = 4096;
+
 /// An address that is bound.
 struct Listening {
     listener: std::net::TcpListener,
@@ -153,8 +156,14 @@ impl Door {
         let app = app(&shared, beside.unwrap_or_default(), &health)?;
         let listen = |address: SocketAddr, tls| {
             let bound = || -> std::io::Result<_> {
-                let listener = std::net::TcpListener::bind(address)?;
-                listener.set_nonblocking(true)?;
+                let socket = match address {
+                    SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
+                    SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
+                };
+                // Another door may have been here a moment ago.
+                socket.set_reuseaddr(true)?;
+                socket.bind(address)?;
+                let listener = socket.listen(WAITING)?.into_std()?;
                 let address = listener.local_addr()?;
                 Ok(Listening { listener, address, tls })
             };

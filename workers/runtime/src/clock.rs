@@ -33,6 +33,12 @@ pub fn new_id() -> Uuid {
     Uuid::now_v7()
 }
 
+/// Eight bytes of chance, for the name of a span.
+#[expect(clippy::disallowed_methods, reason = "the single source of chance, never seen by handlers")]
+pub(crate) fn span() -> [u8; 8] {
+    rand::random()
+}
+
 /// An even pick from `0.0..1.0`, for jitter.
 #[expect(clippy::disallowed_methods, reason = "the single source of chance, never seen by handlers")]
 pub fn chance() -> f64 {

@@ -138,14 +138,19 @@ pub(crate) struct Outgoing {
     /// Is the body MessagePack? Else JSON.
     pub(crate) msgpack: bool,
     /// `ce-subject`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) about: Option<String>,
     /// On the terminal event: `ce-outcome`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) outcome: Option<String>,
     /// Not before; in milliseconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) at: Option<i64>,
     /// Headers beyond the envelope: a dead letter's why, or the whole envelope of a message that is passed on as it was.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) extra: Vec<(String, String)>,
     /// The payload.
+    #[serde(with = "serde_bytes")]
     pub(crate) body: Vec<u8>,
 }
 

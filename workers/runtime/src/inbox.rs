@@ -33,6 +33,7 @@ impl Key {
 pub(crate) struct Outbox {
     pub(crate) causation: String,
     pub(crate) correlation: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) actor: Option<String>,
     pub(crate) trace: String,
     /// Microseconds since 1970: the command's own time, which is its messages' time.
@@ -53,7 +54,10 @@ impl Outbox {
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
-        rmp_serde::to_vec_named(self).expect("plain data with known lengths")
+        let bodies: usize = self.list.iter().map(|message| message.body.len() + 128).sum();
+        let mut out = Vec::with_capacity(256 + bodies);
+        rmp_serde::encode::write_named(&mut out, self).expect("plain data with known lengths");
+        out
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, sqlx::Error> {

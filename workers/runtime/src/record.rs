@@ -33,6 +33,9 @@ use crate::metrics::Metric;
 use crate::publish::{Due, due};
 use crate::registry::{Back, Done, Entry, NotAll, Trouble};
 
+/// How long a recorder waits for more at most.
+const GATHERING: Duration = Duration::from_millis(3);
+
 /// A call that has come back.
 pub(crate) struct Finished {
     delivery: Arc<Delivery>,
@@ -99,8 +102,22 @@ impl Lane {
                     _ = finished.recv_many(&mut batch, self.engine.settings.batch as usize) => {}
                     () = enough.cancelled() => return,
                 }
+                self.gather(&mut finished, &mut batch).await;
             }
             self.record_all(batch).await;
+        }
+    }
+
+    /// While as many calls are out as may be, more come back in a moment: a transaction for each few of them would cost
+    /// the lane more than the moment does. Where there is room for calls, nobody waits.
+    async fn gather(&self, finished: &mut mpsc::Receiver<Finished>, batch: &mut Vec<Finished>) {
+        let until = tokio::time::Instant::now() + GATHERING;
+        while batch.len() < self.least as usize && self.calls.available_permits() == 0 {
+            let room = self.engine.settings.batch as usize - batch.len();
+            match tokio::time::timeout_at(until, finished.recv_many(batch, room)).await {
+                Ok(more) if more > 0 => {}
+                _ => return,
+            }
         }
     }
 

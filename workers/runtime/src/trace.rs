@@ -40,8 +40,9 @@ impl TraceParent {
     pub fn child(&self) -> Self {
         const HEX: &[u8; 16] = b"0123456789abcdef";
         let mut text = self.0;
-        // The first half of a UUIDv7 is mostly time; the second is chance, and never zero.
-        let chance = &clock::new_id().into_bytes()[8..];
+        let mut chance = clock::span();
+        // A span of zeroes is no span.
+        chance[0] |= 1;
         for (two, byte) in text[SPAN].chunks_exact_mut(2).zip(chance) {
             two.copy_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
         }

@@ -5,7 +5,8 @@ use crate::stack::{Run, Stack, folder, omnibus};
 #[test]
 fn a_sent_command_is_carried_out_and_can_be_traced() {
     let stack = Stack::shared();
-    let sent = stack.json(&["send", "greeter.greet", "--tenant", "tracer", "--json", r#"{"name":"Ada"}"#, "--wait"]);
+    let sent =
+        stack.json(&["send", "greeter.greet", "--tenant", "tracer", "--json", r#"{"name":"Ada"}"#, "--wait", "60"]);
     assert_eq!((&sent["event"]["outcome"], &sent["event"]["data"]["name"]), (&"succeeded".into(), &"Ada".into()));
 
     let id = sent["id"].as_str().unwrap();
@@ -44,7 +45,7 @@ fn every_faulty_field_is_told_and_nothing_is_sent() {
 fn what_is_to_be_sealed_is_sealed_before_it_is_sent() {
     let stack = Stack::shared();
     let check = r#"{"to":"+14155552671","code":"73914682"}"#;
-    let sent = stack.json(&["send", "texter.verify_code", "--tenant", "sealing", "--json", check, "--wait"]);
+    let sent = stack.json(&["send", "texter.verify_code", "--tenant", "sealing", "--json", check, "--wait", "60"]);
     assert_eq!((&sent["event"]["outcome"], &sent["event"]["data"]["verified"]), (&"succeeded".into(), &false.into()));
     let there = stack.run(&["tail", "cmd.texter.*.*.sealing", "--since", "all", "--no-follow", "-o", "json"]).well();
     assert!(there.contains("verify_code") && !there.contains("73914682"), "{there}");
@@ -55,7 +56,7 @@ fn tail_reads_both_encodings_and_follows() {
     let stack = Stack::shared();
     let send = |name: &str| {
         let json = format!(r#"{{"name":"{name}"}}"#);
-        stack.run(&["send", "greeter.greet", "--tenant", "tailed", "--json", &json, "--wait"]).well()
+        stack.run(&["send", "greeter.greet", "--tenant", "tailed", "--json", &json, "--wait", "60"]).well()
     };
     send("Ada");
     // Commands are MessagePack, events are JSON.

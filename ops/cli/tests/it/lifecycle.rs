@@ -39,7 +39,7 @@ fn killed_it_starts_again_with_everything_it_had() {
     let folder = folder();
     let home = folder.path().join("home");
     let mut stack = Stack::start(&home, &[]);
-    let sent = stack.json(&["send", "greeter.greet", "--json", r#"{"name":"Ada"}"#, "--wait"]);
+    let sent = stack.json(&["send", "greeter.greet", "--json", r#"{"name":"Ada"}"#, "--wait", "60"]);
     let key = stack.line("demo-key");
 
     let second = Run::of(omnibus(&home, &["up", "--http-listen", "127.0.0.1:0", "--nats-port", "0"])).failed();
@@ -51,7 +51,7 @@ fn killed_it_starts_again_with_everything_it_had() {
     assert_eq!(stack.line("demo-key"), key, "the key is still good, and still there");
     let story = stack.json(&["trace", sent["id"].as_str().unwrap()]);
     assert_eq!(story["report"]["outcome"], "succeeded");
-    let again = stack.json(&["send", "greeter.greet", "--json", r#"{"name":"Ada"}"#, "--wait"]);
+    let again = stack.json(&["send", "greeter.greet", "--json", r#"{"name":"Ada"}"#, "--wait", "60"]);
     assert_eq!(again["event"]["data"]["revision"], 2, "the database is the same");
 }
 
