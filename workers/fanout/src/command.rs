@@ -79,7 +79,7 @@ pub async fn run() -> anyhow::Result<()> {
         stop: stop.clone(),
     })?;
     let address = arguments.fanout_listen;
-    let listener = listen(address).with_context(|| format!("can't listen on {address}"))?;
+    let listener = omnibus_ingest::listen(address).with_context(|| format!("can't listen on {address}"))?;
     let address = listener.local_addr()?;
     let app = fanout.routes().merge(health.routes());
     let handle = axum_server::Handle::new();
@@ -96,17 +96,4 @@ pub async fn run() -> anyhow::Result<()> {
     let (served, ()) =
         tokio::join!(server.first_request_timeout(patience).serve(app.into_make_service()), fanout.run());
     served.context("the server failed")
-}
-
-/// When a node has died, all who were on it come at once.
-const WAITING: u32 = 4096;
-
-fn listen(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
-    let socket = match address {
-        SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
-        SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
-    };
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(WAITING)?.into_std()
 }

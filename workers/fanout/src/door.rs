@@ -16,12 +16,16 @@ use omnibus_runtime::metrics::Metric;
 use omnibus_runtime::{Bus, Health, clock};
 use omnibus_schemas::Catalogue;
 use serde::Deserialize;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::hub::Hub;
 use crate::people::{self, People};
 use crate::settings::Settings;
 use crate::{link, slots, socket};
+
+/// How long a socket waits for this node to be known to the others.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a door is made of.
 pub struct FanoutParts {
@@ -55,6 +59,8 @@ pub(crate) struct Shared {
     pub(crate) ring: KeyRing,
     pub(crate) tokens: Verifier,
     pub(crate) node: String,
+    /// Whether the others know that this node is alive. Before that, they take its sockets' places for free.
+    alive: watch::Sender<bool>,
     pub(crate) stop: CancellationToken,
     health: Health,
     next: AtomicU64,
@@ -64,6 +70,12 @@ impl Shared {
     /// A number that nothing else in this process has.
     pub(crate) fn number(&self) -> u64 {
         self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Waits until the others know of this node. `false` if that takes too long.
+    pub(crate) async fn is_known(&self) -> bool {
+        let mut alive = self.alive.subscribe();
+        tokio::time::timeout(PATIENCE, alive.wait_for(|alive| *alive)).await.is_ok_and(|known| known.is_ok())
     }
 }
 
@@ -77,6 +89,7 @@ impl Fanout {
             ring: KeyRing::default(),
             tokens: Verifier::of(&credentials)?,
             node: clock::new_id().to_string(),
+            alive: watch::Sender::new(false),
             bus,
             catalogue,
             settings,
@@ -102,8 +115,9 @@ impl Fanout {
             let mut beat = tokio::time::interval(slots::NODE_BEAT);
             loop {
                 beat.tick().await;
-                if let Err(error) = slots::beat(&shared.bus, &shared.node).await {
-                    tracing::warn!(%error, "this node could not say that it is alive");
+                match slots::beat(&shared.bus, &shared.node).await {
+                    Ok(()) => drop(shared.alive.send_replace(true)),
+                    Err(error) => tracing::warn!(%error, "this node could not say that it is alive"),
                 }
             }
         };

@@ -95,6 +95,9 @@ impl Session {
             Err(refusal) => return Ok(Admitted::Refused(refusal)),
         };
         let shared = &self.shared;
+        if !shared.is_known().await {
+            return Err(SERVER_ERROR);
+        }
         let tenant = caller.tenant.clone();
         let (most, ttl) = (shared.settings.websocket_per_user, shared.settings.presence_ttl_seconds);
         let (device, ttl) = (self.device(false), Duration::from_secs(ttl));

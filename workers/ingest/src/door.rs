@@ -64,6 +64,21 @@ pub struct Door {
 /// Connections that may wait to be taken: what is beyond is reset by the system, and a busy moment brings many at once.
 const WAITING: u32 = 4096;
 
+/// Binds an address, for a server of axum-server.
+///
+/// # Errors
+/// The system's, such as that another program has it.
+pub fn listen(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
+    };
+    // Another door may have been here a moment ago.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(WAITING)?.into_std()
+}
+
 /// An address that is bound.
 struct Listening {
     listener: std::net::TcpListener,
@@ -156,14 +171,7 @@ impl Door {
         let app = app(&shared, beside.unwrap_or_default(), &health)?;
         let listen = |address: SocketAddr, tls| {
             let bound = || -> std::io::Result<_> {
-                let socket = match address {
-                    SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
-                    SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
-                };
-                // Another door may have been here a moment ago.
-                socket.set_reuseaddr(true)?;
-                socket.bind(address)?;
-                let listener = socket.listen(WAITING)?.into_std()?;
+                let listener = self::listen(address)?;
                 let address = listener.local_addr()?;
                 Ok(Listening { listener, address, tls })
             };

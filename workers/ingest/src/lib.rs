@@ -35,7 +35,7 @@ pub mod token;
 mod upload;
 mod visit;
 
-pub use door::{Door, DoorError, DoorParts};
+pub use door::{Door, DoorError, DoorParts, listen};
 pub use keyring::KeyRing;
 pub use problem::Problem;
 pub use settings::Settings;
