@@ -4,10 +4,14 @@ use std::time::Duration;
 
 use omnibus_presence::Settings;
 use omnibus_runtime::testing::Told;
-use omnibus_schemas::presence::{DeleteMessage, JoinRoom, MarkRead, OpenDirect, PostMessage, SetContact};
+use omnibus_schemas::presence::{
+    DeleteMessage, JoinRoom, MarkRead, NotePresence, OpenDirect, PostMessage, SetContact, Status,
+};
 use serde_json::json;
 
 use crate::{Scene, post, token};
+
+const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn scene() -> Scene {
     let scene = Scene::with(Settings { unread_seconds: 2, chat_url: Some("https://chat.test/{room}".into()) }).await;
@@ -24,7 +28,7 @@ impl Scene {
         self.done(tenant, &SetContact { user: token(user), email }).await;
     }
 
-    /// Waits until nobody is looked after any more; then all is told that will be.
+    /// Waits until nobody is looked after any more, and for a command of the same lane after that.
     async fn all_looked_after(&self) {
         let looked = async {
             loop {
@@ -32,17 +36,25 @@ impl Scene {
                     .fetch_one(&self.stage.db)
                     .await
                     .unwrap();
-                let queued: i64 = sqlx::query_scalar("select count(*) from bus.inbox where published_at is null")
-                    .fetch_one(&self.stage.db)
-                    .await
-                    .unwrap();
-                if open == 0 && queued == 0 {
+                if open == 0 {
                     break;
                 }
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), looked).await.expect("every look comes");
+        tokio::time::timeout(PATIENCE, looked).await.expect("every look comes");
+        let last = NotePresence { user: token("last"), status: Status::Offline, seen: 0 };
+        self.done("acme", &last).await;
+    }
+
+    /// Waits until so many messages are told of.
+    async fn told_of(&self, count: i64) {
+        let told = async {
+            while self.unread().iter().map(|(_, count)| count).sum::<i64>() < count {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, told).await.expect("it is told of");
     }
 
     /// Who was told of, and of how many, in whatever order.
@@ -76,12 +88,14 @@ async fn a_mention_that_is_not_read_in_time_is_told_once_and_one_that_is_read_ne
     assert_eq!(event.data["email"], "carol@acme.test");
     assert_eq!((&event.data["author"], &event.data["link"]), (&json!("ada"), &json!("https://chat.test/lobby")));
     assert!(!event.data.to_string().contains("Look"), "what was said stands in the log alone");
+    scene.told_of(2).await;
     scene.all_looked_after().await;
     // The second may have been too young for the first look; each is told of once.
     let count: i64 = scene.unread().iter().map(|(_, count)| count).sum();
     assert_eq!((count, scene.unread().iter().all(|(email, _)| email == "carol@acme.test")), (2, true));
     // Told once, it is not told again with the next.
     scene.done("acme", &naming(&["carol"], "Once more")).await;
+    scene.told_of(3).await;
     scene.all_looked_after().await;
     let count: i64 = scene.unread().iter().map(|(_, count)| count).sum();
     assert_eq!(count, 3);
@@ -118,6 +132,7 @@ async fn a_message_to_one_alone_is_told_of_and_the_room_of_two_is_nobody_elses()
     let (_, himself) = scene.done("acme", &open("ada", "ada")).await;
     assert_eq!(himself.data["faults"][0]["pointer"], "/with");
     scene.done("acme", &post(&room, "ada", "For you alone")).await;
+    scene.told_of(1).await;
     scene.all_looked_after().await;
     assert_eq!(scene.unread(), [("bob@acme.test".to_owned(), 1)]);
 }
