@@ -329,6 +329,10 @@ impl Session {
 }
 
 pub(crate) fn read<T: DeserializeOwned>(params: Value) -> Result<T> {
+    // A list would be taken for the fields in their order.
+    if !params.is_object() {
+        return Err(BAD_REQUEST);
+    }
     serde_json::from_value(params).map_err(|_| BAD_REQUEST)
 }
 

@@ -136,8 +136,17 @@ async fn a_consumer_that_was_deleted_under_the_watch_is_made_again() {
     let node = scene.node_with(quick).await;
     let stream = scene.stage.operator.jetstream().get_stream("KV_presence").await.unwrap();
     use futures_util::TryStreamExt;
-    let names: Vec<String> = stream.consumer_names().try_collect().await.unwrap();
-    assert!(names.len() >= 2, "the worker's watch and the door's: {names:?}");
+    // The worker's watch and the door's.
+    let both = async {
+        loop {
+            let names: Vec<String> = stream.consumer_names().try_collect().await.unwrap();
+            if names.len() >= 2 {
+                break names;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let names = tokio::time::timeout(PATIENCE, both).await.expect("both watch");
     for name in names {
         stream.delete_consumer(&name).await.unwrap();
     }
