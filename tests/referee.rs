@@ -136,6 +136,7 @@ pub fn judge(sent: &[Sent], kills: u64, evidence: &Evidence) -> Result<Verdict, 
     }
     let said = court.once(&evidence.events, "EVT");
     let dead = court.once(&evidence.dead, "DLQ");
+    court.in_order(&said);
     court.rows(&accepted);
     for (key, parent) in &accepted {
         match (orders.get(key), orders.get(&(key.0.clone(), *parent))) {
@@ -207,6 +208,16 @@ impl<'a> Court<'a> {
             }
         }
         list
+    }
+
+    /// One command's events stand in the order in which it caused them, for who reads each once.
+    fn in_order(&mut self, said: &[&Message]) {
+        let mut last: BTreeMap<(&str, &str), u32> = BTreeMap::new();
+        for message in said {
+            let Some(n) = message.id.rsplit_once('/').and_then(|(_, n)| n.parse().ok()) else { continue };
+            let before = last.insert((&message.tenant, &message.causation), n);
+            self.expect(before.is_none_or(|before| before < n), || format!("{} comes after its successor", message.id));
+        }
     }
 
     fn rows(&mut self, accepted: &BTreeMap<Key, Uuid>) {

@@ -93,7 +93,8 @@ pub(crate) async fn once(
         Contestant::Effect(_) => stage.backlog("acme", commands, |n| Ship { thing: thing(n) }).await,
         _ => stage.backlog("acme", commands, |n| Store { thing: thing(n) }).await,
     }
-    let settings = |batch| WorkSettings { batch, ..WorkSettings::defaults() };
+    // A limit that is looked at for each command and never reached.
+    let settings = |batch| WorkSettings { batch, tenant_rate: Some(1_000_000.0), ..WorkSettings::defaults() };
     let worker = |taking, call| goods::worker(taking, call);
     let job = match contestant {
         Contestant::Publish => unreachable!("measured above"),

@@ -102,3 +102,18 @@ async fn a_call_that_was_ended_by_somebody_else_meanwhile_is_booked_late_and_the
     assert_eq!((scene.count(late).await, scene.times("call", odd)), (1, 1));
     running.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_whose_row_is_gone_when_it_comes_back_is_recorded_all_the_same() {
+    let scene = Scene::new().await;
+    let id = scene.charge("slow:900", "").await;
+    let running = scene.run_many(|settings| settings.loops = 1).await;
+    crate::scene::eventually("the call is out", || async { scene.times("call", id) == 1 }).await;
+    // As in a database that took another's place before it had the last of it.
+    assert_eq!(scene.sql(&format!("delete from bus.attempts where message_id = '{id}'")).await, 1);
+    assert_eq!(scene.sql(&format!("delete from bus.inbox where message_id = '{id}'")).await, 1);
+    assert_eq!(scene.stage.outcome(id).await.outcome, Some(Outcome::Succeeded));
+    scene.until("select count(*) from bus.inbox where outcome = 'succeeded'", 1).await;
+    assert_eq!((scene.times("call", id), names(&scene.stage.caused_by(id))), (1, vec!["charged"]));
+    running.stop().await;
+}

@@ -43,6 +43,19 @@ async fn wear_out(scene: &Scene, lane: &str, deliveries: usize) {
     assert!(none.next().await.is_none(), "the server has given up");
 }
 
+/// Makes all rows old, and adds one of a message that no stream has any more. Returns what counts it: when it is gone, the
+/// trimmer has been here.
+async fn grown_old(scene: &Scene) -> String {
+    scene.sql("update bus.inbox set received_at = now() - interval '2 days', published_at = now()").await;
+    let copied =
+        "insert into bus.inbox (consumer, tenant, message_id, name, sequence, deliveries, outcome, received_at,
+                                         finished_at, published_at)
+                  select consumer, tenant, gen_random_uuid(), name, 1000, 1, 'succeeded', received_at, now(), now()
+                  from bus.inbox limit 1";
+    assert_eq!(scene.sql(copied).await, 1);
+    "select count(*) from bus.inbox where sequence = 1000".to_owned()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_whose_events_never_reached_the_bus_is_published_by_the_sweeper() {
     let short = Settings { duplicate_window: Duration::from_millis(100), ..Settings::default() };
@@ -153,18 +166,18 @@ async fn the_trimmer_purges_what_every_lane_is_through_with_and_nothing_else() {
     scene.stage.outcome(last).await;
     eventually("the lane is through", || async { floor(&scene, "default").await == 5 }).await;
     first.stop().await;
-    scene.sql("update bus.inbox set received_at = now() - interval '2 days', published_at = now()").await;
+    let marker = grown_old(&scene).await;
 
-    // The other lane has not read its command, so all stays; the inbox is trimmed by its own rule.
+    // The other lane has not read its command, so all stays; and the rows of what stays, for it may come again.
     let second = scene
         .run_with(|settings| {
             only_default(settings);
             forgetful(settings);
         })
         .await;
-    scene.until("select count(*) from bus.inbox", 0).await;
+    scene.until(&marker, 0).await;
     second.stop().await;
-    assert_eq!(messages(&scene).await, 5);
+    assert_eq!((messages(&scene).await, scene.count("select count(*) from bus.inbox").await), (5, 4));
 
     // Held is not forgotten, however old.
     let third = scene.run().await;
@@ -176,8 +189,33 @@ async fn the_trimmer_purges_what_every_lane_is_through_with_and_nothing_else() {
     scene.sql("update bus.attempts set started_at = now() - interval '2 days'").await;
     let _fourth = scene.run_with(forgetful).await;
     eventually("the stream is trimmed", || async { messages(&scene).await == 0 }).await;
+    scene.until("select count(*) from bus.inbox", 1).await;
     assert_eq!(scene.count("select count(*) from bus.inbox where outcome = 'held'").await, 1);
     assert_eq!(scene.count("select count(*) from bus.attempts").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_deleted_consumer_had_not_read_is_not_taken_for_done() {
+    let scene = Scene::new().await;
+    let only_default = |settings: &mut omnibus_runtime::settings::WorkSettings| settings.lanes = vec!["default".into()];
+    let first = scene.run_with(only_default).await;
+    let id = scene.put("").await;
+    scene.charge("", "").await;
+    scene.stage.outcome(id).await;
+    eventually("the lane is through", || async { floor(&scene, "default").await == 1 }).await;
+    first.stop().await;
+    let stream = scene.stage.operator.jetstream().get_stream("CMD_SHOP").await.unwrap();
+    stream.delete_consumer("shop_calls").await.unwrap();
+    let marker = grown_old(&scene).await;
+    let _second = scene
+        .run_with(|settings| {
+            only_default(settings);
+            settings.keep_done_days = 0;
+            settings.keep_inbox_days = 1;
+        })
+        .await;
+    scene.until(&marker, 0).await;
+    assert_eq!(messages(&scene).await, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -34,9 +34,12 @@ async fn whoever_is_killed(point: &'static str) -> (Verdict, Verdict, Verdict) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_command_ends_once_wherever_a_worker_that_takes_many_at_once_is_killed() {
-    for points in [["before_claim", "in_handler", "before_commit"], ["after_commit", "between_publishes", "before_ack"]]
-    {
-        join_all(points.map(|point| killed(Victim::Worker, point, true))).await;
+    for points in [
+        &["before_claim", "in_handler", "before_commit"][..],
+        &["after_commit", "between_publishes", "before_ack"],
+        &["between_prepare_and_perform", "between_perform_and_record", "after_record", "after_next_attempt"],
+    ] {
+        join_all(points.iter().map(|point| killed(Victim::Worker, *point, true))).await;
     }
 }
 

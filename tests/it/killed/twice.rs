@@ -1,5 +1,7 @@
 //! One command, two deaths on its way.
 
+use omnibus_schemas::platform::{CommandPage, Outcome};
+
 use super::case::{Case, Victim, put};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -20,5 +22,7 @@ async fn a_command_whose_worker_is_killed_twice_on_its_way_ends_once() {
     let mut life = case.begin(None);
     let verdict = case.verdict(&life).await;
     assert_eq!(verdict.ended.into_iter().collect::<Vec<_>>(), [("succeeded", 2)]);
+    let story = case.stage.ask("shop", "acme", &CommandPage { command_id: id }).await.expect("its page");
+    assert_eq!((story.deliveries, story.outcome), (3, Some(Outcome::Succeeded)), "each death shows: {story:?}");
     assert!(life.terminate().await.success());
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use async_nats::jetstream::stream::{self, PersistenceMode};
 use omnibus_bus::{BUCKET_IDEMPOTENCY, BUCKET_KEYS};
 use omnibus_runtime::{Bus, Health};
 use omnibus_schemas::subject;
@@ -88,11 +89,15 @@ async fn streams(shared: &Shared, weak: &mut Vec<String>) -> Vec<String> {
     names.extend(["EVT".to_owned(), format!("KV_{BUCKET_IDEMPOTENCY}"), format!("KV_{BUCKET_KEYS}")]);
     let mut missing = Vec::new();
     for name in names {
-        match replicas(&shared.bus, &name).await {
-            Ok(copies) => {
-                let expected = shared.settings.expect_replicas.unwrap_or(1);
+        match config(&shared.bus, &name).await {
+            Ok(config) => {
+                let (copies, expected) = (config.num_replicas, shared.settings.expect_replicas.unwrap_or(1));
                 if copies < expected {
                     weak.push(format!("{name} has {copies} copies, expected {expected}"));
+                }
+                // Such a stream acknowledges before it writes, whatever the server's sync_interval.
+                if shared.settings.expect_sync_always && config.persist_mode == Some(PersistenceMode::Async) {
+                    weak.push(format!("{name} is written after it is acknowledged: its persist mode is async"));
                 }
             }
             Err(why) => missing.push(format!("{name}: {why}")),
@@ -101,10 +106,10 @@ async fn streams(shared: &Shared, weak: &mut Vec<String>) -> Vec<String> {
     missing
 }
 
-async fn replicas(bus: &Bus, stream: &str) -> Result<usize, String> {
+async fn config(bus: &Bus, stream: &str) -> Result<stream::Config, String> {
     let asked = tokio::time::timeout(MONITOR, bus.jetstream().get_stream(stream)).await;
     match asked {
-        Ok(Ok(stream)) => Ok(stream.cached_info().config.num_replicas),
+        Ok(Ok(stream)) => Ok(stream.cached_info().config.clone()),
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err("no answer".to_owned()),
     }

@@ -235,9 +235,12 @@ impl Lane {
                     let published = self.publish(due(self.engine.domain, &key, &outbox, 0).collect()).await;
                     if published == Published::Yes {
                         self.engine.note_published(&self.consumer, [key]);
-                        if let Some(outcome) = row.outcome {
-                            self.erase_unsealed(&delivery, outcome).await;
-                        }
+                    }
+                    // It is let go in both cases, and does not come again.
+                    if let (Published::Yes | Published::Left, Some(outcome)) = (published, row.outcome) {
+                        self.erase_unsealed(&delivery, outcome).await;
+                    }
+                    if published == Published::Yes {
                         failpoint::reached("before_ack").await;
                     }
                     self.answer(&delivery, published).await;

@@ -245,20 +245,20 @@ impl Lane {
         inbox::finish(&mut tx, &self.consumer, &[finish]).await?;
         tx.commit().await?;
         crate::failpoint::reached("after_refusal").await;
+        self.count(delivery, outcome);
+        match &end.why {
+            Why::Dead { code, .. } => {
+                Metric::Dlq.count(&[("domain", engine.domain), ("command", &meta.name), ("code", code)]);
+            }
+            Why::Held { .. } => Metric::Uncertain.count(&[("domain", engine.domain), ("command", &meta.name)]),
+            Why::Rejected { .. } => {}
+        }
         if self.publish(due(engine.domain, &key, &outbox, from).collect()).await == Published::Yes {
             engine.note_published(&self.consumer, [key]);
-            self.count(delivery, outcome);
             self.erase_unsealed(delivery, outcome).await;
             match &end.why {
-                Why::Dead { code, .. } => {
-                    Metric::Dlq.count(&[("domain", engine.domain), ("command", &meta.name), ("code", code)]);
-                    delivery.terminate(code).await;
-                }
-                Why::Held { .. } => {
-                    Metric::Uncertain.count(&[("domain", engine.domain), ("command", &meta.name)]);
-                    delivery.ack().await;
-                }
-                Why::Rejected { .. } => delivery.ack().await,
+                Why::Dead { code, .. } => delivery.terminate(code).await,
+                Why::Held { .. } | Why::Rejected { .. } => delivery.ack().await,
             }
         } else {
             delivery.again_in(Duration::from_secs(5)).await;

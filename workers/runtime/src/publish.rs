@@ -143,7 +143,7 @@ pub(crate) async fn publish_all(
 ) -> Result<(), PublishError> {
     let (events, others): (Vec<_>, Vec<_>) = messages.into_iter().partition(Due::is_event);
     let until = tokio::time::Instant::now() + patience;
-    singly(bus, &others, until).await?;
+    singly(bus, others.iter().collect(), until).await?;
     failpoint::reached("between_publishes").await;
     for chunk in events.chunks(ATOMIC_LIMIT) {
         let began = Instant::now();
@@ -159,20 +159,38 @@ pub(crate) async fn publish_all(
                 Err(_) => {}
             }
         }
-        singly(bus, chunk, until).await?;
+        for wave in waves(chunk) {
+            singly(bus, wave, until).await?;
+        }
         // What a refused batch and its repetition took counts for the batch.
         pace.note(chunk.len(), atomic, began);
     }
     Ok(())
 }
 
-async fn singly(bus: &Bus, due: &[Due], until: tokio::time::Instant) -> Result<(), PublishError> {
+/// First the first events of all commands, then their second ones: a command's next event is sent once the one before is
+/// stored, for `EVT` keeps their order, also when one of them is not taken at the first try.
+fn waves(events: &[Due]) -> Vec<Vec<&Due>> {
+    let mut waves: Vec<Vec<&Due>> = vec![];
+    let (mut before, mut place): (Option<&Due>, usize) = (None, 0);
+    for due in events {
+        place = if before.is_some_and(|before| before.key == due.key) { place + 1 } else { 0 };
+        if waves.len() == place {
+            waves.push(vec![]);
+        }
+        waves[place].push(due);
+        before = Some(due);
+    }
+    waves
+}
+
+async fn singly(bus: &Bus, due: Vec<&Due>, until: tokio::time::Instant) -> Result<(), PublishError> {
     if due.is_empty() {
         return Ok(());
     }
     // The headers are not kept: most messages are taken at the first try.
     let ours = |subject: &str| due.iter().any(|due| due.goes_to(subject));
-    let results = bus.guard_where(ours, pipelined(bus, due.iter().map(Due::ready))).await?;
+    let results = bus.guard_where(ours, pipelined(bus, due.iter().map(|due| due.ready()))).await?;
     if results.iter().all(|result| result.as_ref().is_ok_and(|ack| !ack.duplicate)) {
         return Ok(());
     }
@@ -294,4 +312,24 @@ async fn atomically(bus: &Bus, due: &[Due]) -> Result<(), PublishError> {
         }
     };
     bus.guard_where(|subject| due.iter().any(|due| due.goes_to(subject)), work).await?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commands_next_event_waits_for_the_one_before_and_other_commands_do_not() {
+        let of = |n: u128, events| {
+            let list = vec![Outgoing::default(); events];
+            let outbox = Arc::new(Outbox { list, ..Outbox::default() });
+            due("shop", &Key { tenant: "acme".into(), id: Uuid::from_u128(n) }, &outbox, 0).collect::<Vec<_>>()
+        };
+        let all = [of(1, 2), of(2, 1), of(3, 3)].concat();
+        let waves: Vec<Vec<_>> = waves(&all)
+            .into_iter()
+            .map(|wave| wave.iter().map(|due| (due.key.id.as_u128(), due.n)).collect())
+            .collect();
+        assert_eq!(waves, [vec![(1, 0), (2, 0), (3, 0)], vec![(1, 1), (3, 1)], vec![(3, 2)]]);
+    }
 }

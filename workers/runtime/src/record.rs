@@ -274,6 +274,11 @@ impl Lane {
         let mut tx = engine.db.begin().await?;
         let keys: Vec<_> = batch.iter().map(|item| item.attempt.key.clone()).collect();
         let rows = inbox::find(&mut tx, &self.consumer, &keys, true).await?;
+        // A database that took another's place may lack what had just been committed. The call has happened all the same.
+        let lost: Vec<_> = batch.iter().filter(|item| !rows.iter().any(|row| row.key == item.attempt.key)).collect();
+        let lost: Vec<_> = lost.iter().map(|item| &*item.delivery).collect();
+        let claimed =
+            if lost.is_empty() { HashSet::new() } else { inbox::claim(&mut tx, &self.consumer, &lost).await? };
         let ids: Vec<_> = batch.iter().map(|item| item.attempt.id).collect();
         let ours = attempts::close(&mut tx, &ids, "done", None, now).await?;
         let (mut finishes, mut messages, mut members) = (Vec::new(), Vec::new(), Vec::new());
@@ -286,11 +291,18 @@ impl Lane {
             // Whoever ends the row first ends it; a held one is ended by the truth that comes late. Two workers'
             // results of one call may stand in one batch, when this process took over from itself.
             let row = rows.iter().find(|row| &row.key == key);
-            let open = row.is_some_and(|row| matches!(row.outcome, None | Some(Outcome::Held)));
+            let open = match row {
+                Some(row) => matches!(row.outcome, None | Some(Outcome::Held)),
+                None => claimed.contains(key),
+            };
             if !open || finishes.iter().any(|finish: &Finish| &finish.key == key) {
                 continue;
             }
-            let early = row.and_then(|row| row.outbox.clone()).map(|outbox| outbox.list).unwrap_or_default();
+            let early = match (row, &item.attempt.row) {
+                (Some(row), _) => row.outbox.as_ref().map(|outbox| outbox.list.clone()).unwrap_or_default(),
+                (None, Row::Holds(Some(early))) => early.list.clone(),
+                (None, _) => vec![],
+            };
             let call = self.call(&item.delivery).expect("only effects have attempts");
             let mut cx = Cx::new(meta, &mut tx);
             let recording = call.record(&mut cx, &item.attempt.plan, &item.done);

@@ -22,16 +22,27 @@ const WATCH: Duration = Duration::from_secs(10);
 const CROWDED: f64 = 0.8;
 const RELIEVED: f64 = 0.5;
 
+/// On whose account something is kept.
+#[derive(Debug)]
+pub(crate) struct Keeps {
+    /// This worker's consumers, whose rows it forgets.
+    pub(crate) mine: Vec<String>,
+    /// The domain's lanes, of whichever worker.
+    pub(crate) lanes: Vec<String>,
+    /// Everybody who is to read the command stream.
+    pub(crate) all: Vec<String>,
+}
+
 impl Engine {
     /// Trims now and then, one worker of the domain at a time.
-    pub(crate) async fn trimmer(self: Arc<Self>, consumers: Vec<String>) {
+    pub(crate) async fn trimmer(self: Arc<Self>, keeps: Keeps) {
         let (mut tick, mut watch) = (tokio::time::interval(EVERY), tokio::time::interval(WATCH));
         loop {
             let trimmed = tokio::select! {
                 () = self.stop.cancelled() => return,
-                _ = tick.tick() => self.trim(&consumers).await,
-                _ = watch.tick() => self.relieve().await,
-                () = self.crowded.notified() => self.relieve().await,
+                _ = tick.tick() => self.trim(&keeps).await,
+                _ = watch.tick() => self.relieve(&keeps).await,
+                () = self.crowded.notified() => self.relieve(&keeps).await,
             };
             if let Err(error) = trimmed {
                 tracing::warn!(domain = self.domain, %error, "trimming goes on later");
@@ -39,7 +50,7 @@ impl Engine {
         }
     }
 
-    pub(crate) async fn trim(&self, consumers: &[String]) -> anyhow::Result<()> {
+    pub(crate) async fn trim(&self, keeps: &Keeps) -> anyhow::Result<()> {
         let mut db = self.db.acquire().await?;
         let alone: bool = sqlx::query_scalar("select pg_try_advisory_lock(hashtext('omnibus trim'), hashtext($1))")
             .bind(self.domain)
@@ -48,7 +59,7 @@ impl Engine {
         if !alone {
             return Ok(());
         }
-        let trimmed = self.trim_alone(&mut db, consumers).await;
+        let trimmed = self.trim_alone(&mut db, keeps).await;
         sqlx::query("select pg_advisory_unlock(hashtext('omnibus trim'), hashtext($1))")
             .bind(self.domain)
             .execute(&mut *db)
@@ -56,15 +67,22 @@ impl Engine {
         trimmed
     }
 
-    async fn trim_alone(&self, db: &mut PgConnection, consumers: &[String]) -> anyhow::Result<()> {
+    async fn trim_alone(&self, db: &mut PgConnection, keeps: &Keeps) -> anyhow::Result<()> {
         // The database's clock, as in the rows: a worker's may be wrong by weeks.
         let now: DateTime<Utc> = sqlx::query_scalar("select now()").fetch_one(&mut *db).await?;
         let inbox_before = now - TimeDelta::days(self.settings.keep_inbox_days.into());
         let done_before = now - TimeDelta::days(self.settings.keep_done_days.into());
+        self.trim_stream(done_before, keeps).await?;
+        let stream = self.bus.jetstream().get_stream(subject::command_stream(self.domain)).await?;
+        let state = &stream.cached_info().state;
+        let (first, last) = (i64::try_from(state.first_sequence)?, i64::try_from(state.last_sequence)?);
         for (table, old) in [
             (
+                // What a stream still holds may be delivered again, however old it is: to a consumer that was deleted and
+                // made anew, all of it.
                 "inbox",
                 "received_at < $1 and published_at is not null and outcome is not null and outcome <> 'held'
+                and not (t.consumer = any($4) and t.sequence between $5 and $6)
                 and not exists (select 1 from bus.unpublished u
                 where u.consumer = t.consumer and t.message_id = any(u.message_ids))",
             ),
@@ -80,24 +98,24 @@ impl Engine {
                     select t.ctid from bus.{table} t where t.consumer = any($2) and {old} limit $3))"
             );
             loop {
-                let gone = sqlx::query(AssertSqlSafe(statement.clone()))
-                    .bind(inbox_before)
-                    .bind(consumers)
-                    .bind(STEP)
-                    .execute(&mut *db)
-                    .await?
-                    .rows_affected();
+                let deleting =
+                    sqlx::query(AssertSqlSafe(statement.clone())).bind(inbox_before).bind(&keeps.mine).bind(STEP);
+                let deleting = match table {
+                    "inbox" => deleting.bind(&keeps.lanes).bind(first).bind(last),
+                    _ => deleting,
+                };
+                let gone = deleting.execute(&mut *db).await?.rows_affected();
                 if gone < STEP as u64 || self.stop.is_cancelled() {
                     break;
                 }
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
-        self.trim_stream(done_before).await
+        Ok(())
     }
 
     /// The stream, and the highest sequence that every consumer is through with. `None` if that can't be said now.
-    async fn done(&self) -> anyhow::Result<Option<(Stream, u64)>> {
+    async fn done(&self, keeps: &Keeps) -> anyhow::Result<Option<(Stream, u64)>> {
         let js = self.bus.jetstream();
         let sweeper: PullConsumer =
             js.get_consumer_from_stream(subject::sweeper_consumer(self.domain), "ADVISORY").await?;
@@ -109,6 +127,15 @@ impl Engine {
         let stream = js.get_stream(subject::command_stream(self.domain)).await?;
         let last = stream.cached_info().state.last_sequence;
         let consumers: Vec<_> = stream.consumers().try_collect().await?;
+        if let Some(gone) = keeps.all.iter().find(|name| !consumers.iter().any(|consumer| consumer.name == **name)) {
+            // What it had not read looks like done to everybody else.
+            tracing::warn!(
+                domain = self.domain,
+                consumer = gone,
+                "nothing is trimmed while a consumer is gone; run `omnibus bus apply`"
+            );
+            return Ok(None);
+        }
         let floor = consumers.iter().map(|consumer| {
             // The server moves a floor only with an acknowledgement: a lane that nobody uses stands at the beginning
             // for ever, though it is through with everything. What it was given up on, it has not acknowledged.
@@ -121,7 +148,7 @@ impl Engine {
     }
 
     /// Purges done commands of any age if the stream is about to refuse new ones.
-    async fn relieve(&self) -> anyhow::Result<()> {
+    async fn relieve(&self, keeps: &Keeps) -> anyhow::Result<()> {
         let stream = self.bus.jetstream().get_stream(subject::command_stream(self.domain)).await?;
         let info = stream.cached_info();
         let share = |used: u64, limit: i64| if limit > 0 { used as f64 / limit as f64 } else { 0.0 };
@@ -130,7 +157,7 @@ impl Engine {
         if full < CROWDED {
             return Ok(());
         }
-        let Some((stream, floor)) = self.done().await? else { return Ok(()) };
+        let Some((stream, floor)) = self.done(keeps).await? else { return Ok(()) };
         let surplus = (info.state.messages as f64 * (1.0 - RELIEVED / full)).ceil() as u64;
         let purged = purge(&stream, (info.state.first_sequence + surplus).min(floor + 1)).await?;
         tracing::warn!(domain = self.domain, full, purged, "the command stream runs full: trimmed done commands early");
@@ -139,8 +166,8 @@ impl Engine {
 
     /// Purges the domain's command stream up to the last message that every consumer is through with and that is older
     /// than `before`.
-    async fn trim_stream(&self, before: DateTime<Utc>) -> anyhow::Result<()> {
-        let Some((stream, floor)) = self.done().await? else { return Ok(()) };
+    async fn trim_stream(&self, before: DateTime<Utc>, keeps: &Keeps) -> anyhow::Result<()> {
+        let Some((stream, floor)) = self.done(keeps).await? else { return Ok(()) };
         let (mut low, mut high) = (stream.cached_info().state.first_sequence, floor + 1);
         // The first message at or above `low` that must stay; sequences have gaps, so each probe asks for "at or above".
         while low < high {

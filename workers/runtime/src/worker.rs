@@ -27,6 +27,7 @@ use crate::pages::Pages;
 use crate::registry::{Entry, Of, OfEvent, OfHook, Registry};
 use crate::settings::WorkSettings;
 use crate::sweep;
+use crate::trim::Keeps;
 use crate::visit::Receive;
 
 /// One domain's worker, ready to run. Made by [`Worker::new`], whose [`Builder`] takes the handlers.
@@ -234,7 +235,12 @@ impl Worker {
         let mut side = JoinSet::new();
         side.spawn(engine.clone().heartbeat(shortest));
         side.spawn(engine.clone().sweep(lanes.iter().map(|lane| lane.consumer.clone()).collect()));
-        side.spawn(engine.clone().trimmer(lanes.iter().map(|lane| lane.consumer.clone()).collect()));
+        let stream = subject::command_stream(self.domain);
+        side.spawn(engine.clone().trimmer(Keeps {
+            mine: lanes.iter().map(|lane| lane.consumer.clone()).collect(),
+            lanes: known.iter().map(|lane| subject::lane_consumer(self.domain, lane)).collect(),
+            all: topology.consumers.iter().filter(|c| c.stream == stream).map(|c| c.durable_name.clone()).collect(),
+        }));
         side.spawn(sweep::advisories(engine.clone(), sweeper, lanes.clone()));
         side.spawn(gauges::measure(engine.clone(), lanes.clone()));
         let desk = Desk {

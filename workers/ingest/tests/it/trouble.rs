@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use async_nats::jetstream::stream::{Config, PersistenceMode};
 use futures_util::StreamExt;
 use serde_json::json;
 
@@ -137,6 +138,15 @@ async fn readiness_asserts_the_durability_that_it_was_told_to_expect() {
     let why = stage.missing("ingest.durability", "copies").await;
     assert!(why.contains("sync_interval"), "{why}");
     assert!(why.contains("CMD_GREETER has 1 copies, expected 3"), "{why}");
+
+    // Whatever the server does, such a stream says yes before it has written.
+    let js = stage.operator.jetstream();
+    let kept = js.get_stream("CMD_GREETER").await.unwrap().cached_info().config.clone();
+    js.delete_stream("CMD_GREETER").await.unwrap();
+    let hasty = Config { persist_mode: Some(PersistenceMode::Async), allow_atomic_publish: false, ..kept };
+    js.create_stream(hasty).await.unwrap();
+    let why = stage.missing("ingest.durability", "persist mode").await;
+    assert!(why.contains("CMD_GREETER is written after it is acknowledged"), "{why}");
 }
 
 #[tokio::test]

@@ -478,3 +478,26 @@ async fn bad_questions_are_named() {
     assert_eq!(scene.twilio.counts().await, (0, 0));
     scene.running.stop().await;
 }
+
+/// A full stream of dead letters lets the command go without its letter, which follows when there is room.
+#[tokio::test]
+async fn what_is_typed_unsealed_is_taken_out_of_the_stream_also_while_its_dead_letter_finds_no_room() {
+    let scene = Scene::new().await;
+    let (id, right) = code_for(&scene, &ask(&number(3906), |_| ())).await;
+    let js = scene.stage.operator.jetstream();
+    let letters = js.get_stream("DLQ").await.unwrap().cached_info().config.clone();
+    js.update_stream(async_nats::jetstream::stream::Config { max_messages: 1, ..letters }).await.unwrap();
+    js.publish("dlq.texter.verify_code.acme", "the last that fits".into()).await.unwrap().await.unwrap();
+    let subject = "cmd.texter.checks.verify_code.acme";
+    let nonsense = format!(r#"{{"verification_id": "{id}", "code": {right}}}"#);
+    scene.stage.publish_raw(subject, Default::default(), nonsense).await;
+    let stream = js.get_stream("CMD_TEXTER").await.unwrap();
+    assert!(stream.get_last_raw_message_by_subject(subject).await.is_ok());
+    let gone = async {
+        while stream.get_last_raw_message_by_subject(subject).await.is_ok() {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(120), gone).await.expect("it is taken out");
+    scene.running.stop().await;
+}
