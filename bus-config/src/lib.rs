@@ -22,7 +22,8 @@ pub use plan::{Action, Change, Item, Plan, Unmanaged};
 pub use server::{Cluster, ConfigError, ServerOptions, Tls, server_config};
 pub use settings::{Settings, TenantUser};
 pub use spec::{
-    BucketSpec, ConsumerSpec, Discard, KEEP_DONE_SECONDS, Retention, SourceSpec, Storage, StreamSpec, SubjectTransform,
+    BucketSpec, ConsumerSpec, Discard, KEEP_DONE_SECONDS, RepublishSpec, Retention, SourceSpec, Storage, StreamSpec,
+    SubjectTransform,
 };
-pub use topology::{BUCKET_IDEMPOTENCY, BUCKET_KEYS, MAX_DELIVERIES, Topology};
+pub use topology::{BUCKET_IDEMPOTENCY, BUCKET_KEYS, BUCKET_TICKETS, MAX_DELIVERIES, ROOM_HEADS, ROOMS, Topology};
 pub use worker::{BindError, Bound, LEAST_ACK_WAIT, LEAST_MAX_DELIVER, binding_differences, verify_consumer};

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::settings::{Settings, TenantUser};
 use crate::spec::{ConsumerSpec, StreamSpec};
-use crate::topology::{BUCKET_IDEMPOTENCY, BUCKET_KEYS};
+use crate::topology::{BUCKET_IDEMPOTENCY, BUCKET_KEYS, BUCKET_TICKETS, ROOM_HEADS, ROOMS};
 
 /// NATS accounts: worlds that don't hear each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -36,7 +36,7 @@ impl Account {
 /// A user of the bus.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct UserSpec {
-    /// A domain's name for its worker, `ingest`, `operator`, `sys`, `tenant_<id>`.
+    /// A domain's name for its worker, `ingest`, `fanout`, `operator`, `sys`, `tenant_<id>`.
     pub name: String,
     /// Where it lives.
     pub account: Account,
@@ -89,6 +89,9 @@ pub(crate) fn users(
         everything("operator", Account::Omnibus),
         within("ingest".to_owned(), ingest(catalogue, streams)),
     ];
+    if let Some(domain) = catalogue.domains().iter().find(|domain| domain.posts) {
+        users.push(within("fanout".to_owned(), fanout(catalogue, domain)));
+    }
     users.extend(
         catalogue.domains().iter().map(|domain| within(domain.name.to_owned(), worker(catalogue, domain, consumers))),
     );
@@ -210,6 +213,9 @@ fn worker(catalogue: &Catalogue, domain: &Domain, consumers: &[ConsumerSpec]) ->
     if !domain.reacts.is_empty() {
         may.read_messages("EVT");
     }
+    if domain.posts {
+        may.publish("rooms.>");
+    }
 
     for bucket in &domain.owns {
         may.write_bucket(bucket);
@@ -264,6 +270,37 @@ fn ingest(catalogue: &Catalogue, streams: &[StreamSpec]) -> Grants {
     may.api(format!("STREAM.INFO.KV_{BUCKET_IDEMPOTENCY}"));
     may.read_messages(&format!("KV_{BUCKET_IDEMPOTENCY}"));
     may.publish(format!("$KV.{BUCKET_IDEMPOTENCY}.>"));
+    may
+}
+
+/// The WebSocket door: what people listen to, and what they say there. `domain` is the one whose logs they follow.
+fn fanout(catalogue: &Catalogue, domain: &Domain) -> Grants {
+    let mut may = Grants::default();
+    // In people's names: what the HTTP door takes of this domain too.
+    for command in domain.commands.iter().filter(|command| command.http.is_some()) {
+        may.publish(command.subject("*"));
+    }
+    for query in &domain.queries {
+        may.publish(query.subject());
+    }
+    // How a command ended that was over before somebody listened.
+    for of in catalogue.domains() {
+        may.publish(subject::query(of.name, "command"));
+    }
+    // What is never stored, such as that somebody is typing.
+    may.publish("live.>");
+    may.subscribe("live.>");
+    may.subscribe("evt.>");
+    for stream in [ROOMS, ROOM_HEADS] {
+        may.api(format!("STREAM.INFO.{stream}"));
+        may.read_messages(stream);
+    }
+    for bucket in &domain.owns {
+        may.write_bucket(bucket);
+    }
+    may.watch(&format!("KV_{BUCKET_KEYS}"), &format!("$KV.{BUCKET_KEYS}.>"));
+    may.api(format!("STREAM.INFO.KV_{BUCKET_TICKETS}"));
+    may.publish(format!("$KV.{BUCKET_TICKETS}.>"));
     may
 }
 

@@ -24,6 +24,12 @@ pub struct Settings {
     pub evt_max_age: Duration,
     /// Largest size of `EVT` in bytes; beyond it the oldest events go.
     pub evt_max_bytes: u64,
+    /// How long the entries of rooms are kept: so long may a client be away and get what it has missed.
+    pub rooms_max_age: Duration,
+    /// Most entries of one room.
+    pub rooms_max_entries: u32,
+    /// Largest size of `ROOMS` in bytes; beyond it the oldest entries go.
+    pub rooms_max_bytes: u64,
     /// Largest size of `DLQ` in bytes; a full one refuses, and what should be dead-lettered waits in its lane.
     pub dlq_max_bytes: u64,
     /// How long the server remembers a `Nats-Msg-Id`.
@@ -51,6 +57,9 @@ impl Default for Settings {
             cmd_max_msgs: None,
             evt_max_age: 30 * DAY,
             evt_max_bytes: 2 * GIB,
+            rooms_max_age: 7 * DAY,
+            rooms_max_entries: 1000,
+            rooms_max_bytes: GIB,
             dlq_max_bytes: GIB / 4,
             duplicate_window: Duration::from_secs(120),
             ack_wait: Duration::from_secs(30),

@@ -89,8 +89,20 @@ pub struct StreamSpec {
     pub deny_delete: bool,
     /// Streams it copies from.
     pub sources: Vec<SourceSpec>,
+    /// Where it repeats what it has stored, with the sequence in a header.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub republish: Option<RepublishSpec>,
     /// Notes for programs.
     pub metadata: BTreeMap<String, String>,
+}
+
+/// Where a stream repeats what it has stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RepublishSpec {
+    /// What of it.
+    pub src: String,
+    /// Where to.
+    pub dest: String,
 }
 
 /// A stream that is copied from.
@@ -98,7 +110,8 @@ pub struct StreamSpec {
 pub struct SourceSpec {
     /// Its name.
     pub name: String,
-    /// Which subjects, and what they become.
+    /// Which subjects, and what they become; all as they are if there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub subject_transforms: Vec<SubjectTransform>,
 }
 
@@ -202,6 +215,7 @@ impl BucketSpec {
             subject_delete_marker_ttl: if self.expiring { MARKER } else { Duration::ZERO },
             deny_delete: true,
             sources: Vec::new(),
+            republish: None,
             metadata: BTreeMap::new(),
         }
     }

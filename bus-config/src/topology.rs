@@ -10,23 +10,34 @@ use omnibus_schemas::{Catalogue, subject};
 use crate::permissions::{self, UserSpec};
 use crate::settings::Settings;
 use crate::spec::{
-    BucketSpec, ConsumerSpec, Discard, KEEP_DONE_SECONDS, Retention, SourceSpec, Storage, StreamSpec, SubjectTransform,
+    BucketSpec, ConsumerSpec, Discard, KEEP_DONE_SECONDS, RepublishSpec, Retention, SourceSpec, Storage, StreamSpec,
+    SubjectTransform,
 };
 
 /// The bucket of API keys, by the hash of the secret.
 pub const BUCKET_KEYS: &str = "keys";
 /// The bucket of body hashes, by the command id that an `Idempotency-Key` makes.
 pub const BUCKET_IDEMPOTENCY: &str = "idempotency";
+/// The bucket of tickets that were used, by their id.
+pub const BUCKET_TICKETS: &str = "tickets";
+/// The stream of logs that people's clients follow.
+pub const ROOMS: &str = "ROOMS";
+/// The stream of each log's last entry.
+pub const ROOM_HEADS: &str = "ROOM_HEADS";
 /// Prefix of the advisories that say a message was delivered `max_deliver` times; stream and consumer follow.
 pub const MAX_DELIVERIES: &str = "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES";
 
+/// A ticket is good for less.
+const KEEP_TICKETS: Duration = Duration::from_secs(5 * 60);
+/// Longer than a worker usually takes to come back.
+const ROOMS_DUPLICATES: Duration = Duration::from_secs(10 * 60);
 /// Advisories are small; a sweeper that is away longer than this is not coming back.
 const ADVISORY_MAX_AGE: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
 /// Everything on the bus, in the order in which it is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Topology {
-    /// `SCHEDULE`, `EVT`, `DLQ`, `ADVISORY`, and a `CMD_` stream per domain.
+    /// `SCHEDULE`, `EVT`, `DLQ`, `ADVISORY`, `ROOMS` and `ROOM_HEADS` if a domain writes logs, and a `CMD_` stream per domain.
     pub streams: Vec<StreamSpec>,
     /// Per domain: its lanes, its reactions, its record of all the others, its sweeper.
     pub consumers: Vec<ConsumerSpec>,
@@ -44,6 +55,9 @@ impl Topology {
     pub fn of(catalogue: &Catalogue, settings: &Settings) -> Self {
         let domains = catalogue.domains();
         let mut streams = vec![schedule(settings), events(settings), dead_letters(settings), advisories(settings)];
+        if domains.iter().any(|domain| domain.posts) {
+            streams.extend([rooms(settings), room_heads(settings)]);
+        }
         streams.extend(domains.iter().map(|domain| commands(domain, settings)));
         let consumers: Vec<_> = domains.iter().flat_map(|domain| domain_consumers(domain, domains, settings)).collect();
         let buckets = buckets(catalogue, settings);
@@ -119,6 +133,7 @@ fn stream(name: &str, description: &str, subjects: &[&str], settings: &Settings)
         subject_delete_marker_ttl: Duration::ZERO,
         deny_delete: false,
         sources: Vec::new(),
+        republish: None,
         metadata: BTreeMap::new(),
     }
 }
@@ -181,6 +196,32 @@ fn events(settings: &Settings) -> StreamSpec {
     }
 }
 
+/// What people's clients follow, and recover from. The server repeats each entry on the channel's live subject with its
+/// sequence and that of the entry before it, so whoever listens there knows whether something is missing.
+fn rooms(settings: &Settings) -> StreamSpec {
+    StreamSpec {
+        max_age: settings.rooms_max_age,
+        max_bytes: bytes(settings.rooms_max_bytes),
+        max_msgs_per_subject: settings.rooms_max_entries.into(),
+        // A worker that died between storing an entry and noting that it did stores it again when it is back.
+        duplicate_window: settings.duplicate_window.max(ROOMS_DUPLICATES).min(settings.rooms_max_age),
+        republish: Some(RepublishSpec {
+            src: "rooms.*.*.*".to_owned(),
+            dest: "live.{{wildcard(3)}}.{{wildcard(1)}}.{{wildcard(2)}}".to_owned(),
+        }),
+        ..stream(ROOMS, "Logs that people's clients follow", &["rooms.>"], settings)
+    }
+}
+
+/// The last entry of each log, kept when the log itself has forgotten it: whoever has seen that one has missed nothing.
+fn room_heads(settings: &Settings) -> StreamSpec {
+    StreamSpec {
+        max_msgs_per_subject: 1,
+        sources: vec![SourceSpec { name: ROOMS.to_owned(), subject_transforms: Vec::new() }],
+        ..stream(ROOM_HEADS, "The last entry of each log", &[], settings)
+    }
+}
+
 /// Refuses when it is full: a dead letter that pushed out an older one would be a loss without a word.
 fn dead_letters(settings: &Settings) -> StreamSpec {
     StreamSpec {
@@ -207,6 +248,7 @@ fn buckets(catalogue: &Catalogue, settings: &Settings) -> Vec<BucketSpec> {
     let ours = [
         Bucket::values(BUCKET_KEYS, "API keys, by the hash of their secret"),
         Bucket::values(BUCKET_IDEMPOTENCY, "Hashes of bodies, by Idempotency-Key").max_age(settings.keep_idempotency),
+        Bucket::values(BUCKET_TICKETS, "Tickets that were used, by their id").max_age(KEEP_TICKETS),
         Bucket::objects(UPLOADS, "Files that callers brought, by tenant").max_age(settings.keep_uploads),
     ];
     let spec = |bucket: &Bucket| BucketSpec {

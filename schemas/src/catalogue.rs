@@ -44,6 +44,8 @@ pub struct Domain {
     pub reads: Vec<&'static str>,
     /// Does it keep a record of every command and of every other domain's events?
     pub records: bool,
+    /// Whether it writes logs that people's clients follow: the stream `ROOMS`.
+    pub posts: bool,
 }
 
 /// A route with its path written out.
@@ -304,6 +306,7 @@ impl Domain {
             owns: vec![],
             reads: vec![],
             records: false,
+            posts: false,
         };
         platform::declare(bare)
     }
@@ -378,6 +381,12 @@ impl Domain {
         self
     }
 
+    /// Says that this domain's worker writes logs that people's clients follow.
+    pub fn posts(mut self) -> Self {
+        self.posts = true;
+        self
+    }
+
     pub(crate) fn shared_command<C: Command>(mut self) -> Self {
         self.commands.push(CommandEntry::of::<C>(self.name));
         self
@@ -411,6 +420,7 @@ impl Catalogue {
             crate::commissioner::domain(),
             crate::brander::domain(),
             crate::auditor::domain(),
+            crate::presence::domain(),
             crate::greeter::domain(),
         ])
     }
@@ -513,6 +523,10 @@ impl Catalogue {
     pub fn scopes(&self) -> Vec<String> {
         let mut scopes: Vec<_> =
             self.commands().map(|c| c.scope.clone()).chain(self.queries().map(|q| q.scope.clone())).collect();
+        // The doors' own: who may open a socket to follow logs.
+        if self.domains.iter().any(|domain| domain.posts) {
+            scopes.push(crate::presence::CONNECT.to_owned());
+        }
         scopes.sort();
         scopes.dedup();
         scopes

@@ -16,6 +16,7 @@ pub mod hook;
 pub mod mailer;
 pub mod personal;
 pub mod platform;
+pub mod presence;
 pub mod subject;
 pub mod template;
 pub mod texter;

@@ -100,6 +100,7 @@ pub fn domain() -> Domain {
         .query::<Suppressions>()
         .query::<SenderDomains>()
         .query::<MailRoutes>()
+        .reacts::<crate::presence::MessagesUnread>()
         .hook::<UnsubscribePage>()
         .hook::<OneClickUnsubscribe>()
         .hook::<SendGridEvents>()

@@ -101,6 +101,17 @@ pub fn query(domain: &str, name: &str) -> String {
     format!("qry.{domain}.{name}")
 }
 
+/// `rooms.<kind>.<id>.<tenant>`: the log of a channel that people's clients follow.
+pub fn log(kind: &str, id: &str, tenant: &str) -> String {
+    format!("rooms.{kind}.{id}.{tenant}")
+}
+
+/// `live.<tenant>.<kind>.<id>`: where the server repeats what it has stored in that log, and where what is never stored
+/// is said, such as that somebody is typing.
+pub fn live(tenant: &str, kind: &str, id: &str) -> String {
+    format!("live.{tenant}.{kind}.{id}")
+}
+
 /// `omnibus.<domain>.<name>.v<version>`, the CloudEvents type.
 pub fn ce_type(domain: &str, name: &str, version: u16) -> String {
     format!("omnibus.{domain}.{name}.v{version}")

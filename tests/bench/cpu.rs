@@ -65,9 +65,19 @@ fn process(pid: u32) -> Option<Process> {
     Some(Process { parent: fields.get(1)?.parse().ok()?, own: seconds(14, 15)?, reaped: seconds(16, 17)? })
 }
 
+/// Processor seconds that a process has used so far.
+pub(crate) fn of(pid: u32) -> f64 {
+    process(pid).map_or(f64::NAN, |process| process.own)
+}
+
 /// Resident memory of this process, in MiB.
 pub(crate) fn resident() -> f64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    resident_of(std::process::id())
+}
+
+/// Resident memory of a process, in MiB.
+pub(crate) fn resident_of(pid: u32) -> f64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<f64>().ok());
     kib.unwrap_or(f64::NAN) / 1024.0

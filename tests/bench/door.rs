@@ -36,7 +36,8 @@ impl Open {
         let bus = stage.connect("ingest").await;
         let catalogue = stage.catalogue().clone();
         let door =
-            Door::new(DoorParts { bus, catalogue, settings, health: health.clone(), stop: stop.clone() }).await?;
+            Door::new(DoorParts { bus, catalogue, settings, beside: None, health: health.clone(), stop: stop.clone() })
+                .await?;
         let url = door.url();
         let task = tokio::spawn(door.serve());
         let (key, record) = keys::mint(&"acme".parse()?, "bench", ["*"], None);

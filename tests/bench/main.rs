@@ -15,6 +15,7 @@ mod cpu;
 mod door;
 #[path = "../../workers/texter/tests/twilio-fake/fake.rs"]
 mod fake;
+mod fanout;
 mod figures;
 mod goods;
 mod growth;
@@ -47,7 +48,7 @@ struct Bench {
     /// Counted rounds of each contestant, after one that is not counted.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Seconds of load in each round of `door`, `latency` and `mailer-latency`, and of light load in `commissioner`.
+    /// Seconds of load in each round of `door`, `latency`, `fanout` and `mailer-latency`, and of light load in `commissioner`.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
     /// Commands in each round of `work`, `durable`, `growth` and `peers`, orders in each of `commissioner`, events in each
@@ -58,7 +59,10 @@ struct Bench {
     /// 100,000 if absent.
     #[arg(long)]
     mails: Option<usize>,
-    /// Of the contestants in `work`, `durable`, `growth` and `peers`, those whose names hold this, or one of `these|words`.
+    /// Sockets in `fanout-memory`.
+    #[arg(long, default_value_t = 10_000)]
+    sockets: usize,
+    /// Of the contestants in `work`, `durable`, `growth`, `fanout` and `peers`, those whose names hold this, or one of `these|words`.
     #[arg(long)]
     only: Option<String>,
     /// How far `growth` goes: 100 is a million waiting commands and ten million rows in the inbox.
@@ -99,6 +103,10 @@ enum Case {
     Auditor,
     /// An activation until every reader has it; a host's page in memory.
     Brander,
+    /// One message to 1,000 and 5,000 who listen, beside a bare broadcast, `ws` and Socket.IO; a chat message's way.
+    Fanout,
+    /// What the WebSocket door holds for 10,000 sockets that idle.
+    FanoutMemory,
 }
 
 /// Prints each table when it is there, and keeps all.
@@ -130,6 +138,9 @@ impl Results {
 }
 
 fn main() -> anyhow::Result<ExitCode> {
+    if let Some(ended) = fanout::role() {
+        return ended.map(|()| ExitCode::SUCCESS);
+    }
     if mailer::is_mailer() {
         return Ok(omnibus_runtime::main(omnibus_mailer::worker));
     }
@@ -186,6 +197,15 @@ async fn measure() -> anyhow::Result<()> {
             Case::Commissioner => {
                 let table = commissioner::run(&postgres, rounds, bench.seconds, bench.commands).await?;
                 results.add(&table.to_string())?;
+            }
+            Case::Fanout => {
+                for table in fanout::run(&postgres, rounds, bench.seconds, bench.only.as_deref()).await? {
+                    results.add(&table.to_string())?;
+                }
+                results.add(&fanout::chat(&postgres, bench.seconds).await?.to_string())?;
+            }
+            Case::FanoutMemory => {
+                results.add(&fanout::memory(&postgres, bench.sockets).await?.to_string())?;
             }
             Case::Peers => {
                 let peers = peers::run(&postgres, rounds, bench.commands, bench.only.as_deref()).await?;

@@ -27,9 +27,9 @@ fn auditor(home: &Path) -> omnibus_auditor::Settings {
     }
 }
 
-/// Every worker of the product.
-fn workers(mail: &Path) -> Vec<Worker> {
-    let mailer = omnibus_mailer::Settings {
+/// A mailer that writes its mails into this folder.
+pub(crate) fn mailer(mail: &Path) -> omnibus_mailer::Settings {
+    omnibus_mailer::Settings {
         smtp_host: None,
         smtp_port: 587,
         smtp_tls: None,
@@ -55,7 +55,11 @@ fn workers(mail: &Path) -> Vec<Worker> {
         sender_approval_secret: None,
         dns_servers: vec![],
         max_attachment_bytes: 10 * 1024 * 1024,
-    };
+    }
+}
+
+/// Every worker of the product.
+fn workers(mail: &Path) -> Vec<Worker> {
     let commissioner = omnibus_commissioner::Settings {
         partner_secret: Some("a secret of tests, thirty-two characters long".to_owned().into()),
         partner_secret_file: mail.join("unused"),
@@ -67,11 +71,12 @@ fn workers(mail: &Path) -> Vec<Worker> {
     let texter = omnibus_texter::Settings { sms_dir: mail.join("sms"), ..omnibus_texter::Settings::defaults() };
     let brander = omnibus_brander::worker(omnibus_brander::Settings::defaults()).unwrap();
     vec![
-        omnibus_mailer::worker(mailer).unwrap(),
+        omnibus_mailer::worker(mailer(mail)).unwrap(),
         omnibus_texter::worker(texter).unwrap(),
         omnibus_commissioner::worker(commissioner).unwrap(),
         brander,
         omnibus_auditor::worker(auditor(mail)).unwrap(),
+        omnibus_presence::worker(omnibus_presence::Settings::defaults()).unwrap(),
         minimal_worker::worker(minimal_worker::Settings {}).unwrap(),
     ]
 }

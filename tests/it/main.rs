@@ -26,4 +26,5 @@ mod stopping;
 mod sweeping;
 mod tasks;
 mod tenants;
+mod unread;
 mod uploads;

@@ -25,6 +25,7 @@ impl Opened {
             bus: stage.connect("ingest").await,
             catalogue: stage.catalogue().clone(),
             settings,
+            beside: None,
             health: Health::default(),
             stop: stop.clone(),
         };

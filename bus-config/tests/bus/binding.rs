@@ -14,7 +14,7 @@ async fn a_worker_verifies_its_consumers_and_learns_which_field_differs() {
     for spec in [topology.lane("echo", "default"), topology.reacts("echo"), topology.sweeper("echo")] {
         verify_consumer(&worker.js, spec.unwrap()).await.unwrap();
     }
-    assert_eq!(topology.reacts("mailer"), None);
+    assert_eq!(topology.reacts("greeter"), None);
 
     let mut elsewhere = topology.lane("echo", "default").unwrap().clone();
     elsewhere.filter_subjects = vec!["cmd.echo.other.>".to_owned()];

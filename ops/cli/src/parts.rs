@@ -93,6 +93,7 @@ fn all(
         omnibus_commissioner::worker(commissioner_settings(home)?)?,
         omnibus_brander::worker(brander_settings(door)?)?,
         omnibus_auditor::worker(auditor_settings(home)?)?,
+        omnibus_presence::worker(from_environment("presence")?)?,
         minimal_worker::worker(from_environment("greeter")?)?,
     ])
 }

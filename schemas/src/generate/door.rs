@@ -254,6 +254,77 @@ pub(super) fn paths() -> Map<String, Value> {
         ("/docs", get("docs", "The API to read and to try, working offline", served("text/html", "A page.", text()))),
     ]
     .into_iter()
+    .chain([("/api/v1/websocket/connect", ticket()), ("/ws", socket())])
     .map(|(path, item)| (path.to_owned(), item))
     .collect()
+}
+
+/// Where a socket's ticket comes from.
+fn ticket() -> Value {
+    let text = |says: &str| json!({ "type": "string", "description": says });
+    let mut responses = refusals(FOR_COMMANDS);
+    responses.insert(
+        "200".into(),
+        json!({
+            "description": "A ticket, good once and for 30 seconds.",
+            "content": { "application/json": { "schema": {
+                "type": "object",
+                "required": ["ticket", "url", "user", "expires_at"],
+                "properties": {
+                    "ticket": text("Sent as the token of the connect command."),
+                    "url": text("Where to connect; the ticket stands in it, for clients that send no token."),
+                    "user": text("Whose socket it will be."),
+                    "expires_at": { "type": "string", "format": "date-time", "description": "Until when it must be used." },
+                },
+            } } },
+        }),
+    );
+    json!({ "post": {
+        "operationId": "door_websocket_connect",
+        "tags": [TAG],
+        "summary": "A ticket for one WebSocket",
+        "description": "Good once, within 30 seconds. The socket has the caller's scopes, or those that are asked for \
+            among them; with an API key that asks for none, `websocket:read` and `websocket:write`. It closes when the \
+            credential ends or is revoked.\n\nNeeds the scope `websocket:connect`.",
+        "security": [{ "apiKey": ["websocket:connect"] }, { "token": ["websocket:connect"] }],
+        "x-scope": "websocket:connect",
+        "requestBody": { "required": false, "content": { "application/json": {
+            "schema": {
+                "type": "object",
+                "additionalProperties": false,
+                "properties": {
+                    "user": {
+                        "type": "string",
+                        "pattern": "^[a-z0-9_-]{1,64}$",
+                        "description": "Whose socket it will be. An API key must say so; a token is of its own user.",
+                    },
+                    "scopes": {
+                        "type": "array",
+                        "maxItems": 50,
+                        "items": { "type": "string" },
+                        "description": "What the socket may do, among what the caller may.",
+                    },
+                },
+            },
+            "example": { "user": "ada" },
+        } } },
+        "responses": responses,
+    }})
+}
+
+/// The socket itself.
+fn socket() -> Value {
+    json!({ "get": {
+        "operationId": "door_websocket",
+        "tags": [TAG],
+        "summary": "The WebSocket: Centrifugo's client protocol in JSON",
+        "description": "Where the WebSocket door is served at the same address, as in `omnibus up`. See the README of \
+            workers/fanout.",
+        "security": [],
+        "responses": {
+            "101": { "description": "The protocol is WebSocket from here on." },
+            "400": { "description": "The request is none for a WebSocket." },
+            "403": { "description": "The page's origin is not allowed." },
+        },
+    }})
 }

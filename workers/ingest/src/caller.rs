@@ -3,21 +3,24 @@
 use std::sync::Arc;
 
 use axum::http::HeaderMap;
+use chrono::{DateTime, Utc};
 use omnibus_schemas::Tenant;
+use uuid::Uuid;
 
 use crate::bearer;
 use crate::jwt::Verifier;
 use crate::keyring::KeyRing;
 use crate::keys::{self, KeyHash, KeyRecord};
 use crate::problem::Problem;
-use crate::token::Claims;
+use crate::token::{Claims, Ticket};
 
 /// An authenticated caller.
 #[derive(Debug, Clone)]
-pub(crate) struct Caller {
-    pub(crate) tenant: Tenant,
+pub struct Caller {
+    /// The credential's.
+    pub tenant: Tenant,
     /// `key:<id>` or `jwt:<subject>`; goes into `ce-actor`.
-    pub(crate) actor: String,
+    pub actor: String,
     grants: Grants,
 }
 
@@ -27,9 +30,17 @@ enum Grants {
     Token(Box<Claims>),
 }
 
-/// Checks the credential of a request.
+/// Checks the credential of a request. Tickets are for sockets alone.
 pub(crate) fn authenticate(headers: &HeaderMap, ring: &KeyRing, tokens: &Verifier) -> Result<Caller, Problem> {
-    let credential = bearer::of(headers)?;
+    let caller = by_credential(bearer::of(headers)?, ring, tokens)?;
+    match caller.ticket() {
+        None => Ok(caller),
+        Some(_) => Err(Problem::unauthenticated("A ticket opens a WebSocket and nothing else.")),
+    }
+}
+
+/// Checks a credential as it was sent: an API key, or a token.
+pub fn by_credential(credential: &str, ring: &KeyRing, tokens: &Verifier) -> Result<Caller, Problem> {
     if credential.starts_with("omk_") { by_key(credential, ring) } else { by_token(credential, tokens) }
 }
 
@@ -58,16 +69,60 @@ fn by_token(token: &str, tokens: &Verifier) -> Result<Caller, Problem> {
 }
 
 impl Caller {
-    /// Is the caller allowed this?
-    pub(crate) fn demand(&self, scope: &str) -> Result<(), Problem> {
-        let allowed = match &self.grants {
-            Grants::Key(record) => record.scopes.iter().any(|granted| covers(granted, scope)),
+    /// What the credential grants, as it is written there.
+    pub fn scopes(&self) -> Vec<&str> {
+        match &self.grants {
+            Grants::Key(record) => record.scopes.iter().map(String::as_str).collect(),
             Grants::Token(claims) => {
                 let spaced = claims.scope.iter().flat_map(|scope| scope.split_ascii_whitespace());
-                spaced.chain(claims.scopes.iter().map(String::as_str)).any(|granted| covers(granted, scope))
+                spaced.chain(claims.scopes.iter().map(String::as_str)).collect()
             }
-        };
-        match allowed {
+        }
+    }
+
+    /// Is the caller allowed this?
+    pub fn may(&self, scope: &str) -> bool {
+        self.scopes().into_iter().any(|granted| covers(granted, scope))
+    }
+
+    /// The user that a token is of; `None` for an API key.
+    pub fn user(&self) -> Option<&str> {
+        match &self.grants {
+            Grants::Key(_) => None,
+            Grants::Token(claims) => Some(&claims.sub),
+        }
+    }
+
+    /// The ticket that the credential is, if it is one.
+    pub fn ticket(&self) -> Option<&Ticket> {
+        match &self.grants {
+            Grants::Key(_) => None,
+            Grants::Token(claims) => claims.ticket.as_ref(),
+        }
+    }
+
+    /// The key behind the credential. When it is revoked, so is this.
+    pub fn key(&self) -> Option<Uuid> {
+        match &self.grants {
+            Grants::Key(record) => Some(record.id),
+            Grants::Token(claims) => claims.ticket.as_ref().and_then(|ticket| ticket.key),
+        }
+    }
+
+    /// When what the credential opens must close; never if `None`.
+    pub fn until(&self) -> Option<DateTime<Utc>> {
+        match &self.grants {
+            Grants::Key(record) => record.expires_at,
+            Grants::Token(claims) => match &claims.ticket {
+                Some(ticket) => ticket.until.and_then(|until| DateTime::from_timestamp(until, 0)),
+                None => DateTime::from_timestamp(claims.exp, 0),
+            },
+        }
+    }
+
+    /// Refuses who is not allowed this.
+    pub(crate) fn demand(&self, scope: &str) -> Result<(), Problem> {
+        match self.may(scope) {
             true => Ok(()),
             false => Err(Problem::forbidden(format!("The credential lacks the scope {scope}.")).with("scope", scope)),
         }
@@ -75,7 +130,7 @@ impl Caller {
 }
 
 /// `*` covers all, `email:*` all that starts with `email:`, anything else itself.
-fn covers(granted: &str, scope: &str) -> bool {
+pub(crate) fn covers(granted: &str, scope: &str) -> bool {
     match granted.strip_suffix('*') {
         Some("") => true,
         Some(domain) if domain.ends_with(':') => scope.starts_with(domain),

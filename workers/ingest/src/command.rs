@@ -45,6 +45,7 @@ pub async fn run() -> anyhow::Result<()> {
         bus: bus?,
         catalogue: Catalogue::omnibus(),
         settings: arguments.door,
+        beside: None,
         health: Health::default(),
         stop,
     };

@@ -24,6 +24,7 @@ const FRONT: &str = "<!doctype html>
 <h1>Omnibus</h1>
 <ul>
 <li><a href=\"/docs/\">The API, to read and to try</a>
+<li><a href=\"/demo/chat/\">A chat to try</a> (in <code>omnibus up</code>)
 <li><a href=\"/openapi.json\">openapi.json</a>
 <li><a href=\"/asyncapi.yaml\">asyncapi.yaml</a>
 <li><a href=\"/readyz\">readyz</a>

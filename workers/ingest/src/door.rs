@@ -29,7 +29,7 @@ use crate::observe::{self, Observed};
 use crate::outcome::Outcomes;
 use crate::problem::Problem;
 use crate::settings::Settings;
-use crate::{docs, linger, peer, ready, routes, secure, tls};
+use crate::{connect, docs, linger, peer, ready, routes, secure, tls};
 
 /// How long a connection may stand without a whole request line and headers.
 const HEADERS: Duration = Duration::from_secs(30);
@@ -43,6 +43,8 @@ pub struct DoorParts {
     pub catalogue: Catalogue,
     /// How it is set up.
     pub settings: Settings,
+    /// What else is served at the same address: the WebSocket door, where both are one process.
+    pub beside: Option<Router>,
     /// Where it says whether it is ready.
     pub health: Health,
     /// Cancelled when it shall stop.
@@ -61,6 +63,21 @@ pub struct Door {
 
 /// Connections that may wait to be taken: what is beyond is reset by the system, and a busy moment brings many at once.
 const WAITING: u32 = 4096;
+
+/// Binds an address, for a server of axum-server.
+///
+/// # Errors
+/// The system's, such as that another program has it.
+pub fn listen(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
+    };
+    // Another door may have been here a moment ago.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(WAITING)?.into_std()
+}
 
 /// An address that is bound.
 struct Listening {
@@ -134,7 +151,7 @@ impl Shared {
 impl Door {
     /// Binds the addresses. Requests wait until [`Door::serve`].
     pub async fn new(parts: DoorParts) -> Result<Self, DoorError> {
-        let DoorParts { bus, catalogue, settings, health, stop } = parts;
+        let DoorParts { bus, catalogue, settings, beside, health, stop } = parts;
         ready::check(&settings)?;
         let certificates = certificates(&settings)?;
         ready::unknown(&health, certificates.is_some());
@@ -151,17 +168,10 @@ impl Door {
             settings,
             stop,
         });
-        let app = app(&shared, &health)?;
+        let app = app(&shared, beside.unwrap_or_default(), &health)?;
         let listen = |address: SocketAddr, tls| {
             let bound = || -> std::io::Result<_> {
-                let socket = match address {
-                    SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
-                    SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
-                };
-                // Another door may have been here a moment ago.
-                socket.set_reuseaddr(true)?;
-                socket.bind(address)?;
-                let listener = socket.listen(WAITING)?.into_std()?;
+                let listener = self::listen(address)?;
                 let address = listener.local_addr()?;
                 Ok(Listening { listener, address, tls })
             };
@@ -281,9 +291,11 @@ fn certificates(settings: &Settings) -> Result<Option<Certificates>, DoorError> 
     Ok(tls.then(|| Certificates::new(seal)))
 }
 
-fn app(shared: &Arc<Shared>, health: &Health) -> Result<Router, DoorError> {
+fn app(shared: &Arc<Shared>, beside: Router, health: &Health) -> Result<Router, DoorError> {
     let limited = routes::of(&shared.catalogue, shared)
         .merge(docs::routes(&shared.catalogue))
+        .merge(connect::routes(shared))
+        .merge(beside)
         .fallback(routes::nowhere)
         .method_not_allowed_fallback(routes::wrong_method)
         .layer(middleware::from_fn_with_state(shared.clone(), limit_by_address));

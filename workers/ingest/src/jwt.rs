@@ -64,6 +64,15 @@ pub enum JwtKeysError {
 #[error("{0}")]
 pub struct BadToken(&'static str);
 
+const EXPIRED: &str = "it has expired";
+
+impl BadToken {
+    /// Was it good before? Then a newer one will be.
+    pub fn has_expired(&self) -> bool {
+        self.0 == EXPIRED
+    }
+}
+
 impl Verifier {
     /// With the keys that the settings name.
     pub fn of(settings: &Settings) -> Result<Self, JwtKeysError> {
@@ -157,7 +166,7 @@ fn algorithm(jwk: &Jwk) -> Option<Algorithm> {
 fn words(kind: &jsonwebtoken::errors::ErrorKind) -> &'static str {
     use jsonwebtoken::errors::ErrorKind;
     match kind {
-        ErrorKind::ExpiredSignature => "it has expired",
+        ErrorKind::ExpiredSignature => EXPIRED,
         ErrorKind::ImmatureSignature => "it is not valid yet",
         ErrorKind::InvalidAudience => "it is for another audience",
         ErrorKind::InvalidIssuer => "it is from another issuer",

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use omnibus_bus::BUCKET_KEYS;
 use omnibus_runtime::{Bus, Health};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::keys::{KeyHash, KeyRecord};
 use crate::mirror::{Mirror, NotLoaded, Of};
@@ -41,8 +43,18 @@ impl KeyRing {
         self.0.get(hash)
     }
 
+    /// Is there still a key of this id, not expired? `None` until everything was loaded once.
+    pub fn has(&self, id: Uuid) -> Option<bool> {
+        self.0.any(|record| record.id == id && !record.has_expired())
+    }
+
+    /// Tells of every change.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.0.changes()
+    }
+
     /// Follows the bucket until `stop`.
-    pub(crate) async fn follow(&self, bus: Bus, health: Health, stop: CancellationToken) {
+    pub async fn follow(&self, bus: Bus, health: Health, stop: CancellationToken) {
         self.0.follow(bus, health, stop).await;
     }
 }

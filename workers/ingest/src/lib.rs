@@ -3,9 +3,10 @@
 mod accept;
 mod ask;
 mod bearer;
-mod caller;
+pub mod caller;
 mod certificates;
 pub mod command;
+mod connect;
 mod docs;
 mod door;
 mod fields;
@@ -35,7 +36,7 @@ pub mod token;
 mod upload;
 mod visit;
 
-pub use door::{Door, DoorError, DoorParts};
+pub use door::{Door, DoorError, DoorParts, listen};
 pub use keyring::KeyRing;
 pub use problem::Problem;
 pub use settings::Settings;

@@ -32,6 +32,10 @@ pub struct Settings {
     /// Secret that signs browser tokens (HS256), at least 32 bytes. Without it no such token is taken.
     #[arg(long, env = "WEBSOCKET_SECRET", hide_env_values = true)]
     pub websocket_secret: Option<SecretString>,
+    /// Where browsers open WebSockets, told with every ticket: `wss://live.example.com/ws`. By default `/ws` on the host
+    /// that was asked.
+    #[arg(long, env = "WEBSOCKET_URL")]
+    pub websocket_url: Option<String>,
     /// File with a JSON Web Key Set; tokens signed with its RS256 or ES256 keys are taken.
     #[arg(long, env = "JWT_JWKS_FILE")]
     pub jwt_jwks_file: Option<PathBuf>,
@@ -92,6 +96,7 @@ impl Settings {
             tls_cert_file: None,
             tls_key_file: None,
             websocket_secret: None,
+            websocket_url: None,
             jwt_jwks_file: None,
             jwt_audience: None,
             jwt_issuer: None,

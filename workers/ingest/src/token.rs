@@ -5,6 +5,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use omnibus_schemas::Tenant;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 /// RFC 7518 §3.2: a key as long as the hash, at least.
 const SHORTEST_SECRET: usize = 32;
@@ -36,6 +37,22 @@ pub struct Claims {
     /// By whom.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub iss: Option<String>,
+    /// That it is a ticket, good for opening one WebSocket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<Ticket>,
+}
+
+/// What makes a token a ticket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ticket {
+    /// Its id. Whoever comes second with it is refused.
+    pub id: Uuid,
+    /// When the socket that it opens must close, in seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<i64>,
+    /// The API key that it was issued for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Uuid>,
 }
 
 /// Why a token can't be signed.
@@ -69,6 +86,7 @@ impl Claims {
             nbf: None,
             aud: None,
             iss: None,
+            ticket: None,
         }
     }
 }

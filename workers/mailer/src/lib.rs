@@ -22,6 +22,7 @@ mod streams;
 mod suppressions;
 mod templates;
 pub mod transport;
+mod unread;
 
 pub use batch::{Chunk, ReadPlan};
 pub use confirm_sender_domain::Proofs;
@@ -42,6 +43,7 @@ use omnibus_schemas::mailer::{
     Unsubscribe, UnsubscribePage, UploadAttachment,
 };
 
+use omnibus_schemas::presence::MessagesUnread;
 use p256::ecdsa::VerifyingKey;
 use secrecy::SecretString;
 
@@ -101,6 +103,7 @@ pub fn worker(settings: Settings) -> anyhow::Result<Worker> {
         .answers::<Suppressions>()
         .answers::<SenderDomains>()
         .answers::<MailRoutes>()
+        .reacts::<MessagesUnread>()
         .receives::<UnsubscribePage>()
         .receives::<OneClickUnsubscribe>()
         .receives::<SendGridEvents>()

@@ -151,11 +151,13 @@ impl Engine {
             .map(|tenant| tenant.as_str().to_owned())
             .ok_or_else(|| refuse(400, "the header ce-tenant is missing"))?;
         tenant.parse::<subject::Token>().map_err(|error| refuse(400, &format!("the header ce-tenant {error}")))?;
+        let actor = request.message.headers.as_ref().and_then(|map| map.get(headers::ACTOR));
+        let actor = actor.map(|actor| actor.as_str());
         let mut tries = 0;
         loop {
             let away = |_| refuse(503, "the database does not answer");
             let mut db = self.db.begin_with(SNAPSHOT).await.map_err(away)?;
-            let mut ask = Ask { tenant: &tenant, db: &mut db };
+            let mut ask = Ask { tenant: &tenant, actor, db: &mut db };
             let answer = match reply.reply(&mut ask, &request.message.payload).await {
                 Ok(answer) => db.commit().await.map(|()| answer).map_err(|error| AskError::Failed(error.into())),
                 Err(error) => Err(error),

@@ -30,6 +30,13 @@ pub(crate) enum Caused {
         at: Option<DateTime<Utc>>,
         body: Vec<u8>,
     },
+    /// An entry of a log.
+    Entry {
+        kind: String,
+        id: String,
+        ce_type: &'static str,
+        body: Vec<u8>,
+    },
     /// A message that is passed on as it was.
     Passed(Outgoing),
 }
@@ -60,6 +67,14 @@ impl Events {
     fn push<E: Event>(mut self, event: E, about: Option<String>) -> Self {
         let body = encode(Encoding::Json, &event);
         self.list.push(Caused::Event { domain: E::DOMAIN, name: E::NAME, version: E::VERSION, about, body });
+        self
+    }
+
+    /// An entry in the log `kind` `id` that people's clients follow, such as a room's. It goes out before the events.
+    #[must_use]
+    pub fn post(mut self, kind: &str, id: &str, ce_type: &'static str, entry: &impl Serialize) -> Self {
+        let body = encode(Encoding::Json, entry);
+        self.list.push(Caused::Entry { kind: kind.to_owned(), id: id.to_owned(), ce_type, body });
         self
     }
 
@@ -143,6 +158,12 @@ impl Caused {
     pub(crate) fn for_tenant(self, tenant: &str) -> Outgoing {
         match self {
             Caused::Passed(message) => message,
+            Caused::Entry { kind, id, ce_type, body } => Outgoing {
+                subject: subject::log(&kind, &id, tenant),
+                kind: ce_type.to_owned(),
+                body,
+                ..Outgoing::default()
+            },
             Caused::Event { domain, name, version, about, body } => Outgoing {
                 subject: subject::event(domain, name, tenant),
                 kind: subject::ce_type(domain, name, version),

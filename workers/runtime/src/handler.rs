@@ -95,6 +95,8 @@ pub trait Answer<Q: Query>: Send + Sync + 'static {
 pub struct Ask<'a> {
     /// The caller's tenant.
     pub tenant: &'a str,
+    /// The key, user or part that asks (`ce-actor`).
+    pub actor: Option<&'a str>,
     /// The database, in a transaction that is the answer's own.
     pub db: &'a mut sqlx::PgConnection,
 }

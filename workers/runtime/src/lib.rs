@@ -19,6 +19,7 @@ pub mod envelope;
 mod events;
 mod failpoint;
 mod fault;
+mod follow;
 mod gauges;
 mod handler;
 pub mod health;
@@ -57,6 +58,7 @@ pub use cx::Cx;
 pub use desk::Desk;
 pub use envelope::Meta;
 pub use events::Events;
+pub use follow::{Followed, follow};
 pub use handler::{
     Answer, Ask, AskError, CallError, Effect, Fail, Found, Handle, Policy, Prepared, React, Settled, WhenUncertain,
 };

@@ -36,6 +36,22 @@ pub enum Metric {
     HttpRequests,
     /// Seconds an HTTP request took, by `route`.
     HttpSeconds,
+    /// Sockets that are open and authenticated.
+    Sockets,
+    /// Channels that somebody on this node listens to.
+    Channels,
+    /// Messages handed to sockets.
+    Pushed,
+    /// Messages thrown away with the queue of a socket that was too slow.
+    Dropped,
+    /// Bytes waiting in the queues of all sockets.
+    QueueBytes,
+    /// Sockets that were closed by the door, by `code`.
+    SocketsClosed,
+    /// Requests to get what was missed, by `result`: `whole` or `not_whole`.
+    Recoveries,
+    /// Holes that were found in what the bus said live, and filled from its log.
+    GapsFilled,
     /// 1 while the part (`postgres`, `nats`) answers.
     Up,
 }
@@ -58,6 +74,14 @@ impl Metric {
             Metric::Republished => "omnibus_republished_total",
             Metric::HttpRequests => "omnibus_http_requests_total",
             Metric::HttpSeconds => "omnibus_http_seconds",
+            Metric::Sockets => "omnibus_sockets",
+            Metric::Channels => "omnibus_channels",
+            Metric::Pushed => "omnibus_pushed_total",
+            Metric::Dropped => "omnibus_dropped_total",
+            Metric::QueueBytes => "omnibus_queue_bytes",
+            Metric::SocketsClosed => "omnibus_sockets_closed_total",
+            Metric::Recoveries => "omnibus_recoveries_total",
+            Metric::GapsFilled => "omnibus_gaps_filled_total",
             Metric::Up => "omnibus_up",
         }
     }

@@ -1,8 +1,9 @@
-//! The HTTP door in this process.
+//! The HTTP door in this process, and the WebSocket door at the same address.
 
 use std::net::SocketAddr;
 
 use anyhow::{Context, bail};
+use omnibus_fanout::{Fanout, FanoutParts};
 use omnibus_ingest::{Door, DoorParts, Settings};
 use omnibus_runtime::Health;
 use omnibus_schemas::Catalogue;
@@ -55,8 +56,21 @@ pub(super) async fn open(
     running: &mut JoinSet<Ended>,
 ) -> anyhow::Result<String> {
     let bus = servers.connect(home, omnibus_ingest::command::BUS_USER).await?;
-    let parts =
-        DoorParts { bus, catalogue: Catalogue::omnibus(), settings, health: health.clone(), stop: stop.clone() };
+    let fanout = Fanout::new(FanoutParts {
+        bus: servers.connect(home, omnibus_fanout::command::BUS_USER).await?,
+        catalogue: Catalogue::omnibus(),
+        settings: parts::from_environment("fanout")?,
+        credentials: settings.clone(),
+        health: health.clone(),
+        stop: stop.clone(),
+    })?;
+    let beside = Some(fanout.routes().merge(omnibus_fanout::demo::routes()));
+    running.spawn(async move {
+        fanout.run().await;
+        ("the WebSocket door".to_owned(), Ok(()))
+    });
+    let (catalogue, health, stop) = (Catalogue::omnibus(), health.clone(), stop.clone());
+    let parts = DoorParts { bus, catalogue, settings, beside, health, stop };
     let door = Door::new(parts).await?;
     let url = door.url();
     running.spawn(async move { ("the HTTP door".to_owned(), door.serve().await.map_err(Into::into)) });

@@ -31,7 +31,8 @@ fn migrations_are_applied_once() {
     let stack = Stack::shared();
     let rows = stack.json(&["migrate", "--check"]);
     let schemas: Vec<_> = rows.as_array().unwrap().iter().map(|row| row["schema"].as_str().unwrap()).collect();
-    assert_eq!(schemas, ["bus", "mailer", "texter", "commissioner", "brander", "auditor", "greeter"]);
+    let expected = ["bus", "mailer", "texter", "commissioner", "brander", "auditor", "presence", "greeter"];
+    assert_eq!(schemas, expected);
     assert!(stack.run(&["migrate"]).well().contains("up to date"));
     let nowhere = folder();
     assert!(Run::of(omnibus(nowhere.path(), &["migrate"])).failed().contains("DATABASE_URL"));

@@ -97,7 +97,8 @@ fn status_shows_lanes_streams_and_workers() {
         let items = status[list].as_array().unwrap().iter();
         items.map(|item| item[field].as_str().unwrap().to_owned()).collect()
     };
-    assert_eq!(of("workers", "name"), ["auditor", "brander", "commissioner", "greeter", "mailer", "texter"]);
+    let expected = ["auditor", "brander", "commissioner", "greeter", "mailer", "presence", "texter"];
+    assert_eq!(of("workers", "name"), expected);
     assert!(of("lanes", "consumer").contains(&"mailer_default".to_owned()), "{status:#}");
     assert!(of("streams", "stream").contains(&"CMD_GREETER".to_owned()), "{status:#}");
     assert_eq!((status["away"].to_string(), status["missing"].to_string()), ("[]".into(), "[]".into()));

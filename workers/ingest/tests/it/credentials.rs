@@ -84,7 +84,7 @@ async fn a_revoked_key_is_refused_at_once_and_a_restart_of_the_server_changes_no
     stage.until(&third, |status| status == StatusCode::UNAUTHORIZED).await;
     let bucket = stage.operator.jetstream().get_stream("KV_keys").await.unwrap();
     let all: Vec<_> = bucket.consumers().try_collect().await.unwrap();
-    let ours = all.iter().filter(|info| info.config.description.as_deref() == Some("API keys, for a door"));
+    let ours = all.iter().filter(|info| info.config.description.as_deref() == Some("keys, for ingest"));
     assert_eq!(ours.count(), 1, "no consumer is left behind");
 }
 

@@ -21,7 +21,9 @@ async fn every_path_of_the_document_is_a_route() {
     let stage = Stage::new().await;
     let openapi = generate::openapi(&Catalogue::omnibus());
     let mut walked = 0;
-    for (path, item) in openapi["paths"].as_object().unwrap() {
+    // The WebSocket door's, which stands beside this one only where both are one process.
+    let here = openapi["paths"].as_object().unwrap().iter().filter(|(path, _)| *path != "/ws");
+    for (path, item) in here {
         for method in item.as_object().unwrap().keys() {
             let path: String =
                 path.split('/').skip(1).map(|s| format!("/{}", if s.starts_with('{') { "x" } else { s })).collect();

@@ -10,6 +10,7 @@ mod idempotency;
 mod limits;
 mod queries;
 mod stage;
+mod tickets;
 mod transport;
 mod trouble;
 mod waiting;

@@ -73,6 +73,7 @@ impl Stage {
             bus: connect(&nats, &seeds, "ingest").await,
             catalogue,
             settings,
+            beside: None,
             health: Health::default(),
             stop: stop.clone(),
         };

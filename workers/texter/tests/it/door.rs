@@ -32,6 +32,7 @@ impl Opened {
             bus: stage.connect("ingest").await,
             catalogue: stage.catalogue().clone(),
             settings,
+            beside: None,
             health: Health::default(),
             stop: stop.clone(),
         };

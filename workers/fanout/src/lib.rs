@@ -1,0 +1,22 @@
+#![doc = include_str!("../README.md")]
+
+mod channel;
+mod codes;
+pub mod command;
+mod commands;
+pub mod demo;
+mod door;
+mod feed;
+mod hub;
+mod link;
+mod log;
+mod people;
+mod protocol;
+mod reads;
+mod session;
+mod settings;
+mod slots;
+mod socket;
+
+pub use door::{Fanout, FanoutParts};
+pub use settings::Settings;

@@ -1,0 +1,94 @@
+//! Whatever dies: every missed message comes once and in order.
+
+use std::time::Duration;
+
+use crate::scene::{Client, Scene, message, position, recovered};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nats_is_killed_and_its_sockets_hear_everything_once() {
+    let scene = Scene::new().await;
+    let node = scene.node().await;
+    scene.join("acme", "lobby", &["ada", "bob"]).await;
+    let mut ada = Client::of(&node, "acme", "ada").await;
+    let mut at = position(&ada.subscribe("room:lobby").await);
+    scene.say("acme", "lobby", "bob", "before").await;
+    let (said, offset) = ada.published("message").await;
+    assert_eq!(said["text"], "before");
+    at.1 = offset;
+    {
+        let mut nats = scene.stage.nats.lock().await;
+        nats.kill9().await;
+        nats.restart().await.unwrap();
+    }
+    scene.bus_is_back().await;
+    // The worker may be back before the door: then the door was not there to hear it, and looks.
+    let wanted: Vec<String> = (0..20).map(|n| format!("after {n}")).collect();
+    for text in &wanted {
+        scene.say("acme", "lobby", "bob", text).await;
+    }
+    let mut heard = Vec::new();
+    while heard.len() < wanted.len() {
+        let push = ada.push().await;
+        if push["unsubscribe"].is_object() {
+            // The door could not vouch for the channel: the client asks for what it has missed, as every client does.
+            let begun = ada.recover("room:lobby", (&at.0, at.1)).await;
+            assert_eq!(begun["recovered"], true, "{begun}");
+            heard.extend(recovered(&begun));
+            at = position(&begun);
+            continue;
+        }
+        let data = &push["pub"]["data"];
+        if data["type"] == "message" {
+            heard.push(data["text"].as_str().unwrap().to_owned());
+            at.1 = push["pub"]["offset"].as_u64().unwrap();
+        }
+    }
+    assert_eq!(heard, wanted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_presence_worker_that_is_killed_while_messages_run_loses_and_repeats_none() {
+    let scene = Scene::new().await;
+    let node = scene.node().await;
+    scene.join("acme", "lobby", &["ada", "bob"]).await;
+    let mut ada = Client::of(&node, "acme", "ada").await;
+    ada.subscribe("room:lobby").await;
+    let count = 400;
+    scene.stage.backlog("acme", count, |n| message("lobby", "bob", &n.to_string())).await;
+    // A few are through, the rest is wherever it is.
+    let mut heard = ada.texts(20).await;
+    let Scene { stage, presence } = scene;
+    presence.abort().await;
+    let _scene = Scene::on(stage).await;
+    heard.extend(ada.texts(count - heard.len()).await);
+    heard.sort_by_key(|text| text.parse::<usize>().unwrap());
+    assert_eq!(heard, (0..count).map(|n| n.to_string()).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_closes_sends_its_sockets_to_another() {
+    let scene = Scene::new().await;
+    let (one, two) = (scene.node().await, scene.node().await);
+    scene.join("acme", "lobby", &["ada", "bob"]).await;
+    let mut clients = Vec::new();
+    for _ in 0..5 {
+        let mut client = Client::of(&one, "acme", "ada").await;
+        let at = position(&client.subscribe("room:lobby").await);
+        clients.push((client, at));
+    }
+    one.close();
+    scene.say("acme", "lobby", "bob", "meanwhile").await;
+    for (mut client, at) in clients {
+        assert_eq!(client.close_code().await, 3001);
+        let mut again = Client::of(&two, "acme", "ada").await;
+        let begun = again.recover("room:lobby", (&at.0, at.1)).await;
+        assert_eq!(recovered(&begun), ["meanwhile"]);
+    }
+    tokio::time::timeout(Duration::from_secs(60), async {
+        while one.fanout.topics() > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+    .expect("nothing is listened to any more");
+}

@@ -1,0 +1,14 @@
+//! The WebSocket door with a real bus, a real presence worker, and sockets of its own making.
+#![expect(clippy::unwrap_used, reason = "a test that can not go on has failed")]
+
+mod browser;
+mod chromium;
+mod credentials;
+mod crowd;
+mod hostile;
+mod killed;
+mod people;
+mod recovery;
+mod rooms;
+mod scene;
+mod speech;

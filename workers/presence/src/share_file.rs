@@ -1,0 +1,100 @@
+//! Brings a file into a room. It is copied out of what was uploaded, which goes with time.
+
+use std::time::Duration;
+
+use anyhow::anyhow;
+use omnibus_runtime::{CallError, Cx, Effect, Events, Fail, Found, Meta, Policy, Prepared, WhenUncertain};
+use omnibus_schemas::bucket::UPLOADS;
+use omnibus_schemas::presence::{FILES, FileShared, ShareFile};
+use omnibus_schemas::{Object, Token};
+use serde::{Deserialize, Serialize};
+
+use crate::Presence;
+use crate::who::{acting, member};
+
+/// Files of one tenant's rooms, at most, in bytes.
+const MOST_BYTES: i64 = 10 << 30;
+
+/// Which file goes where.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Copy {
+    room: Token,
+    user: Token,
+    filename: String,
+    object: Object,
+}
+
+/// Where a file lies.
+pub(crate) fn name_of(tenant: &str, file_id: uuid::Uuid) -> String {
+    format!("{tenant}/{file_id}")
+}
+
+impl Effect<ShareFile> for Presence {
+    const POLICY: Policy = Policy { attempts: 6, timeout: Duration::from_secs(240), ..Policy::DEFAULT };
+
+    type Plan = Copy;
+    type Done = ();
+
+    async fn prepare(&self, cx: &mut Cx<'_>, cmd: ShareFile) -> Result<Prepared<Copy>, Fail> {
+        let user = acting(cx, cmd.user)?;
+        let ShareFile { room_id: room, filename, object, .. } = cmd;
+        if object.bucket != UPLOADS || !object.is_of(cx.tenant()) {
+            return Err(Fail::reject("foreign_object", "/object: this is no file that was uploaded by you"));
+        }
+        member(cx, &room, &user).await?;
+        let tenant = cx.tenant();
+        let bytes: i64 =
+            sqlx::query_scalar("select coalesce(sum(size), 0)::bigint from presence.files where tenant = $1")
+                .bind(tenant)
+                .fetch_one(cx.db())
+                .await?;
+        if bytes >= MOST_BYTES {
+            return Err(Fail::reject("too_many_files", "the tenant's rooms have files of 10 GiB together"));
+        }
+        Ok(Prepared::go(Copy { room, user, filename, object }))
+    }
+
+    /// The copy's name is the command's: put twice, it is put once.
+    async fn perform(&self, meta: &Meta, copy: &Copy) -> Result<(), CallError> {
+        let desk = self.desk().await;
+        let from = desk.objects(UPLOADS).await.map_err(CallError::NotDone)?;
+        let mut file = from.get(&copy.object.name).await.map_err(|error| CallError::NotDone(error.into()))?;
+        let to = desk.objects(FILES).await.map_err(CallError::NotDone)?;
+        let name = name_of(&meta.tenant, meta.id);
+        let put = to.put(name.as_str(), &mut file).await.map_err(|error| CallError::Unknown(error.into()))?;
+        match put.size as u64 == copy.object.size {
+            true => Ok(()),
+            false => Err(CallError::Unknown(anyhow!("{} of {} bytes were copied", put.size, copy.object.size))),
+        }
+    }
+
+    async fn record(&self, cx: &mut Cx<'_>, copy: Copy, (): ()) -> Result<Events, Fail> {
+        let Copy { room, user, filename, object } = copy;
+        let (tenant, file_id, now, size) = (cx.tenant(), cx.meta().id, cx.now(), i64::try_from(object.size)?);
+        sqlx::query(
+            "insert into presence.files
+                 (tenant, room_id, file_id, user_id, filename, content_type, size, sha256, shared_at)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict do nothing",
+        )
+        .bind(tenant)
+        .bind(room.as_str())
+        .bind(file_id)
+        .bind(user.as_str())
+        .bind(&filename)
+        .bind(&object.content_type)
+        .bind(size)
+        .bind(&object.sha256)
+        .bind(now)
+        .execute(cx.db())
+        .await?;
+        Ok(Events::none().about(room.as_str(), FileShared { room_id: room.clone(), user, file_id, size }))
+    }
+
+    async fn reconcile(&self, _: &Meta, _: &Copy) -> Result<Found<()>, Fail> {
+        Ok(Found::NotDone)
+    }
+
+    fn when_uncertain(&self, _: &Copy) -> WhenUncertain {
+        WhenUncertain::Resend
+    }
+}
