@@ -67,7 +67,7 @@ async fn a_worker_publishes_a_batch_of_events_that_stands_or_falls_as_one() {
 #[tokio::test]
 async fn a_worker_may_do_nothing_to_others() {
     let bus = Bus::provisioned().await;
-    let mut worker = bus.user("mailer").await;
+    let mut worker = bus.user("texter").await;
     for subject in [
         "evt.greeter.greeted.acme",
         "cmd.greeter.default.greet.acme",
@@ -83,16 +83,16 @@ async fn a_worker_may_do_nothing_to_others() {
         "$JS.API.DIRECT.GET.KV_keys",
         "$JS.API.STREAM.PURGE.CMD_GREETER",
         "$JS.API.STREAM.PURGE.EVT",
-        "$JS.API.STREAM.DELETE.CMD_MAILER",
-        "$JS.API.STREAM.UPDATE.CMD_MAILER",
+        "$JS.API.STREAM.DELETE.CMD_TEXTER",
+        "$JS.API.STREAM.UPDATE.CMD_TEXTER",
         "$JS.API.STREAM.CREATE.MINE",
         "$JS.API.STREAM.LIST",
-        "$JS.API.STREAM.SNAPSHOT.CMD_MAILER",
+        "$JS.API.STREAM.SNAPSHOT.CMD_TEXTER",
         "$JS.API.STREAM.MSG.DELETE.CMD_GREETER",
         "$JS.API.STREAM.MSG.DELETE.EVT",
-        "$JS.API.CONSUMER.CREATE.CMD_MAILER.mine",
+        "$JS.API.CONSUMER.CREATE.CMD_TEXTER.mine",
         "$JS.API.CONSUMER.CREATE.EVT.mine",
-        "$JS.API.CONSUMER.DELETE.CMD_MAILER.mailer_default",
+        "$JS.API.CONSUMER.DELETE.CMD_TEXTER.texter_default",
         "$JS.API.CONSUMER.MSG.NEXT.CMD_GREETER.greeter_default",
         "$JS.API.CONSUMER.MSG.NEXT.EVT.echo_reacts",
         "$JS.API.CONSUMER.MSG.NEXT.ADVISORY.greeter_sweeper",
@@ -110,9 +110,9 @@ async fn a_worker_may_do_nothing_to_others() {
     for subject in [
         ">",
         "evt.>",
-        "evt.mailer.>",
+        "evt.texter.>",
         "cmd.>",
-        "cmd.mailer.>",
+        "cmd.texter.>",
         "qry.greeter.>",
         "_INBOX.>",
         "_INBOX_ingest.>",

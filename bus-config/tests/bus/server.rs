@@ -7,7 +7,7 @@ use async_nats::jetstream::{self, Context};
 use async_nats::{Client, ConnectOptions, Event};
 use omnibus_bus::{Credentials, ServerOptions, Settings, TenantUser, Topology, server_config};
 use omnibus_schemas::mailer::EmailSent;
-use omnibus_schemas::{Bucket, Catalogue, Domain, greeter, mailer};
+use omnibus_schemas::{Bucket, Catalogue, Domain, greeter, mailer, texter};
 use secrecy::ExposeSecret;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -32,7 +32,7 @@ pub(crate) fn catalogue() -> Catalogue {
         .owns(Bucket::objects("attic", "Large things"));
     let echo = Domain::new("echo", "Echo").reacts::<EmailSent>().reads("shelf").reads("attic");
     let recorder = Domain::new("recorder", "Recorder").records();
-    Catalogue::new(vec![mailer::domain(), greeter::domain(), keeper, echo, recorder])
+    Catalogue::new(vec![mailer::domain(), texter::domain(), greeter::domain(), keeper, echo, recorder])
 }
 
 pub(crate) fn settings() -> Settings {
