@@ -125,8 +125,8 @@ async fn presence_shows_who_listens_to_a_room_on_all_nodes() {
     };
     tokio::time::timeout(PATIENCE, told).await.expect("both nodes hear of it");
     // The room's users, and their status, over HTTP.
-    let users = scene.stage.ask("presence", "acme", &RoomUsers { room_id: token("lobby"), after: None, limit: None });
-    let users = users.await.unwrap().users;
+    let who = RoomUsers { room_id: token("lobby"), after: None, limit: None };
+    let users = scene.stage.ask("presence", "acme", &who).await.unwrap().users;
     assert_eq!(users.iter().map(|member| member.user.as_str()).collect::<Vec<_>>(), ["ada", "bob"]);
 }
 

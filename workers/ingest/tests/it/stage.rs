@@ -58,6 +58,7 @@ impl Stage {
             http: None,
             listen: "127.0.0.1:-1".into(),
             sync_always: false,
+            max_store_bytes: Some(1 << 40),
             ..ServerOptions::local("unused")
         };
         let config = server_config(&topology, &credentials.public_keys(), &options).unwrap();
@@ -92,6 +93,7 @@ impl Stage {
             bus: stage.connect("ingest").await,
             catalogue: Catalogue::omnibus(),
             settings,
+            beside: None,
             health: Health::default(),
             stop: CancellationToken::new(),
         };

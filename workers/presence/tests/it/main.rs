@@ -239,7 +239,7 @@ async fn a_notice_goes_to_a_room_a_user_or_the_tenant_and_to_nobody_else() {
 async fn a_change_of_presence_is_told_once_and_an_older_sight_changes_nothing() {
     let scene = Scene::new().await;
     // Later than any sight that the worker has of its own: it sees that nobody is connected.
-    let note = |status, seen| NotePresence { user: token("ada"), status, seen: 9_000_000_000_000_000 + seen };
+    let note = |status, seen: i64| NotePresence { user: token("ada"), status, seen: 9_000_000_000_000_000 + seen };
     let (_, told) = scene.done("acme", &note(Status::Online, 10)).await;
     assert_eq!((&told.data["before"], &told.data["revision"]), (&json!("offline"), &json!(1)));
     for (status, seen) in [(Status::Online, 11), (Status::Offline, 11), (Status::Offline, 9)] {
