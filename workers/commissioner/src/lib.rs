@@ -72,6 +72,7 @@ pub fn worker(settings: Settings) -> anyhow::Result<Worker> {
                 ("0001_ledger", include_str!("../migrations/0001_ledger.sql")),
                 ("0002_webhook", include_str!("../migrations/0002_webhook.sql")),
                 ("0003_balances", include_str!("../migrations/0003_balances.sql")),
+                ("0004_look_ups", include_str!("../migrations/0004_look_ups.sql")),
             ],
         )
         .handles::<SetProgram>()

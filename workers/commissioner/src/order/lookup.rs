@@ -83,12 +83,16 @@ with recursive asked as (
     ) cu on true
     left join lateral (
         select c.partner_id from commissioner.codes c
-        join commissioner.partners p on p.tenant = c.tenant and p.partner_id = c.partner_id
+        cross join lateral (
+            select status from commissioner.partners where tenant = c.tenant and partner_id = c.partner_id limit 1
+        ) p
         where c.tenant = a.tenant and c.code = a.code and c.program = a.program and p.status = 'approved' limit 1
     ) co on cu.partner_id is null
     left join lateral (
         select k.partner_id from commissioner.clicks k
-        join commissioner.partners p on p.tenant = k.tenant and p.partner_id = k.partner_id
+        cross join lateral (
+            select status from commissioner.partners where tenant = k.tenant and partner_id = k.partner_id limit 1
+        ) p
         where k.tenant = a.tenant and k.click_id = a.click_id and k.program = a.program and k.consent
             and k.clicked_at <= a.ordered_at
             and k.clicked_at >= a.ordered_at - make_interval(days => r.window_days)

@@ -69,3 +69,46 @@ async fn orders_that_come_at_once_are_each_decided_as_if_alone() {
     assert_eq!((scene.balance(bob, "EUR").await, scene.balance(ada, "EUR").await), (1000, 100));
     scene.running.stop().await;
 }
+
+#[tokio::test]
+async fn an_order_reads_what_is_its_own_however_much_there_is_and_nothing_is_known_of_the_tables() {
+    let scene = Scene::new().await;
+    scene.program(|_| {}).await;
+    let (_, code) = scene.partner("ada", None).await;
+    let (_, below) = scene.partner("bob", Some(&code)).await;
+    // How to look up is settled while the tables are all but empty.
+    for n in 0..10 {
+        scene.does(&order(&n.to_string(), Some(&below))).await;
+    }
+    for more in [
+        "insert into commissioner.partners (tenant, partner_id, program, name, email, email_key, status, revision,
+            registered_at)
+         select tenant, gen_random_uuid(), program, name, email, n || email_key, status, revision, registered_at
+         from commissioner.partners, generate_series(1, 1000) n where parent_id is null",
+        "insert into commissioner.orders
+         select (jsonb_populate_record(o, jsonb_build_object('order_id', 'more' || n, 'customer_id', 'more' || n))).*
+         from commissioner.orders o, generate_series(1, 1000) n where order_id = '1'",
+    ] {
+        sqlx::query(more).execute(scene.db()).await.unwrap();
+    }
+    let orders: Vec<_> = (10..60).map(|n| order(&n.to_string(), Some(&below))).collect();
+    scene.do_at_once(&orders).await;
+    // A connection's counts are told at the latest when it ends.
+    scene.running.stop().await;
+    scene.stage.db.close().await;
+    let counts = "select relname, n_tup_ins, seq_tup_read + idx_tup_fetch from pg_stat_user_tables
+        where relid in ('commissioner.orders'::regclass, 'commissioner.partners'::regclass) order by relname";
+    let told = async {
+        loop {
+            let mut db = <sqlx::PgConnection as sqlx::Connection>::connect(&scene.stage.database_url).await.unwrap();
+            let counts: Vec<(String, i64, i64)> = sqlx::query_as(counts).fetch_all(&mut db).await.unwrap();
+            if counts[0].1 == 1060 && counts[1].1 == 1002 {
+                break counts.into_iter().map(|(table, _, read)| (table, read)).collect::<Vec<_>>();
+            }
+        }
+    };
+    let told = tokio::time::timeout(std::time::Duration::from_secs(30), told).await.expect("the counts are told");
+    for (table, read) in told {
+        assert!(read < 1000, "{read} rows of {table} were read for 60 orders");
+    }
+}
