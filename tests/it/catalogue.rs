@@ -59,7 +59,7 @@ pub(crate) fn mailer(mail: &Path) -> omnibus_mailer::Settings {
 }
 
 /// Every worker of the product.
-fn workers(mail: &Path) -> Vec<Worker> {
+pub(crate) fn workers(mail: &Path) -> Vec<Worker> {
     let commissioner = omnibus_commissioner::Settings {
         partner_secret: Some("a secret of tests, thirty-two characters long".to_owned().into()),
         partner_secret_file: mail.join("unused"),

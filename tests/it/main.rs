@@ -14,6 +14,7 @@ mod hooks;
 mod input;
 mod killed;
 mod limits;
+mod look_ups;
 mod many;
 mod opened;
 mod permissions;

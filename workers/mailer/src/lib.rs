@@ -62,6 +62,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0004_batches", include_str!("../migrations/0004_batches.sql")),
     ("0010_templates", include_str!("../migrations/0010_templates.sql")),
     ("0011_sender_domains", include_str!("../migrations/0011_sender_domains.sql")),
+    ("0012_look_ups", include_str!("../migrations/0012_look_ups.sql")),
 ];
 
 /// The worker: its tables, and what it does with each command and query.

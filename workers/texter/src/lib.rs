@@ -62,6 +62,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0002_consent", include_str!("../migrations/0002_consent.sql")),
     ("0003_codes", include_str!("../migrations/0003_codes.sql")),
     ("0004_waiting", include_str!("../migrations/0004_waiting.sql")),
+    ("0005_look_ups", include_str!("../migrations/0005_look_ups.sql")),
 ];
 
 /// The worker: its tables, and what it does with each command and query.
