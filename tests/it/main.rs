@@ -22,6 +22,7 @@ mod quiet;
 mod reactions;
 mod repeats;
 mod scene;
+mod scraped;
 mod settling;
 mod stopping;
 mod sweeping;

@@ -52,6 +52,9 @@ impl Lane {
     async fn perform(self: &Arc<Self>, delivery: Arc<Delivery>, attempt: Attempt, kept: Kept) {
         let Some(call) = self.call(&delivery) else { return };
         failpoint::reached("between_prepare_and_perform").await;
+        if self.is_bulk() {
+            self.engine.turns.give_way().await;
+        }
         let turn = self.calls.acquire().await.expect("this semaphore is never closed");
         // A process that was frozen may wake up after its lease has run out and somebody else has taken over.
         if attempt.opened.elapsed() > self.engine.settings.lease() / 2 && !self.still_ours(&attempt).await {

@@ -10,6 +10,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::envelope::{Malformed, Meta, Position};
 use crate::inbox::Key;
+use crate::turns::First;
 
 /// A message with its envelope read.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub(crate) struct Delivery {
     message: Message,
     /// Its room in the lane, given back when the last who works on it lets go.
     _permit: Option<OwnedSemaphorePermit>,
+    /// While it is in hand, what is done in bulk gives way.
+    _first: Option<First>,
 }
 
 impl Delivery {
@@ -35,11 +38,11 @@ impl Delivery {
             let (meta, checked) = Meta::read(&message.subject, message.headers.as_ref(), position);
             (meta, checked, u32::try_from(info.delivered).unwrap_or(u32::MAX))
         };
-        Some(Delivery { meta, malformed: checked.err(), delivered, message, _permit: None })
+        Some(Delivery { meta, malformed: checked.err(), delivered, message, _permit: None, _first: None })
     }
 
-    pub(crate) fn with(self, permit: OwnedSemaphorePermit) -> Self {
-        Delivery { _permit: Some(permit), ..self }
+    pub(crate) fn with(self, permit: OwnedSemaphorePermit, first: Option<First>) -> Self {
+        Delivery { _permit: Some(permit), _first: first, ..self }
     }
 
     /// A message read back from its stream, which can't be acknowledged.
@@ -57,7 +60,7 @@ impl Delivery {
             description: None,
         };
         let message = Message { message, context };
-        Some(Delivery { meta, malformed: checked.err(), delivered, message, _permit: None })
+        Some(Delivery { meta, malformed: checked.err(), delivered, message, _permit: None, _first: None })
     }
 
     /// A message whose headers can't be read, taken from its stream. Its place on the bus is all that it says of itself.
@@ -82,7 +85,7 @@ impl Delivery {
         };
         let malformed = checked.err().unwrap_or(Malformed { code: "undecodable", detail });
         let message = Message { message, context };
-        Delivery { meta, malformed: Some(malformed), delivered: 0, message, _permit: None }
+        Delivery { meta, malformed: Some(malformed), delivered: 0, message, _permit: None, _first: None }
     }
 
     pub(crate) fn key(&self) -> Key {

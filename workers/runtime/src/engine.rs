@@ -20,6 +20,7 @@ use crate::limits::Limits;
 use crate::pace::Pace;
 use crate::registry::Registry;
 use crate::settings::WorkSettings;
+use crate::turns::Turns;
 use crate::{attempts, clock, unpublished};
 
 /// How long a finished row's messages are pressed upon a bus that does not take them, before they are left to the
@@ -50,6 +51,8 @@ pub(crate) struct Engine {
     pub(crate) published: Mutex<Noted>,
     /// How events are best published.
     pub(crate) pace: Pace,
+    /// Which lane goes first.
+    pub(crate) turns: Arc<Turns>,
     /// Told when a stream was found full.
     pub(crate) crowded: Notify,
     running: Mutex<HashMap<u64, Running>>,
@@ -111,6 +114,7 @@ impl Engine {
             tasks: TaskTracker::new(),
             published: Mutex::default(),
             pace: Pace::default(),
+            turns: Turns::new(),
             crowded: Notify::new(),
             running: Mutex::new(HashMap::new()),
             next: AtomicU64::new(0),

@@ -13,6 +13,7 @@ use crate::delivery::Delivery;
 use crate::ear::{Ear, Hearing};
 use crate::engine::Engine;
 use crate::record::Finished;
+use crate::turns::{BULK, LITTLE};
 
 /// How long a pull waits for a first message. Short, because a worker that is told to stop waits it out: what the
 /// server sends to a pull that nobody listens to any more is lost until `ack_wait`.
@@ -70,7 +71,11 @@ impl Lane {
         let mut hearing: Option<(Hearing, PullConsumer)> = None;
         let mut losses = 0;
         while !self.engine.stop.is_cancelled() {
-            let Some(permits) = self.permits().await else { break };
+            let Some(mut permits) = self.permits().await else { break };
+            if self.is_bulk() {
+                self.engine.turns.give_way().await;
+                permits.truncate(self.most());
+            }
             let (ear, heard) = match hearing.take() {
                 Some((ear, heard)) => (ear, Ok(heard)),
                 None => {
@@ -118,6 +123,19 @@ impl Lane {
             }
         }
         Ok(())
+    }
+
+    pub(crate) fn is_bulk(&self) -> bool {
+        self.name == BULK
+    }
+
+    /// Of how many messages a transaction of this lane is made at most, as things are.
+    pub(crate) fn most(&self) -> usize {
+        let batch = self.engine.settings.batch as usize;
+        match self.is_bulk() && self.engine.turns.lively() {
+            true => batch.min(LITTLE),
+            false => batch,
+        }
     }
 
     async fn look_through(self: &Arc<Self>, consumer: &PullConsumer) {
@@ -181,7 +199,9 @@ impl Lane {
 
     fn take(&self, message: Message, permits: &mut Vec<OwnedSemaphorePermit>, batch: &mut Vec<Arc<Delivery>>) {
         if let (Some(delivery), Some(permit)) = (Delivery::read(message), permits.pop()) {
-            batch.push(Arc::new(delivery.with(permit)));
+            // Nobody waits for a reaction.
+            let first = (!self.reaction && !self.is_bulk()).then(|| self.engine.turns.first());
+            batch.push(Arc::new(delivery.with(permit, first)));
         }
     }
 

@@ -47,6 +47,7 @@ pub mod telemetry;
 pub mod testing;
 pub mod trace;
 mod trim;
+mod turns;
 mod unpublished;
 mod unsealed;
 mod visit;

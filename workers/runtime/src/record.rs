@@ -99,10 +99,13 @@ impl Lane {
                 let mut finished = finished.lock().await;
                 tokio::select! {
                     biased;
-                    _ = finished.recv_many(&mut batch, self.engine.settings.batch as usize) => {}
+                    _ = finished.recv_many(&mut batch, self.most()) => {}
                     () = enough.cancelled() => return,
                 }
                 self.gather(&mut finished, &mut batch).await;
+            }
+            if self.is_bulk() {
+                self.engine.turns.give_way().await;
             }
             self.record_all(batch).await;
         }
@@ -113,7 +116,7 @@ impl Lane {
     async fn gather(&self, finished: &mut mpsc::Receiver<Finished>, batch: &mut Vec<Finished>) {
         let until = tokio::time::Instant::now() + GATHERING;
         while batch.len() < self.least as usize && self.calls.available_permits() == 0 {
-            let room = self.engine.settings.batch as usize - batch.len();
+            let room = self.most().saturating_sub(batch.len());
             match tokio::time::timeout_at(until, finished.recv_many(batch, room)).await {
                 Ok(more) if more > 0 => {}
                 _ => return,
