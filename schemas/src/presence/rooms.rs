@@ -13,7 +13,7 @@ use crate::subject::Token;
 pub const DIRECT: &str = "dm-";
 
 /// Puts a user into a room. The first one makes the room and moderates it; so does the first in a room that everybody left
-/// before anything was said. A user is in 1000 rooms at most.
+/// before anything was said. A user is in 1000 rooms at most, those of two not counted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
 pub struct JoinRoom {
     /// The room.
@@ -62,7 +62,7 @@ impl Command for LeaveRoom {
 }
 
 /// Opens the room that two users have to themselves: the same one, whoever opens it and however often. Who has left it is in
-/// it again. It is one of the 1000 rooms that the user who opens it may be in.
+/// it again. Who is in 1000 such rooms opens no more of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
 pub struct OpenDirect {
     /// Who. Absent for the token's own user; must be there with an API key.

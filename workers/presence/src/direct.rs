@@ -40,9 +40,9 @@ impl Handle<OpenDirect> for Presence {
             if role(cx.db(), tenant, &room, user.as_str()).await?.is_some() {
                 continue;
             }
-            // The other has not asked for it, and must not be made unable to join anything by those who write to him.
+            // The other has not asked for it: he can be written to, however many do.
             if *user == opener {
-                one_room_more(cx, user).await?;
+                one_room_more(cx, &room, user).await?;
             }
             let revision = next(cx, Kind::Room, room.as_str()).await?;
             seat(cx, &room, user, Role::Member, revision).await?;

@@ -2,14 +2,14 @@
 
 use omnibus_runtime::{Answer, Ask, AskError, Cx, Events, Fail, Handle};
 use omnibus_schemas::Token;
-use omnibus_schemas::presence::{JoinRoom, Kind, Membership, Role, RoomJoined, Seat, What};
+use omnibus_schemas::presence::{DIRECT, JoinRoom, Kind, Membership, Role, RoomJoined, Seat, What};
 
 use crate::Presence;
 use crate::channel::{enter, entry, next};
 use crate::direct::is_direct;
 use crate::who::{acting, role, role_word};
 
-/// Rooms of one user, at most.
+/// Rooms of one user, at most, and as many of two.
 const MOST_ROOMS: i64 = 1000;
 
 impl Handle<JoinRoom> for Presence {
@@ -23,7 +23,7 @@ impl Handle<JoinRoom> for Presence {
         if role(cx.db(), tenant, &room, user.as_str()).await?.is_some() {
             return Ok(Events::none());
         }
-        one_room_more(cx, &user).await?;
+        one_room_more(cx, &room, &user).await?;
         // Who comes first after everybody has left does not decide over what they have said there.
         let first: bool = sqlx::query_scalar(
             "select c.messages = 0
@@ -42,20 +42,24 @@ impl Handle<JoinRoom> for Presence {
     }
 }
 
-/// May a user be in one room more? Every room that somebody has made is kept.
-pub(crate) async fn one_room_more(cx: &mut Cx<'_>, user: &Token) -> Result<(), Fail> {
+/// May a user be in one room more of this kind? Every room that somebody has made is kept. Those of two are counted by
+/// themselves: others open them too, and nobody is to be kept out of rooms by those who write to him.
+pub(crate) async fn one_room_more(cx: &mut Cx<'_>, room: &Token, user: &Token) -> Result<(), Fail> {
     let tenant = cx.tenant();
     let rooms: i64 = sqlx::query_scalar(
-        "select count(*) from (select 1 from presence.members where tenant = $1 and user_id = $2 limit $3) as rooms",
+        "select count(*) from (select 1 from presence.members
+                               where tenant = $1 and user_id = $2 and starts_with(room_id, $3) = $4 limit $5) as rooms",
     )
     .bind(tenant)
     .bind(user.as_str())
+    .bind(DIRECT)
+    .bind(is_direct(room))
     .bind(MOST_ROOMS)
     .fetch_one(cx.db())
     .await?;
     match rooms < MOST_ROOMS {
         true => Ok(()),
-        false => Err(Fail::reject("too_many_rooms", format!("{user} is in {MOST_ROOMS} rooms: leave one first"))),
+        false => Err(Fail::reject("too_many_rooms", format!("{user} is in {MOST_ROOMS} such rooms: leave one first"))),
     }
 }
 
