@@ -65,8 +65,8 @@ pub struct NotePresence {
     /// What was seen.
     #[garde(skip)]
     pub status: Status,
-    /// When it was seen, in microseconds since 1970; of two at once, one is counted later. An older one than the last changes
-    /// nothing, and one of more than a day ahead is refused.
+    /// When it was seen, in microseconds since 1970; of two at once, one is counted later. An older one than the last
+    /// changes nothing, and one of more than a day ahead is refused.
     #[garde(range(min = 0, max = 9_007_199_254_740_991_i64))]
     pub seen: i64,
 }

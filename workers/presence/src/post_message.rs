@@ -190,8 +190,8 @@ impl Presence {
             .join(looks))
     }
 
-    /// Looks after those whom a message addresses: `named`, and in a room of two the other. Who is looked after already is so
-    /// until then; a look that never came is not waited for for ever.
+    /// Looks after those whom a message addresses: `named`, and in a room of two the other. Who is looked after already is
+    /// so until then; a look that never came is not waited for for ever.
     fn look_after(
         &self,
         floor: &mut Floor,

@@ -7,6 +7,8 @@ mod places;
 mod reading;
 mod unread;
 
+use std::time::Duration;
+
 use omnibus_presence::{Settings, worker};
 use omnibus_runtime::testing::{Running, Stage, Told};
 use omnibus_schemas::platform::Outcome;
@@ -55,6 +57,32 @@ impl Scene {
 
     async fn join(&self, tenant: &str, room: &str, user: &str) -> Told {
         self.done(tenant, &JoinRoom { room_id: token(room), user: Some(token(user)) }).await.1
+    }
+
+    /// The names of the events that a command has caused.
+    fn events_of(&self, id: Uuid) -> Vec<String> {
+        self.stage.caused_by(id).into_iter().map(|told| told.name).collect()
+    }
+
+    /// Waits until a command waits for a lock that the test holds.
+    async fn waits(&self, id: Uuid) {
+        let waits = async {
+            loop {
+                let waiting: i64 = sqlx::query_scalar(
+                    "select count(*) from pg_stat_activity
+                     where datname = current_database() and wait_event_type = 'Lock'",
+                )
+                .fetch_one(&self.stage.db)
+                .await
+                .unwrap();
+                assert!(self.events_of(id).is_empty(), "it waited for nothing");
+                if waiting > 0 {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), waits).await.expect("it waits");
     }
 
     /// The log of a channel, in its own order.

@@ -5,7 +5,9 @@ use omnibus_runtime::local::Postgres;
 use omnibus_runtime::testing::{Stage, Told};
 use omnibus_schemas::Catalogue;
 use omnibus_schemas::platform::CommandPage;
-use omnibus_schemas::presence::{DeleteMessage, JoinRoom, LeaveRoom, OpenDirect, RoomHistory, RoomUsers};
+use omnibus_schemas::presence::{
+    DeleteMessage, EditMessage, JoinRoom, LeaveRoom, OpenDirect, PostMessage, RoomHistory, RoomUsers,
+};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -82,11 +84,53 @@ async fn a_room_of_two_that_one_has_left_is_opened_again_for_both() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nobody_says_anything_after_he_has_left() {
+    let scene = Scene::new().await;
+    for user in ["ada", "bob"] {
+        scene.join("acme", "lobby", user).await;
+    }
+    let (message_id, _) = scene.done("acme", &post("lobby", "bob", "Hello")).await;
+    let edit =
+        EditMessage { room_id: token("lobby"), message_id, user: Some(token("bob")), text: "Not said any more".into() };
+    // The room is locked by who takes bob out of it, and all that bob still says waits for that.
+    for said in [
+        Said::Posted(post("lobby", "bob", "Too late")),
+        Said::Edited(edit),
+        Said::Deleted(take_back("lobby", "bob", message_id)),
+    ] {
+        let mut leaving = scene.stage.db.begin().await.unwrap();
+        for statement in [
+            "select 1 from presence.channels where id = 'lobby' for update",
+            "delete from presence.members where user_id = 'bob'",
+        ] {
+            sqlx::query(statement).execute(&mut *leaving).await.unwrap();
+        }
+        let id = match said {
+            Said::Posted(command) => scene.stage.publish("acme", &command).await,
+            Said::Edited(command) => scene.stage.publish("acme", &command).await,
+            Said::Deleted(command) => scene.stage.publish("acme", &command).await,
+        };
+        scene.waits(id).await;
+        leaving.commit().await.unwrap();
+        assert_eq!(scene.stage.outcome(id).await.data["code"], "not_a_member");
+        scene.join("acme", "lobby", "bob").await;
+    }
+    assert!(scene.log("rooms.room.lobby.acme").await.iter().all(|entry| entry["type"] != "edited"));
+}
+
+enum Said {
+    Posted(PostMessage),
+    Edited(EditMessage),
+    Deleted(DeleteMessage),
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_user_is_in_a_thousand_rooms_and_those_who_write_to_him_take_none_of_them() {
     let scene = Scene::new().await;
     sqlx::query(
         "insert into presence.members (tenant, room_id, user_id, role, joined_at)
-         select 'acme', kind || n, 'eve', 'member', now() from generate_series(1, 1000) as n, unnest(array['room-', 'dm-']) as kind",
+         select 'acme', kind || n, 'eve', 'member', now()
+         from generate_series(1, 1000) as n, unnest(array['room-', 'dm-']) as kind",
     )
     .execute(&scene.stage.db)
     .await

@@ -69,11 +69,6 @@ impl Scene {
             .unwrap()
     }
 
-    /// The names of the events that a command has caused.
-    fn events_of(&self, id: uuid::Uuid) -> Vec<String> {
-        self.stage.caused_by(id).into_iter().map(|told| told.name).collect()
-    }
-
     /// Who was told of, and of how many, in whatever order.
     fn unread(&self) -> Vec<(String, i64)> {
         let told = self.stage.told();
@@ -176,22 +171,7 @@ async fn what_names_somebody_while_a_look_ends_gets_a_look_of_its_own() {
         .await
         .unwrap();
     let second = scene.stage.publish("acme", &naming(&["carol"], "Second")).await;
-    let waits = async {
-        loop {
-            let waiting: i64 = sqlx::query_scalar(
-                "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
-            )
-            .fetch_one(&scene.stage.db)
-            .await
-            .unwrap();
-            assert!(scene.events_of(second).is_empty(), "it did not wait for the look to end");
-            if waiting > 0 {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, waits).await.expect("it waits");
+    scene.waits(second).await;
     look.commit().await.unwrap();
     assert_eq!(scene.stage.outcome(second).await.name, "message_posted");
     assert!(scene.look_at("carol").await.is_some());
