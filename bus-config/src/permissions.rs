@@ -295,7 +295,8 @@ fn fanout(catalogue: &Catalogue, domain: &Domain) -> Grants {
         may.api(format!("STREAM.INFO.{stream}"));
         may.read_messages(stream);
     }
-    for bucket in &domain.owns {
+    // Who is connected. The files that the domain keeps are its worker's alone.
+    for bucket in domain.owns.iter().filter(|bucket| bucket.kind == Kind::Values) {
         may.write_bucket(bucket);
     }
     may.watch(&format!("KV_{BUCKET_KEYS}"), &format!("$KV.{BUCKET_KEYS}.>"));
@@ -304,15 +305,45 @@ fn fanout(catalogue: &Catalogue, domain: &Domain) -> Grants {
     may
 }
 
-/// A tenant without the door: the catalogue's commands and its own events, for itself alone.
+/// A tenant without the door: the commands that the door takes, and its own events, for itself alone. What a worker tells
+/// itself is not among them: its handler trusts it.
 fn publisher(catalogue: &Catalogue, user: &TenantUser) -> Grants {
     let tenant = user.tenant.as_str();
     let mut may = Grants::default();
-    for command in catalogue.commands().filter(|command| user.may(&command.scope)) {
+    for command in catalogue.commands().filter(|command| command.http.is_some() && user.may(&command.scope)) {
         for name in std::iter::once(&command.name).chain(command.aliases) {
             may.publish(subject::command(command.domain, command.lane, name, tenant));
         }
     }
     may.subscribe(subject::event("*", "*", tenant));
     may
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Topology;
+
+    fn published(user: &str) -> Vec<String> {
+        let tenant = TenantUser::of_every_command("acme".parse().unwrap());
+        let settings = Settings { tenants: vec![tenant], ..Settings::default() };
+        let topology = Topology::of(&Catalogue::omnibus(), &settings);
+        topology.user(user).unwrap().permissions.clone().unwrap().publish
+    }
+
+    #[test]
+    fn a_tenant_says_what_the_door_takes_and_nothing_that_a_worker_tells_itself() {
+        let published = published("tenant_acme");
+        for command in Catalogue::omnibus().commands() {
+            assert_eq!(published.contains(&command.subject("acme")), command.http.is_some(), "{}", command.name);
+        }
+    }
+
+    #[test]
+    fn the_door_for_people_writes_who_is_connected_and_no_file() {
+        let published = published("fanout");
+        assert!(published.iter().any(|subject| subject == "$KV.presence.>"));
+        let files = published.iter().find(|subject| subject.contains("$O.") || subject.contains("OBJ_"));
+        assert_eq!(files, None);
+    }
 }

@@ -28,7 +28,7 @@ pub struct Settings {
     pub rooms_max_age: Duration,
     /// Most entries of one room.
     pub rooms_max_entries: u32,
-    /// Largest size of `ROOMS` in bytes; beyond it the oldest entries go.
+    /// Largest size of `ROOMS` in bytes, of all tenants together; beyond it the oldest entries go, whosever they are.
     pub rooms_max_bytes: u64,
     /// Largest size of `DLQ` in bytes; a full one refuses, and what should be dead-lettered waits in its lane.
     pub dlq_max_bytes: u64,
@@ -77,17 +77,18 @@ impl Default for Settings {
 pub struct TenantUser {
     /// Whose.
     pub tenant: Tenant,
-    /// Scopes of the commands that it may publish; `None` for every command. A scope that no command has grants nothing.
+    /// Scopes of the commands that it may publish; `None` for every one that the HTTP door takes. A scope that no such command
+    /// has grants nothing.
     pub scopes: Option<Vec<String>>,
 }
 
 impl TenantUser {
-    /// A tenant that may publish every command of the catalogue, for itself.
+    /// A tenant that may publish every command that the HTTP door takes, for itself.
     pub fn of_every_command(tenant: Tenant) -> Self {
         TenantUser { tenant, scopes: None }
     }
 
-    /// A tenant that may publish the commands of these scopes, for itself.
+    /// A tenant that may publish those of them that are of these scopes, for itself.
     pub fn with_scopes(tenant: Tenant, scopes: impl IntoIterator<Item = impl Into<String>>) -> Self {
         TenantUser { tenant, scopes: Some(scopes.into_iter().map(Into::into).collect()) }
     }

@@ -31,6 +31,9 @@ pub const MAX_DELIVERIES: &str = "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES";
 const KEEP_TICKETS: Duration = Duration::from_secs(5 * 60);
 /// Longer than a worker usually takes to come back.
 const ROOMS_DUPLICATES: Duration = Duration::from_secs(10 * 60);
+/// So long does whoever saw a log's last entry know that it missed nothing, when the log itself has forgotten that entry.
+/// Without an end, every log that was ever written to would be one message for ever.
+const HEADS_MAX_AGE: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 /// Advisories are small; a sweeper that is away longer than this is not coming back.
 const ADVISORY_MAX_AGE: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
@@ -217,6 +220,7 @@ fn rooms(settings: &Settings) -> StreamSpec {
 fn room_heads(settings: &Settings) -> StreamSpec {
     StreamSpec {
         max_msgs_per_subject: 1,
+        max_age: settings.rooms_max_age.max(HEADS_MAX_AGE),
         sources: vec![SourceSpec { name: ROOMS.to_owned(), subject_transforms: Vec::new() }],
         ..stream(ROOM_HEADS, "The last entry of each log", &[], settings)
     }
@@ -360,6 +364,19 @@ mod tests {
             consumed.sort();
             taken.sort();
             assert_eq!(taken, consumed, "{}", stream.name);
+        }
+    }
+
+    #[test]
+    fn the_last_entry_of_a_log_is_kept_longer_than_the_log_and_not_for_ever() {
+        let age = |name: &str, settings: &Settings| {
+            let topology = Topology::of(&Catalogue::omnibus(), settings);
+            topology.streams.iter().find(|stream| stream.name == name).unwrap().max_age
+        };
+        let long = Settings { rooms_max_age: 2 * HEADS_MAX_AGE, ..Settings::default() };
+        for settings in [Settings::default(), long] {
+            assert!(age(ROOM_HEADS, &settings) >= age(ROOMS, &settings));
+            assert!(!age(ROOM_HEADS, &settings).is_zero());
         }
     }
 

@@ -101,6 +101,7 @@ pub fn domain() -> Domain {
         .query::<SenderDomains>()
         .query::<MailRoutes>()
         .reacts::<crate::presence::MessagesUnread>()
+        .reacts::<crate::presence::MessagesReadLate>()
         .hook::<UnsubscribePage>()
         .hook::<OneClickUnsubscribe>()
         .hook::<SendGridEvents>()

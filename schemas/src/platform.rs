@@ -299,7 +299,7 @@ pub struct CausedMessage {
     pub id: String,
     /// Its subject.
     pub subject: String,
-    /// Its payload, as JSON.
+    /// Its payload, as JSON; null for an entry of a log (`rooms.`), which is for those who may read that log.
     pub payload: serde_json::Value,
 }
 

@@ -20,7 +20,7 @@ pub use rooms::{
     DIRECT, DirectOpened, JoinRoom, LeaveRoom, Member, Membership, OpenDirect, Role, RoomJoined, RoomLeft, RoomUsers,
     Seat, UsersPage,
 };
-pub use unread::{CheckUnread, MessagesUnread, SetContact};
+pub use unread::{CheckUnread, MessagesReadLate, MessagesUnread, SetContact};
 
 use uuid::Uuid;
 
@@ -68,6 +68,7 @@ pub fn domain() -> Domain {
         .event::<RoomRead>()
         .event::<FileShared>()
         .event::<MessagesUnread>()
+        .event::<MessagesReadLate>()
         .event::<BroadcastSent>()
         .event::<PresenceChanged>()
         .query::<RoomUsers>()

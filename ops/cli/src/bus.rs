@@ -34,6 +34,15 @@ pub(crate) struct BusChoices {
     /// Largest size of the event stream, in bytes. Beyond it the oldest events go.
     #[arg(long, env = "EVT_MAX_BYTES", default_value_t = Settings::default().evt_max_bytes)]
     evt_max_bytes: u64,
+    /// Days for which what is said in rooms is kept for clients that come back.
+    #[arg(long, env = "ROOMS_MAX_AGE_DAYS", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
+    rooms_max_age_days: u32,
+    /// Most entries of one room's log.
+    #[arg(long, env = "ROOMS_MAX_ENTRIES", default_value_t = Settings::default().rooms_max_entries, value_parser = clap::value_parser!(u32).range(1..))]
+    rooms_max_entries: u32,
+    /// Largest size of all rooms' logs together, of all tenants, in bytes. Beyond it the oldest entries go, whosever they are.
+    #[arg(long, env = "ROOMS_MAX_BYTES", default_value_t = Settings::default().rooms_max_bytes)]
+    rooms_max_bytes: u64,
     /// Largest size of the dead letters, in bytes.
     #[arg(long, env = "DLQ_MAX_BYTES", default_value_t = Settings::default().dlq_max_bytes)]
     dlq_max_bytes: u64,
@@ -49,6 +58,9 @@ impl BusChoices {
             cmd_max_bytes: self.cmd_max_bytes,
             evt_max_age: self.evt_max_age_days * DAY,
             evt_max_bytes: self.evt_max_bytes,
+            rooms_max_age: self.rooms_max_age_days * DAY,
+            rooms_max_entries: self.rooms_max_entries,
+            rooms_max_bytes: self.rooms_max_bytes,
             dlq_max_bytes: self.dlq_max_bytes,
             tenants: tenants.iter().cloned().map(TenantUser::of_every_command).collect(),
             ..Settings::default()

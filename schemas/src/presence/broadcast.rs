@@ -12,7 +12,7 @@ use crate::subject::Token;
 /// Most fields of a notice.
 const MOST_FIELDS: usize = 100;
 /// Most bytes of a notice, as JSON.
-const MOST_BYTES: usize = 32 * 1024;
+const MOST_BYTES: usize = 4 * 1024;
 
 fn not_too_much(data: &Map<String, Value>, _: &()) -> garde::Result {
     if data.len() > MOST_FIELDS {
@@ -33,10 +33,11 @@ pub struct Broadcast {
     /// Which room or user. Absent for the tenant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(skip)]
+    #[schemars(extend("x-personal" = "subject"))]
     pub id: Option<Token>,
-    /// What: an object of at most 100 fields and 32 KiB.
+    /// What: an object of at most 100 fields and 4 KiB.
     #[garde(custom(not_too_much))]
-    #[schemars(schema_with = "data_schema")]
+    #[schemars(schema_with = "data_schema", extend("x-personal" = "data"))]
     pub data: Map<String, Value>,
 }
 
@@ -62,6 +63,7 @@ pub struct BroadcastSent {
     /// To whom.
     pub to: Kind,
     /// Which room or user; `all` for the tenant.
+    #[schemars(extend("x-personal" = "subject"))]
     pub id: Token,
     /// The channel's revision.
     pub revision: i64,

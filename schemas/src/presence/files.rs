@@ -25,7 +25,8 @@ fn file_name(name: &str, _: &()) -> garde::Result {
     }
 }
 
-/// Brings a file into a room: the body is the file itself, at most 25 MiB. Messages then name it by this command's id.
+/// Brings a file into a room: the body is the file itself, at most 25 MiB. Messages then name it by this command's id. It
+/// goes when every message that named it was taken back. The files of one user are 1 GiB at most, those of a tenant 10 GiB.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
 pub struct ShareFile {
     /// The room.
@@ -34,10 +35,12 @@ pub struct ShareFile {
     /// Who. Absent for the token's own user; must be there with an API key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(skip)]
+    #[schemars(extend("x-personal" = "subject"))]
     pub user: Option<Token>,
     /// Its name, 1 to 200 characters, without folders.
     #[garde(length(chars, min = 1, max = 200), custom(file_name))]
     #[schemars(regex(pattern = r"^[^\u0000-\u001F\u007F-\u009F/\\]*$"))]
+    #[schemars(extend("x-personal" = "data"))]
     pub filename: String,
     /// The file.
     #[garde(dive)]
@@ -83,6 +86,7 @@ pub struct FileShared {
     /// The room.
     pub room_id: Token,
     /// Who brought it.
+    #[schemars(extend("x-personal" = "subject"))]
     pub user: Token,
     /// The file's id.
     pub file_id: Uuid,

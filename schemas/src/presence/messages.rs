@@ -30,7 +30,7 @@ pub struct Message {
     pub attachments: Vec<File>,
 }
 
-/// Says something in a room. Only its members may.
+/// Says something in a room. Only its members may, and have then read what stood there before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
 pub struct PostMessage {
     /// The room.
@@ -39,9 +39,11 @@ pub struct PostMessage {
     /// Who says it. Absent for the token's own user; must be there with an API key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(skip)]
+    #[schemars(extend("x-personal" = "subject"))]
     pub user: Option<Token>,
     /// What is said: 1 to 8000 characters of plain text.
     #[garde(length(chars, min = 1, max = 8000))]
+    #[schemars(extend("x-personal" = "data"))]
     pub text: String,
     /// The message it answers, of the same room.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -50,6 +52,7 @@ pub struct PostMessage {
     /// Members who are named in it, at most 50.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[garde(length(max = 50))]
+    #[schemars(extend("x-personal" = "subject"))]
     pub mentions: Vec<Token>,
     /// Files that the same user has brought into this room, by their ids; at most 10.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -87,9 +90,11 @@ pub struct EditMessage {
     /// Who. Absent for the token's own user; must be there with an API key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(skip)]
+    #[schemars(extend("x-personal" = "subject"))]
     pub user: Option<Token>,
     /// What it says from now on: 1 to 8000 characters of plain text.
     #[garde(length(chars, min = 1, max = 8000))]
+    #[schemars(extend("x-personal" = "data"))]
     pub text: String,
 }
 
@@ -109,8 +114,8 @@ impl Command for EditMessage {
     }
 }
 
-/// Takes a message back. Who wrote it may, and the room's moderators. Its text is gone from the database at once; the
-/// room's log keeps the entry until it is too old.
+/// Takes a message back. Who wrote it may, and the room's moderators. Nobody is shown its text any more, nor its files if no
+/// other message has them. The entry stays in the room's log until it is too old, for clients that follow the log itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
 pub struct DeleteMessage {
     /// The room.
@@ -122,6 +127,7 @@ pub struct DeleteMessage {
     /// Who. Absent for the token's own user; must be there with an API key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(skip)]
+    #[schemars(extend("x-personal" = "subject"))]
     pub user: Option<Token>,
 }
 
@@ -145,6 +151,7 @@ pub struct MarkRead {
     /// Who. Absent for the token's own user; must be there with an API key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(skip)]
+    #[schemars(extend("x-personal" = "subject"))]
     pub user: Option<Token>,
     /// The revision of the newest entry that was read.
     #[garde(range(min = 0, max = 9_007_199_254_740_991_i64))]
@@ -170,9 +177,11 @@ pub struct MessagePosted {
     /// The message's id.
     pub message_id: Uuid,
     /// Who wrote it.
+    #[schemars(extend("x-personal" = "subject"))]
     pub user: Token,
     /// Who is named in it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-personal" = "subject"))]
     pub mentions: Vec<Token>,
     /// The room's revision. The text stands in the room's log.
     pub revision: i64,
@@ -221,6 +230,7 @@ pub struct MessageDeleted {
     /// The message's id.
     pub message_id: Uuid,
     /// Who took it back.
+    #[schemars(extend("x-personal" = "subject"))]
     pub by: Token,
     /// The room's revision.
     pub revision: i64,
@@ -241,6 +251,7 @@ pub struct RoomRead {
     /// The room.
     pub room_id: Token,
     /// Who.
+    #[schemars(extend("x-personal" = "subject"))]
     pub user: Token,
     /// The room's revision up to which everything was read.
     pub revision: i64,

@@ -60,11 +60,13 @@ pub struct Device {
 pub struct NotePresence {
     /// Who.
     #[garde(skip)]
+    #[schemars(extend("x-personal" = "subject"))]
     pub user: Token,
     /// What was seen.
     #[garde(skip)]
     pub status: Status,
-    /// The bucket's sequence at which it was seen. An older one changes nothing.
+    /// When it was seen, in microseconds since 1970; of two at once, one is counted later. An older one than the last
+    /// changes nothing, and one of more than a day ahead is refused.
     #[garde(range(min = 0, max = 9_007_199_254_740_991_i64))]
     pub seen: i64,
 }
@@ -84,6 +86,7 @@ impl Command for NotePresence {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PresenceChanged {
     /// Who.
+    #[schemars(extend("x-personal" = "subject"))]
     pub user: Token,
     /// Now.
     pub status: Status,

@@ -12,7 +12,8 @@ use crate::subject::Token;
 /// What the id of a room of two begins with. Nobody can join such a room.
 pub const DIRECT: &str = "dm-";
 
-/// Puts a user into a room. The first one makes the room and moderates it.
+/// Puts a user into a room. The first one makes the room and moderates it; so does the first in a room that everybody left
+/// before anything was said. A user is in 1000 rooms at most, those of two not counted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
 pub struct JoinRoom {
     /// The room.
@@ -21,6 +22,7 @@ pub struct JoinRoom {
     /// Who. Absent for the token's own user; must be there with an API key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(skip)]
+    #[schemars(extend("x-personal" = "subject"))]
     pub user: Option<Token>,
 }
 
@@ -35,7 +37,7 @@ impl Command for JoinRoom {
     }
 }
 
-/// Takes a user out of a room.
+/// Takes a user out of a room. After its last moderator, whoever has been there longest moderates it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
 pub struct LeaveRoom {
     /// The room.
@@ -44,6 +46,7 @@ pub struct LeaveRoom {
     /// Who. Absent for the token's own user; must be there with an API key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(skip)]
+    #[schemars(extend("x-personal" = "subject"))]
     pub user: Option<Token>,
 }
 
@@ -58,15 +61,18 @@ impl Command for LeaveRoom {
     }
 }
 
-/// Opens the room that two users have to themselves: the same one, whoever opens it and however often.
+/// Opens the room that two users have to themselves: the same one, whoever opens it and however often. Who has left it is in
+/// it again. Who is in 1000 such rooms opens no more of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
 pub struct OpenDirect {
     /// Who. Absent for the token's own user; must be there with an API key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(skip)]
+    #[schemars(extend("x-personal" = "subject"))]
     pub user: Option<Token>,
     /// The other.
     #[garde(skip)]
+    #[schemars(extend("x-personal" = "subject"))]
     pub with: Token,
 }
 
@@ -87,6 +93,7 @@ pub struct DirectOpened {
     /// The room; its id begins with `dm-`.
     pub room_id: Token,
     /// The two, by name.
+    #[schemars(extend("x-personal" = "subject"))]
     pub users: [Token; 2],
 }
 
@@ -115,6 +122,7 @@ pub struct RoomJoined {
     /// The room.
     pub room_id: Token,
     /// Who.
+    #[schemars(extend("x-personal" = "subject"))]
     pub user: Token,
     /// As what.
     pub role: Role,
@@ -137,9 +145,14 @@ pub struct RoomLeft {
     /// The room.
     pub room_id: Token,
     /// Who.
+    #[schemars(extend("x-personal" = "subject"))]
     pub user: Token,
     /// The room's revision.
     pub revision: i64,
+    /// Who moderates the room from now on, if its last moderator has left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-personal" = "subject"))]
+    pub moderator: Option<Token>,
 }
 
 impl Event for RoomLeft {
@@ -147,7 +160,7 @@ impl Event for RoomLeft {
     const NAME: &'static str = "room_left";
 
     fn example() -> Self {
-        RoomLeft { room_id: token("lobby"), user: token("bob"), revision: 7 }
+        RoomLeft { room_id: token("lobby"), user: token("bob"), revision: 7, moderator: Some(token("ada")) }
     }
 }
 

@@ -15,6 +15,7 @@ use crate::subject::Token;
 pub struct SetContact {
     /// Who.
     #[garde(skip)]
+    #[schemars(extend("x-personal" = "subject"))]
     pub user: Token,
     /// The address; absent, and the user is not written to any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -42,6 +43,7 @@ pub struct CheckUnread {
     pub room_id: Token,
     /// Who.
     #[garde(skip)]
+    #[schemars(extend("x-personal" = "subject"))]
     pub user: Token,
     /// When it is to be looked. What is younger than the wait at this time gets a look of its own.
     #[garde(skip)]
@@ -65,6 +67,7 @@ impl Command for CheckUnread {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MessagesUnread {
     /// Who has not read them.
+    #[schemars(extend("x-personal" = "subject"))]
     pub user: Token,
     /// The room.
     pub room_id: Token,
@@ -73,6 +76,7 @@ pub struct MessagesUnread {
     /// How many.
     pub count: i64,
     /// Who wrote the oldest of them.
+    #[schemars(extend("x-personal" = "subject"))]
     pub author: Token,
     /// The oldest of them.
     pub message_id: Uuid,
@@ -99,5 +103,26 @@ impl Event for MessagesUnread {
             email: "bob@example.com".into(),
             link: Some("https://chat.example.com/rooms/lobby".into()),
         }
+    }
+}
+
+/// A user has read what `messages_unread` had told of. The mailer takes back what has not left yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MessagesReadLate {
+    /// Who has read them.
+    #[schemars(extend("x-personal" = "subject"))]
+    pub user: Token,
+    /// The room.
+    pub room_id: Token,
+    /// The room's revision up to which everything was read.
+    pub revision: i64,
+}
+
+impl Event for MessagesReadLate {
+    const DOMAIN: &'static str = DOMAIN;
+    const NAME: &'static str = "messages_read_late";
+
+    fn example() -> Self {
+        MessagesReadLate { user: token("bob"), room_id: token("lobby"), revision: 7 }
     }
 }

@@ -43,7 +43,7 @@ use omnibus_schemas::mailer::{
     Unsubscribe, UnsubscribePage, UploadAttachment,
 };
 
-use omnibus_schemas::presence::MessagesUnread;
+use omnibus_schemas::presence::{MessagesReadLate, MessagesUnread};
 use p256::ecdsa::VerifyingKey;
 use secrecy::SecretString;
 
@@ -105,6 +105,7 @@ pub fn worker(settings: Settings) -> anyhow::Result<Worker> {
         .answers::<SenderDomains>()
         .answers::<MailRoutes>()
         .reacts::<MessagesUnread>()
+        .reacts::<MessagesReadLate>()
         .receives::<UnsubscribePage>()
         .receives::<OneClickUnsubscribe>()
         .receives::<SendGridEvents>()

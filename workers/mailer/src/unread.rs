@@ -1,8 +1,9 @@
-//! Somebody was written to in a chat and has not read it: he gets a mail.
+//! Somebody was written to in a chat and has not read it: he gets a mail. Once he has read it, what has not left is taken back.
 
 use omnibus_runtime::{Cx, Events, Fail, React};
-use omnibus_schemas::mailer::{SendTemplate, TRANSACTIONAL};
-use omnibus_schemas::presence::MessagesUnread;
+use omnibus_schemas::Token;
+use omnibus_schemas::mailer::{RetractEmails, SendTemplate, TRANSACTIONAL};
+use omnibus_schemas::presence::{MessagesReadLate, MessagesUnread};
 use serde_json::{Map, Value};
 
 use crate::Mailer;
@@ -10,9 +11,14 @@ use crate::Mailer;
 /// The template that makes it. A tenant's own of this name takes the place of the one that everybody has.
 const TEMPLATE: &str = "notification";
 
+/// What such a mail is about: what this user has not read of that room.
+fn cancel_key(room: &Token, user: &Token) -> String {
+    format!("unread:{room}:{user}")
+}
+
 impl React<MessagesUnread> for Mailer {
     async fn react(&self, _: &mut Cx<'_>, event: MessagesUnread) -> Result<Events, Fail> {
-        let MessagesUnread { room_id, direct, count, author, email, link, .. } = event;
+        let MessagesUnread { user, room_id, direct, count, author, email, link, .. } = event;
         let (title, waiting) = match direct {
             true => (format!("{author} wrote to you"), "for you"),
             false => (format!("{author} mentioned you in {room_id}"), "that name you"),
@@ -42,8 +48,15 @@ impl React<MessagesUnread> for Mailer {
             send_at: None,
             send_at_local: None,
             time_zone: None,
-            cancel_key: None,
+            cancel_key: Some(cancel_key(&room_id, &user)),
             resend_uncertain: None,
         }))
+    }
+}
+
+impl React<MessagesReadLate> for Mailer {
+    async fn react(&self, _: &mut Cx<'_>, event: MessagesReadLate) -> Result<Events, Fail> {
+        let MessagesReadLate { user, room_id, .. } = event;
+        Ok(Events::none().then(RetractEmails { cancel_key: cancel_key(&room_id, &user) }))
     }
 }

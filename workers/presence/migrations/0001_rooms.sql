@@ -1,9 +1,11 @@
--- The last revision of every log: a room's, a user's, a tenant's. Its row is the lock that orders the log.
+-- The last revision of every log: a room's, a user's, a tenant's. Its row is the lock that orders the log, and what is in
+-- the room. `messages` counts those of a room that were not taken back.
 create table presence.channels (
     tenant   text   not null,
     kind     text   not null check (kind in ('room', 'user', 'tenant')),
     id       text   not null,
     revision bigint not null,
+    messages bigint not null default 0,
     primary key (tenant, kind, id)
 );
 
@@ -16,6 +18,9 @@ create table presence.members (
     read_upto bigint      not null default 0,
     primary key (tenant, room_id, user_id)
 );
+
+-- The rooms of a user.
+create index rooms_of on presence.members (tenant, user_id);
 
 create table presence.messages (
     tenant     text        not null,

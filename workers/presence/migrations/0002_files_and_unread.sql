@@ -1,4 +1,5 @@
--- Files of rooms. What is in them lies in the object store `room_files`.
+-- Files of rooms. What is in them lies in the object store `room_files`. A row is there before its object, so that no object
+-- is without a row: `shared_at` is null until it has been copied. `uses` counts the messages that name it.
 create table presence.files (
     tenant       text        not null,
     room_id      text        not null,
@@ -8,8 +9,19 @@ create table presence.files (
     content_type text        not null,
     size         bigint      not null,
     sha256       text        not null,
-    shared_at    timestamptz not null,
+    shared_at    timestamptz,
+    uses         integer     not null default 0,
     primary key (tenant, room_id, file_id)
+);
+
+-- The files of a user.
+create index files_of on presence.files (tenant, user_id);
+
+-- Files that are nobody's any more, until their objects are removed.
+create table presence.discarded (
+    tenant  text not null,
+    file_id uuid not null,
+    primary key (tenant, file_id)
 );
 
 -- Signs the links to files.

@@ -6,8 +6,8 @@ use omnibus_schemas::{Fault, Token};
 use uuid::Uuid;
 
 use crate::Presence;
-use crate::channel::{entry, next};
-use crate::join_room::seat;
+use crate::channel::{enter, entry, next};
+use crate::join_room::{one_room_more, seat};
 use crate::who::{acting, role};
 
 /// The space of the ids of such rooms.
@@ -27,17 +27,22 @@ fn room_of(tenant: &str, users: &[Token; 2]) -> Result<Token, Fail> {
 
 impl Handle<OpenDirect> for Presence {
     async fn handle(&self, cx: &mut Cx<'_>, cmd: OpenDirect) -> Result<Events, Fail> {
-        let user = acting(cx, cmd.user)?;
-        if user == cmd.with {
+        let opener = acting(cx.meta(), cmd.user)?;
+        if opener == cmd.with {
             return Err(Fail::Invalid(vec![Fault::new("/with", "is the user himself: name somebody else")]));
         }
-        let mut users = [user, cmd.with];
+        let mut users = [opener.clone(), cmd.with];
         users.sort();
         let (tenant, room) = (cx.tenant(), room_of(cx.tenant(), &users)?);
+        enter(cx, &room).await?;
         let mut events = Events::none();
         for user in &users {
             if role(cx.db(), tenant, &room, user.as_str()).await?.is_some() {
                 continue;
+            }
+            // The other has not asked for it: he can be written to, however many do.
+            if *user == opener {
+                one_room_more(cx, &room, user).await?;
             }
             let revision = next(cx, Kind::Room, room.as_str()).await?;
             seat(cx, &room, user, Role::Member, revision).await?;

@@ -47,12 +47,15 @@ pub(crate) fn read(row: &PgRow) -> Result<File, sqlx::Error> {
 impl Answer<RoomFile> for Presence {
     async fn answer(&self, ask: &mut Ask<'_>, query: RoomFile) -> Result<FileLink, AskError> {
         may_read(ask, &query.room_id).await?;
-        let row = sqlx::query("select * from presence.files where tenant = $1 and room_id = $2 and file_id = $3")
-            .bind(ask.tenant)
-            .bind(query.room_id.as_str())
-            .bind(query.file_id)
-            .fetch_optional(&mut *ask.db)
-            .await?;
+        let row = sqlx::query(
+            "select * from presence.files
+             where tenant = $1 and room_id = $2 and file_id = $3 and shared_at is not null",
+        )
+        .bind(ask.tenant)
+        .bind(query.room_id.as_str())
+        .bind(query.file_id)
+        .fetch_optional(&mut *ask.db)
+        .await?;
         let row = row.ok_or_else(|| AskError::NotFound("the room has no such file".to_owned()))?;
         let until = clock::now() + GOOD;
         let given = Given { t: ask.tenant.to_owned(), f: query.file_id, e: until.timestamp() };
@@ -66,11 +69,12 @@ impl Receive<FileContent> for Presence {
         let link = visit.params.get("link").map(String::as_str).unwrap_or_default();
         let gone = || AskError::NotFound("this link is good for nothing any more, or never was".to_owned());
         let given = check(&key(at.db).await?, link).filter(|given| given.e > at.now.timestamp()).ok_or_else(gone)?;
-        let row = sqlx::query("select * from presence.files where tenant = $1 and file_id = $2")
-            .bind(&given.t)
-            .bind(given.f)
-            .fetch_optional(&mut *at.db)
-            .await?;
+        let row =
+            sqlx::query("select * from presence.files where tenant = $1 and file_id = $2 and shared_at is not null")
+                .bind(&given.t)
+                .bind(given.f)
+                .fetch_optional(&mut *at.db)
+                .await?;
         let file = read(&row.ok_or_else(gone)?)?;
         // Nobody has looked into it: a browser must neither guess what it is nor run it.
         Ok(Reply::status(200)

@@ -4,7 +4,9 @@ mod broadcast;
 mod change_message;
 mod channel;
 mod direct;
+mod discarded;
 mod files;
+mod held;
 mod join_room;
 mod leave_room;
 mod mark_read;
@@ -69,13 +71,13 @@ pub fn worker(settings: Settings) -> anyhow::Result<Worker> {
         .handles::<JoinRoom>()
         .handles::<LeaveRoom>()
         .handles::<OpenDirect>()
-        .handles::<PostMessage>()
+        .handles_many::<PostMessage>()
         .handles::<EditMessage>()
         .handles::<DeleteMessage>()
-        .handles::<MarkRead>()
+        .handles_many::<MarkRead>()
         .effects::<ShareFile>()
         .handles::<SetContact>()
-        .handles::<CheckUnread>()
+        .handles_many::<CheckUnread>()
         .handles::<Broadcast>()
         .handles::<NotePresence>()
         .answers::<RoomUsers>()
@@ -90,6 +92,7 @@ pub fn worker(settings: Settings) -> anyhow::Result<Worker> {
             Ok(())
         })
         .runs("people", watch::people)
+        .runs("files", discarded::clear)
         .build();
     Ok(worker)
 }

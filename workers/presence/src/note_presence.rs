@@ -1,13 +1,22 @@
 //! Somebody came or went.
 
+use chrono::TimeDelta;
 use omnibus_runtime::{Cx, Events, Fail, Handle};
 use omnibus_schemas::presence::{NotePresence, PresenceChanged, Status};
 
 use crate::Presence;
 
+/// How far a sight may be ahead of its command: much further than a clock of ours is wrong.
+pub(crate) const AHEAD: TimeDelta = TimeDelta::days(1);
+
 impl Handle<NotePresence> for Presence {
     async fn handle(&self, cx: &mut Cx<'_>, cmd: NotePresence) -> Result<Events, Fail> {
         let (tenant, now) = (cx.tenant(), cx.now());
+        // All later sights count on from the highest, of whichever tenant: it must leave them room.
+        let most = (now + AHEAD).timestamp_micros();
+        if cmd.seen > most {
+            return Err(Fail::reject("seen_ahead", "/seen: this is more than a day ahead; it is in microseconds"));
+        }
         // The row is there before it is locked, so that two at once can't both be the first.
         sqlx::query(
             "insert into presence.people (tenant, user_id, status, since, revision, seen)
@@ -25,7 +34,8 @@ impl Handle<NotePresence> for Presence {
         .bind(cmd.user.as_str())
         .fetch_one(cx.db())
         .await?;
-        if cmd.seen <= seen {
+        // One that stands there from far ahead is no reason to believe nothing until then.
+        if cmd.seen <= seen && seen <= most {
             return Ok(Events::none());
         }
         let before = Status::parse(&before).unwrap_or(Status::Offline);

@@ -3,17 +3,20 @@
 use std::time::Duration;
 
 use anyhow::anyhow;
-use omnibus_runtime::{CallError, Cx, Effect, Events, Fail, Found, Meta, Policy, Prepared, WhenUncertain};
+use omnibus_runtime::{CallError, Cx, Effect, Events, Fail, Found, Meta, Policy, Prepared, Settled, WhenUncertain};
 use omnibus_schemas::bucket::UPLOADS;
 use omnibus_schemas::presence::{FILES, FileShared, ShareFile};
 use omnibus_schemas::{Object, Token};
 use serde::{Deserialize, Serialize};
 
 use crate::Presence;
+use crate::discarded::give_up;
 use crate::who::{acting, member};
 
 /// Files of one tenant's rooms, at most, in bytes.
 const MOST_BYTES: i64 = 10 << 30;
+/// Files of one user, at most, in bytes: nobody fills the tenant's share alone.
+const MOST_BYTES_OF_ONE: i64 = 1 << 30;
 
 /// Which file goes where.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -36,21 +39,29 @@ impl Effect<ShareFile> for Presence {
     type Done = ();
 
     async fn prepare(&self, cx: &mut Cx<'_>, cmd: ShareFile) -> Result<Prepared<Copy>, Fail> {
-        let user = acting(cx, cmd.user)?;
+        let user = acting(cx.meta(), cmd.user)?;
         let ShareFile { room_id: room, filename, object, .. } = cmd;
         if object.bucket != UPLOADS || !object.is_of(cx.tenant()) {
             return Err(Fail::reject("foreign_object", "/object: this is no file that was uploaded by you"));
         }
         member(cx, &room, &user).await?;
-        let tenant = cx.tenant();
-        let bytes: i64 =
-            sqlx::query_scalar("select coalesce(sum(size), 0)::bigint from presence.files where tenant = $1")
-                .bind(tenant)
-                .fetch_one(cx.db())
-                .await?;
-        if bytes >= MOST_BYTES {
-            return Err(Fail::reject("too_many_files", "the tenant's rooms have files of 10 GiB together"));
-        }
+        room_for(cx, &user).await?;
+        // What is copied has a row before it has an object, so that the object is found however this ends.
+        let (tenant, file_id, size) = (cx.tenant(), cx.meta().id, i64::try_from(object.size)?);
+        sqlx::query(
+            "insert into presence.files (tenant, room_id, file_id, user_id, filename, content_type, size, sha256)
+             values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict do nothing",
+        )
+        .bind(tenant)
+        .bind(room.as_str())
+        .bind(file_id)
+        .bind(user.as_str())
+        .bind(&filename)
+        .bind(&object.content_type)
+        .bind(size)
+        .bind(&object.sha256)
+        .execute(cx.db())
+        .await?;
         Ok(Prepared::go(Copy { room, user, filename, object }))
     }
 
@@ -69,24 +80,15 @@ impl Effect<ShareFile> for Presence {
     }
 
     async fn record(&self, cx: &mut Cx<'_>, copy: Copy, (): ()) -> Result<Events, Fail> {
-        let Copy { room, user, filename, object } = copy;
+        let Copy { room, user, object, .. } = copy;
         let (tenant, file_id, now, size) = (cx.tenant(), cx.meta().id, cx.now(), i64::try_from(object.size)?);
-        sqlx::query(
-            "insert into presence.files
-                 (tenant, room_id, file_id, user_id, filename, content_type, size, sha256, shared_at)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict do nothing",
-        )
-        .bind(tenant)
-        .bind(room.as_str())
-        .bind(file_id)
-        .bind(user.as_str())
-        .bind(&filename)
-        .bind(&object.content_type)
-        .bind(size)
-        .bind(&object.sha256)
-        .bind(now)
-        .execute(cx.db())
-        .await?;
+        sqlx::query("update presence.files set shared_at = $4 where tenant = $1 and room_id = $2 and file_id = $3")
+            .bind(tenant)
+            .bind(room.as_str())
+            .bind(file_id)
+            .bind(now)
+            .execute(cx.db())
+            .await?;
         Ok(Events::none().about(room.as_str(), FileShared { room_id: room.clone(), user, file_id, size }))
     }
 
@@ -97,4 +99,34 @@ impl Effect<ShareFile> for Presence {
     fn when_uncertain(&self, _: &Copy) -> WhenUncertain {
         WhenUncertain::Resend
     }
+
+    async fn settle(&self, cx: &mut Cx<'_>, _: Option<Copy>, _: &Settled) -> Result<Events, Fail> {
+        let file_id = cx.meta().id;
+        give_up(cx, file_id).await?;
+        Ok(Events::none())
+    }
+}
+
+/// Is there room for one file more, of this user and of the tenant? What is being copied counts.
+async fn room_for(cx: &mut Cx<'_>, user: &Token) -> Result<(), Fail> {
+    let (tenant, file_id) = (cx.tenant(), cx.meta().id);
+    let (all, own): (i64, i64) = sqlx::query_as(
+        "select coalesce(sum(size), 0)::bigint, coalesce(sum(size) filter (where user_id = $3), 0)::bigint
+         from presence.files where tenant = $1 and file_id <> $2",
+    )
+    .bind(tenant)
+    .bind(file_id)
+    .bind(user.as_str())
+    .fetch_one(cx.db())
+    .await?;
+    if own >= MOST_BYTES_OF_ONE {
+        return Err(Fail::reject(
+            "too_many_files",
+            format!("{user} has files of 1 GiB: messages that name some must go"),
+        ));
+    }
+    if all >= MOST_BYTES {
+        return Err(Fail::reject("too_many_files", "the tenant's rooms have files of 10 GiB together"));
+    }
+    Ok(())
 }

@@ -11,7 +11,7 @@ impl Answer<RealtimeStats> for Presence {
             "select
                 (select count(distinct room_id) from presence.members where tenant = $1),
                 (select count(*) from presence.members where tenant = $1),
-                (select count(*) from presence.messages where tenant = $1 and deleted_at is null),
+                (select coalesce(sum(messages), 0)::bigint from presence.channels where tenant = $1 and kind = 'room'),
                 (select count(*) from presence.people where tenant = $1 and status = 'online'),
                 (select count(*) from presence.people where tenant = $1 and status = 'away')",
         )

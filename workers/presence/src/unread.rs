@@ -4,20 +4,26 @@
 //! then. To read is all that it takes to cancel, on whichever device: a look that finds nothing unread says nothing. There is
 //! one look at a time for each member, so a hundred mentions are one mail.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
-use omnibus_runtime::{Cx, Events, Fail, Handle};
+use omnibus_runtime::{Cx, Events, Fail, Handle, HandleMany, One, clock};
 use omnibus_schemas::Token;
 use omnibus_schemas::presence::{CheckUnread, MessagesUnread, SetContact};
-use sqlx::Row;
+use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
 use crate::Presence;
 use crate::direct::is_direct;
+use crate::held::{Place, Seat, Seats, place};
 use crate::who::{acting, token};
+
+/// A look that comes later than this after its time had nobody to make it.
+const LATE: TimeDelta = TimeDelta::minutes(1);
 
 impl Handle<SetContact> for Presence {
     async fn handle(&self, cx: &mut Cx<'_>, cmd: SetContact) -> Result<Events, Fail> {
-        let user = acting(cx, Some(cmd.user))?;
+        let user = acting(cx.meta(), Some(cmd.user))?;
         let tenant = cx.tenant();
         let statement = match &cmd.email {
             Some(_) => {
@@ -31,43 +37,6 @@ impl Handle<SetContact> for Presence {
     }
 }
 
-impl Presence {
-    /// Looks after those whom a message addresses: `named`, and in a room of two the other.
-    pub(crate) async fn look_after(
-        &self,
-        cx: &mut Cx<'_>,
-        room: &Token,
-        author: &Token,
-        named: &[Token],
-    ) -> Result<Events, Fail> {
-        let Some(wait) = self.unread_after else { return Ok(Events::none()) };
-        let (tenant, now) = (cx.tenant(), cx.now());
-        // As exact as the database is: the look is found again by its time.
-        let due = (now + wait).trunc_subsecs(6);
-        // Who is looked after already is so until then; a look that never came is not waited for for ever.
-        let fresh: Vec<String> = sqlx::query_scalar(
-            "update presence.members set look_at = $6
-             where tenant = $1 and room_id = $2 and user_id <> $3 and ($4 or user_id = any($5))
-               and (look_at is null or look_at < $7)
-             returning user_id",
-        )
-        .bind(tenant)
-        .bind(room.as_str())
-        .bind(author.as_str())
-        .bind(is_direct(room))
-        .bind(named.iter().map(Token::as_str).collect::<Vec<_>>())
-        .bind(due)
-        .bind(now - TimeDelta::hours(1))
-        .fetch_all(cx.db())
-        .await?;
-        let mut events = Events::none();
-        for user in fresh {
-            events = events.then_at(due, CheckUnread { room_id: room.clone(), user: token(user)?, due });
-        }
-        Ok(events)
-    }
-}
-
 /// The oldest message that a user should have read, and how many there are.
 struct Waiting {
     message_id: Uuid,
@@ -76,41 +45,57 @@ struct Waiting {
     upto: i64,
 }
 
-impl Handle<CheckUnread> for Presence {
-    async fn handle(&self, cx: &mut Cx<'_>, cmd: CheckUnread) -> Result<Events, Fail> {
+impl HandleMany<CheckUnread> for Presence {
+    async fn handle_many(
+        &self,
+        db: &mut PgConnection,
+        many: Vec<One<'_, CheckUnread>>,
+    ) -> Result<Vec<Result<Events, Fail>>, Fail> {
+        let wanted: BTreeSet<Place> =
+            many.iter().map(|one| place(one.tenant(), &one.command.room_id, &one.command.user)).collect();
+        let mut seats = Seats::hold(db, &wanted).await?;
+        let mut answers = Vec::with_capacity(many.len());
+        for one in many {
+            let tenant = one.tenant();
+            let looked = match seats.get(&place(tenant, &one.command.room_id, &one.command.user)) {
+                Some(seat) if seat.look_at() == Some(one.command.due) => {
+                    self.look(db, seat, tenant, one.command).await?
+                }
+                // Gone from the room, or another look has taken this one's place.
+                _ => Events::none(),
+            };
+            answers.push(Ok(looked));
+        }
+        seats.write(db).await?;
+        Ok(answers)
+    }
+}
+
+impl Presence {
+    async fn look(
+        &self,
+        db: &mut PgConnection,
+        seat: &mut Seat,
+        tenant: &str,
+        cmd: CheckUnread,
+    ) -> Result<Events, Fail> {
         let CheckUnread { room_id: room, user, due } = cmd;
+        seat.looks(None);
         let Some(wait) = self.unread_after else { return Ok(Events::none()) };
-        let tenant = cx.tenant();
-        let ours: Option<i64> = sqlx::query_scalar(
-            "update presence.members set look_at = null
-             where tenant = $1 and room_id = $2 and user_id = $3 and look_at = $4
-             returning greatest(read_upto, told_upto)",
-        )
-        .bind(tenant)
-        .bind(room.as_str())
-        .bind(user.as_str())
-        .bind(due)
-        .fetch_optional(cx.db())
-        .await?;
-        // Gone from the room, or another look has taken this one's place.
-        let Some(known) = ours else { return Ok(Events::none()) };
-        let old_enough = due - wait;
+        // The wall clock: a look may have waited for a worker, and what was read meanwhile may wait for one yet.
+        let now = clock::now();
+        if now - due > LATE {
+            return Ok(again(seat, room, user, now + wait));
+        }
+        let (known, old_enough) = (seat.known(), due - wait);
         let mut events = Events::none();
-        if let Some(waiting) = waiting(cx, &room, &user, known, old_enough).await? {
-            sqlx::query(
-                "update presence.members set told_upto = $4 where tenant = $1 and room_id = $2 and user_id = $3",
-            )
-            .bind(tenant)
-            .bind(room.as_str())
-            .bind(user.as_str())
-            .bind(waiting.upto)
-            .execute(cx.db())
-            .await?;
+        if let Some(waiting) = waiting(db, tenant, &room, &user, known, old_enough).await? {
+            seat.told(waiting.upto);
             let email: Option<String> =
                 sqlx::query_scalar("select email from presence.contacts where tenant = $1 and user_id = $2")
                     .bind(tenant)
                     .bind(user.as_str())
-                    .fetch_optional(cx.db())
+                    .fetch_optional(&mut *db)
                     .await?;
             if let Some(email) = email {
                 let Waiting { message_id, author, count, .. } = waiting;
@@ -122,46 +107,50 @@ impl Handle<CheckUnread> for Presence {
             }
         }
         // What came meanwhile has not had its time yet.
-        let younger: Option<DateTime<Utc>> = oldest_after(cx, &room, &user, known, old_enough).await?;
-        if let Some(posted) = younger {
+        if let Some(posted) = oldest_after(db, tenant, &room, &user, known, old_enough).await? {
             let due = posted + wait;
-            sqlx::query("update presence.members set look_at = $4 where tenant = $1 and room_id = $2 and user_id = $3")
-                .bind(tenant)
-                .bind(room.as_str())
-                .bind(user.as_str())
-                .bind(due)
-                .execute(cx.db())
-                .await?;
-            events = events.then_at(due, CheckUnread { room_id: room, user, due });
+            let due = if due > now { due } else { now + wait };
+            events = events.join(again(seat, room, user, due));
         }
         Ok(events)
     }
 }
 
-/// Messages that address a user: they name him, or the room is his and another's alone.
-const ADDRESSED: &str = "tenant = $1 and room_id = $2 and user_id <> $3 and revision > $4 and deleted_at is null
-    and ($5 or mentions @> array[$3])";
+/// One look more.
+fn again(seat: &mut Seat, room_id: Token, user: Token, due: DateTime<Utc>) -> Events {
+    // As exact as the database is: the look is found again by its time.
+    let due = due.trunc_subsecs(6);
+    seat.looks(Some(due));
+    Events::none().then_at(due, CheckUnread { room_id, user, due })
+}
+
+/// Messages that address a user: all of another's in a room of two, elsewhere those that name him. The index has those that
+/// name anybody, and is used by who says that he wants no others.
+fn addressed(direct: bool) -> String {
+    let named = if direct { "" } else { "and mentions <> '{}' and mentions @> array[$3]" };
+    format!("tenant = $1 and room_id = $2 and user_id <> $3 and revision > $4 and deleted_at is null {named}")
+}
 
 async fn waiting(
-    cx: &mut Cx<'_>,
+    db: &mut PgConnection,
+    tenant: &str,
     room: &Token,
     user: &Token,
     known: i64,
     old_enough: DateTime<Utc>,
-) -> Result<Option<Waiting>, Fail> {
-    let tenant = cx.tenant();
+) -> Result<Option<Waiting>, sqlx::Error> {
     let statement = format!(
         "select message_id, user_id, count(*) over () as count, max(revision) over () as upto
-         from presence.messages where {ADDRESSED} and posted_at <= $6 order by revision limit 1"
+         from presence.messages where {} and posted_at <= $5 order by revision limit 1",
+        addressed(is_direct(room))
     );
     let row = sqlx::query(sqlx::AssertSqlSafe(statement))
         .bind(tenant)
         .bind(room.as_str())
         .bind(user.as_str())
         .bind(known)
-        .bind(is_direct(room))
         .bind(old_enough)
-        .fetch_optional(cx.db())
+        .fetch_optional(db)
         .await?;
     let Some(row) = row else { return Ok(None) };
     Ok(Some(Waiting {
@@ -173,22 +162,21 @@ async fn waiting(
 }
 
 async fn oldest_after(
-    cx: &mut Cx<'_>,
+    db: &mut PgConnection,
+    tenant: &str,
     room: &Token,
     user: &Token,
     known: i64,
     after: DateTime<Utc>,
-) -> Result<Option<DateTime<Utc>>, Fail> {
-    let tenant = cx.tenant();
-    let statement = format!("select min(posted_at) from presence.messages where {ADDRESSED} and posted_at > $6");
-    let found = sqlx::query_scalar(sqlx::AssertSqlSafe(statement))
+) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
+    let statement =
+        format!("select min(posted_at) from presence.messages where {} and posted_at > $5", addressed(is_direct(room)));
+    sqlx::query_scalar(sqlx::AssertSqlSafe(statement))
         .bind(tenant)
         .bind(room.as_str())
         .bind(user.as_str())
         .bind(known)
-        .bind(is_direct(room))
         .bind(after)
-        .fetch_one(cx.db())
-        .await?;
-    Ok(found)
+        .fetch_one(db)
+        .await
 }

@@ -15,6 +15,7 @@ use omnibus_schemas::presence::{BUCKET, Device, NotePresence, Status};
 use tokio::sync::mpsc;
 
 use crate::Presence;
+use crate::note_presence::AHEAD;
 
 /// How often the database is compared with the bucket.
 const COMPARE_EVERY: Duration = Duration::from_secs(15);
@@ -66,7 +67,10 @@ fn read(key: &str) -> Option<(Name, String)> {
 /// One of all the replicas watches.
 pub(crate) async fn people(_: Arc<Presence>, desk: Desk) -> anyhow::Result<()> {
     let Some(mut alone) = desk.alone("people").await? else { return Ok(()) };
-    let newest: Option<i64> = sqlx::query_scalar("select max(seen) from presence.people").fetch_one(&desk.db).await?;
+    let newest: Option<i64> = sqlx::query_scalar("select max(seen) from presence.people where seen <= $1")
+        .bind((clock::now() + AHEAD).timestamp_micros())
+        .fetch_one(&desk.db)
+        .await?;
     let mut watch = Watch { desk: desk.clone(), seen: newest.unwrap_or(0), connections: None, told: HashMap::new() };
     let (tell, mut told) = mpsc::unbounded_channel();
     let following = follow(&desk.bus, BUCKET, move |followed| {

@@ -1,6 +1,6 @@
 //! In whose name a command is, and what he may in a room.
 
-use omnibus_runtime::{Ask, AskError, Cx, Fail};
+use omnibus_runtime::{Ask, AskError, Cx, Fail, Meta};
 use omnibus_schemas::presence::Role;
 use omnibus_schemas::{Fault, Token};
 use sqlx::PgConnection;
@@ -12,8 +12,8 @@ fn own(actor: Option<&str>) -> Option<&str> {
 }
 
 /// Who acts. A user's own token acts for nobody else; a back end says for whom.
-pub(crate) fn acting(cx: &Cx<'_>, named: Option<Token>) -> Result<Token, Fail> {
-    match (own(cx.meta().actor.as_deref()), named) {
+pub(crate) fn acting(meta: &Meta, named: Option<Token>) -> Result<Token, Fail> {
+    match (own(meta.actor.as_deref()), named) {
         (Some(own), named) => {
             let own = own.parse::<Token>().map_err(|error| {
                 Fail::reject("user_unfit", format!("the token's subject is not fit for a name here: it {error}"))
@@ -46,7 +46,12 @@ pub(crate) async fn role(db: &mut PgConnection, tenant: &str, room: &Token, user
 pub(crate) async fn member(cx: &mut Cx<'_>, room: &Token, user: &Token) -> Result<Role, Fail> {
     let tenant = cx.tenant();
     let role = role(cx.db(), tenant, room, user.as_str()).await?;
-    role.ok_or_else(|| Fail::reject("not_a_member", format!("{user} is not in the room {room}: join it first")))
+    role.ok_or_else(|| not_a_member(user, room))
+}
+
+/// The no to who is not there.
+pub(crate) fn not_a_member(user: &Token, room: &Token) -> Fail {
+    Fail::reject("not_a_member", format!("{user} is not in the room {room}: join it first"))
 }
 
 /// A user's own token reads of rooms that the user is in; a back end of all of the tenant's.

@@ -5,9 +5,11 @@ use omnibus_schemas::platform::{
     HeldCommands, HeldList, Outcome,
 };
 use omnibus_schemas::{Encoding, body};
+use serde_json::Value;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
+use crate::events::Outgoing;
 use crate::handler::{Answer, Ask, AskError};
 use crate::inbox::Outbox;
 use crate::publish::caused_id;
@@ -106,6 +108,11 @@ fn attempt(row: &PgRow) -> Result<AttemptReport, sqlx::Error> {
 
 fn caused(command: uuid::Uuid, outbox: &Outbox) -> Vec<CausedMessage> {
     let encoding = |msgpack| if msgpack { Encoding::MessagePack } else { Encoding::Json };
+    // Whoever may read of a command may not read of every room; and what was taken back there stands in the row yet.
+    let payload = |message: &Outgoing| match message.subject.starts_with("rooms.") {
+        true => Value::Null,
+        false => body::to_json(encoding(message.msgpack), &message.body).unwrap_or_default(),
+    };
     outbox
         .list
         .iter()
@@ -113,7 +120,7 @@ fn caused(command: uuid::Uuid, outbox: &Outbox) -> Vec<CausedMessage> {
         .map(|(n, message)| CausedMessage {
             id: caused_id(command, n, &message.subject),
             subject: message.subject.clone(),
-            payload: body::to_json(encoding(message.msgpack), &message.body).unwrap_or_default(),
+            payload: payload(message),
         })
         .collect()
 }

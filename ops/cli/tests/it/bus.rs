@@ -20,6 +20,13 @@ fn applying_twice_changes_nothing_and_drift_is_shown_field_by_field() {
     assert!(check.out.contains("stream EVT: max_age: "), "{check:?}");
     assert!(check.failed().contains("omnibus bus apply"));
 
+    let rooms = ["--rooms-max-age-days", "3", "--rooms-max-entries", "77", "--rooms-max-bytes", "123456789"];
+    let plan = stack.run(&[&["bus", "plan"], &rooms[..]].concat()).well();
+    assert!(plan.contains("~ stream ROOMS\n") && plan.contains("1 to change"), "{plan}");
+    for field in ["max_age: ", "max_msgs_per_subject: ", "max_bytes: "] {
+        assert!(plan.contains(field), "{field}: {plan}");
+    }
+
     let applied = stack.run(&["bus", "apply", "--evt-max-age-days", "31"]).well();
     assert!(applied.contains("0 created, 1 changed"), "{applied}");
     stack.run(&["bus", "check", "--evt-max-age-days", "31"]).well();

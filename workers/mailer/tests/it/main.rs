@@ -20,5 +20,6 @@ mod stages;
 mod stats;
 mod templates;
 mod timing;
+mod unread;
 mod verdicts;
 mod worker;

@@ -2,7 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that can not go on has failed")]
 
 mod attached;
+mod busy;
+mod places;
+mod reading;
 mod unread;
+
+use std::time::Duration;
 
 use omnibus_presence::{Settings, worker};
 use omnibus_runtime::testing::{Running, Stage, Told};
@@ -30,7 +35,10 @@ impl Scene {
     }
 
     async fn with(settings: Settings) -> Self {
-        let stage = Stage::new(Catalogue::omnibus()).await;
+        Self::on(Stage::new(Catalogue::omnibus()).await, settings).await
+    }
+
+    async fn on(stage: Stage, settings: Settings) -> Self {
         let running = stage.run(worker(settings).unwrap()).await;
         Scene { stage, _running: running }
     }
@@ -49,6 +57,32 @@ impl Scene {
 
     async fn join(&self, tenant: &str, room: &str, user: &str) -> Told {
         self.done(tenant, &JoinRoom { room_id: token(room), user: Some(token(user)) }).await.1
+    }
+
+    /// The names of the events that a command has caused.
+    fn events_of(&self, id: Uuid) -> Vec<String> {
+        self.stage.caused_by(id).into_iter().map(|told| told.name).collect()
+    }
+
+    /// Waits until a command waits for a lock that the test holds.
+    async fn waits(&self, id: Uuid) {
+        let waits = async {
+            loop {
+                let waiting: i64 = sqlx::query_scalar(
+                    "select count(*) from pg_stat_activity
+                     where datname = current_database() and wait_event_type = 'Lock'",
+                )
+                .fetch_one(&self.stage.db)
+                .await
+                .unwrap();
+                assert!(self.events_of(id).is_empty(), "it waited for nothing");
+                if waiting > 0 {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), waits).await.expect("it waits");
     }
 
     /// The log of a channel, in its own order.
@@ -211,7 +245,8 @@ async fn reading_goes_on_and_never_back_or_ahead() {
     let users = RoomUsers { room_id: token("lobby"), after: None, limit: None };
     let users = scene.stage.ask("presence", "acme", &users).await.unwrap().users;
     let read: Vec<_> = users.iter().map(|member| (member.user.as_str(), member.role, member.read)).collect();
-    assert_eq!(read, [("ada", Role::Moderator, 1), ("bob", Role::Member, 3)]);
+    // Who writes has read what stands there, his own included.
+    assert_eq!(read, [("ada", Role::Moderator, 3), ("bob", Role::Member, 3)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -239,7 +274,8 @@ async fn a_notice_goes_to_a_room_a_user_or_the_tenant_and_to_nobody_else() {
 async fn a_change_of_presence_is_told_once_and_an_older_sight_changes_nothing() {
     let scene = Scene::new().await;
     // Later than any sight that the worker has of its own: it sees that nobody is connected.
-    let note = |status, seen: i64| NotePresence { user: token("ada"), status, seen: 9_000_000_000_000_000 + seen };
+    let later = omnibus_runtime::clock::now().timestamp_micros() + 3_600_000_000;
+    let note = |status, seen: i64| NotePresence { user: token("ada"), status, seen: later + seen };
     let (_, told) = scene.done("acme", &note(Status::Online, 10)).await;
     assert_eq!((&told.data["before"], &told.data["revision"]), (&json!("offline"), &json!(1)));
     for (status, seen) in [(Status::Online, 11), (Status::Offline, 11), (Status::Offline, 9)] {
@@ -248,6 +284,15 @@ async fn a_change_of_presence_is_told_once_and_an_older_sight_changes_nothing() 
     assert_eq!(scene.done("acme", &note(Status::Offline, 12)).await.1.data["revision"], 2);
     // Another tenant's user of the same name is another user.
     assert_eq!(scene.done("globex", &note(Status::Online, 1)).await.1.data["revision"], 1);
+    // Everybody's sights count on from the highest: none takes all the numbers.
+    let last = NotePresence { seen: 9_007_199_254_740_991, ..note(Status::Online, 0) };
+    assert_eq!(scene.refused("globex", &last).await, "seen_ahead");
+    let highest: i64 =
+        sqlx::query_scalar("select max(seen) from presence.people").fetch_one(&scene.stage.db).await.unwrap();
+    assert!(highest <= later + 12, "{highest}");
+    // Where one stands all the same, what is seen now is believed.
+    sqlx::query("update presence.people set seen = 9007199254740991").execute(&scene.stage.db).await.unwrap();
+    assert_eq!(scene.done("acme", &note(Status::Online, 2)).await.1.data["revision"], 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]

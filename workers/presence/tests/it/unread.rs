@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use omnibus_presence::Settings;
+use omnibus_runtime::clock;
 use omnibus_runtime::testing::Told;
+use omnibus_schemas::headers;
 use omnibus_schemas::presence::{
-    DeleteMessage, JoinRoom, MarkRead, NotePresence, OpenDirect, PostMessage, SetContact, Status,
+    CheckUnread, DeleteMessage, JoinRoom, MarkRead, NotePresence, OpenDirect, PostMessage, SetContact, Status,
 };
 use serde_json::json;
 
@@ -55,6 +58,15 @@ impl Scene {
             }
         };
         tokio::time::timeout(PATIENCE, told).await.expect("it is told of");
+    }
+
+    /// When it is looked next after somebody in the lobby.
+    async fn look_at(&self, user: &str) -> Option<DateTime<Utc>> {
+        sqlx::query_scalar("select look_at from presence.members where room_id = 'lobby' and user_id = $1")
+            .bind(user)
+            .fetch_one(&self.stage.db)
+            .await
+            .unwrap()
     }
 
     /// Who was told of, and of how many, in whatever order.
@@ -135,4 +147,108 @@ async fn a_message_to_one_alone_is_told_of_and_the_room_of_two_is_nobody_elses()
     scene.told_of(1).await;
     scene.all_looked_after().await;
     assert_eq!(scene.unread(), [("bob@acme.test".to_owned(), 1)]);
+}
+
+/// Where nobody is told of anything as long as a test takes.
+async fn slow() -> Scene {
+    let scene = Scene::with(Settings { unread_seconds: 3600, chat_url: None }).await;
+    for user in ["ada", "carol"] {
+        scene.join("acme", "lobby", user).await;
+        scene.contact("acme", user).await;
+    }
+    scene
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_names_somebody_while_a_look_ends_gets_a_look_of_its_own() {
+    let scene = slow().await;
+    scene.done("acme", &naming(&["carol"], "First")).await;
+    assert!(scene.look_at("carol").await.is_some());
+    // A look that is about to be committed: it has not seen the second message.
+    let mut look = scene.stage.db.begin().await.unwrap();
+    sqlx::query("update presence.members set look_at = null where user_id = 'carol'")
+        .execute(&mut *look)
+        .await
+        .unwrap();
+    let second = scene.stage.publish("acme", &naming(&["carol"], "Second")).await;
+    scene.waits(second).await;
+    look.commit().await.unwrap();
+    assert_eq!(scene.stage.outcome(second).await.name, "message_posted");
+    assert!(scene.look_at("carol").await.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_while_no_worker_was_there_has_its_time_from_when_it_was_carried_out() {
+    let scene = slow().await;
+    // Written two hours ago, carried out now.
+    let id = clock::new_id();
+    let mut map = async_nats::HeaderMap::new();
+    map.insert(headers::ID, id.to_string().as_str());
+    map.insert(headers::TIME, (clock::now() - TimeDelta::hours(2)).to_rfc3339().as_str());
+    let body = serde_json::to_vec(&naming(&["carol"], "Long ago")).unwrap();
+    let before = clock::now();
+    scene.stage.publish_raw("cmd.presence.default.post_message.acme", map, body).await;
+    scene.stage.outcome(id).await;
+    let due = scene.look_at("carol").await.unwrap();
+    assert!(due > before + TimeDelta::minutes(59), "{due}");
+
+    // A look that waited for a worker: what was read meanwhile may wait too. It is looked once more.
+    let late = DateTime::from_timestamp(clock::now().timestamp() - 600, 0).unwrap();
+    sqlx::query("update presence.members set look_at = $1 where user_id = 'carol'")
+        .bind(late)
+        .execute(&scene.stage.db)
+        .await
+        .unwrap();
+    let look = CheckUnread { room_id: token("lobby"), user: token("carol"), due: late };
+    let (id, _) = scene.done("acme", &look).await;
+    assert_eq!(scene.events_of(id), ["command_done"]);
+    let again = scene.look_at("carol").await.unwrap();
+    assert!(again > before + TimeDelta::minutes(59), "{again}");
+    // In its time, it tells.
+    let now = DateTime::from_timestamp(clock::now().timestamp(), 0).unwrap();
+    sqlx::query("update presence.members set look_at = $1 where user_id = 'carol'")
+        .bind(now)
+        .execute(&scene.stage.db)
+        .await
+        .unwrap();
+    let (id, told) = scene.done("acme", &CheckUnread { due: now, ..look }).await;
+    assert_eq!(scene.events_of(id), ["messages_unread"]);
+    assert_eq!((&told.data["email"], &told.data["count"]), (&json!("carol@acme.test"), &json!(1)));
+    assert_eq!(scene.look_at("carol").await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_reads_what_he_was_told_of_or_answers_it_has_read_late_and_once() {
+    let scene = scene().await;
+    let read = |user: &str, revision| MarkRead { room_id: token("lobby"), user: Some(token(user)), revision };
+    let (_, posted) = scene.done("acme", &naming(&["bob", "carol"], "Look")).await;
+    let revision = posted.data["revision"].as_i64().unwrap();
+    scene.told_of(2).await;
+    // Who reads less has not read it yet.
+    let (id, _) = scene.done("acme", &read("bob", revision - 1)).await;
+    assert!(!scene.events_of(id).contains(&"messages_read_late".to_owned()));
+    let (id, told) = scene.done("acme", &read("bob", revision)).await;
+    assert_eq!((told.name.as_str(), scene.events_of(id)), ("room_read", events(&["messages_read_late", "room_read"])));
+    let (id, told) = scene.done("acme", &post("lobby", "carol", "I see")).await;
+    assert_eq!(told.name, "message_posted");
+    assert_eq!(scene.events_of(id), events(&["messages_read_late", "message_posted"]));
+    // Read once, it is not read late once more.
+    for user in ["bob", "carol"] {
+        let (id, _) = scene.done("acme", &read(user, revision + 1)).await;
+        assert!(!scene.events_of(id).contains(&"messages_read_late".to_owned()), "{user}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_answered_is_not_told_of_what_stood_before_his_answer() {
+    let scene = scene().await;
+    scene.done("acme", &naming(&["bob", "carol"], "Anybody?")).await;
+    scene.done("acme", &post("lobby", "bob", "Me")).await;
+    scene.told_of(1).await;
+    scene.all_looked_after().await;
+    assert_eq!(scene.unread(), [("carol@acme.test".to_owned(), 1)]);
+}
+
+fn events(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
 }
