@@ -91,12 +91,15 @@ at('enter').addEventListener('submit', async (event) => {
         given = undefined
         return ticket
       },
+      // A page in the background that comes back must not look as if somebody was at it.
+      getData: async () => ({ away: document.visibilityState !== 'visible' }),
       minReconnectDelay: 200,
       maxReconnectDelay: 3000,
     })
     for (const state of ['connecting', 'connected', 'disconnected']) {
       client.on(state, () => { at('connection').textContent = state })
     }
+    client.on('connected', tell_away)
     client.connect()
     // The domain's events tell of every room, so people's tokens do not reach them: who is there is asked for.
     setInterval(() => shown?.load_people().catch(() => {}), 3000)
@@ -137,7 +140,11 @@ form.addEventListener('submit', async (event) => {
   }
 })
 
-document.addEventListener('visibilitychange', () => {
+// What has changed while there was no connection is told when there is one again.
+const tell_away = () => {
   if (client?.state === 'connected') client.rpc('away', { away: document.visibilityState !== 'visible' }).catch(() => {})
+}
+document.addEventListener('visibilitychange', () => {
+  tell_away()
   if (shown) draw(shown)
 })

@@ -22,9 +22,12 @@ pub(crate) const PERMISSION_DENIED: Refusal = refusal(103, "permission denied", 
 pub(crate) const METHOD_NOT_FOUND: Refusal = refusal(104, "method not found", false);
 pub(crate) const ALREADY_SUBSCRIBED: Refusal = refusal(105, "already subscribed", false);
 pub(crate) const LIMIT_EXCEEDED: Refusal = refusal(106, "limit exceeded", false);
+/// All of a user's places are taken, some perhaps by sockets that have gone and are not missed yet.
+pub(crate) const TOO_MANY_CONNECTIONS: Refusal = refusal(106, "limit of connections exceeded", true);
 pub(crate) const BAD_REQUEST: Refusal = refusal(107, "bad request", false);
 pub(crate) const NOT_AVAILABLE: Refusal = refusal(108, "not available", false);
 pub(crate) const TOKEN_EXPIRED: Refusal = refusal(109, "token expired", false);
+pub(crate) const TOO_MANY_REQUESTS: Refusal = refusal(111, "too many requests", true);
 pub(crate) const UNRECOVERABLE: Refusal = refusal(112, "unrecoverable position", false);
 
 /// Why a socket is closed.
@@ -48,12 +51,13 @@ pub(crate) const NO_PONG: Close = close(3012, "no pong");
 pub(crate) const INVALID_TOKEN: Close = close(3500, "invalid token");
 pub(crate) const MALFORMED: Close = close(3501, "bad request");
 pub(crate) const STALE: Close = close(3502, "stale");
-pub(crate) const CONNECTION_LIMIT: Close = close(3504, "connection limit");
 pub(crate) const NOT_TEXT: Close = close(3506, "inappropriate protocol");
 pub(crate) const FORBIDDEN: Close = close(3507, "permission denied");
 
 /// A subscription ends: the user has left the room.
 pub(crate) const LEFT: Close = close(2000, "left");
+/// A subscription ends: the credential does not allow it any more.
+pub(crate) const NOT_ALLOWED: Close = close(2000, "permission denied");
 /// A subscription ends: what it follows can't be vouched for any more. The client subscribes again, and is told whether
 /// it has missed anything.
 pub(crate) const INSUFFICIENT_STATE: Close = close(2500, "insufficient state");

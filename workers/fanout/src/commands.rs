@@ -1,42 +1,36 @@
-//! What a client may ask, and what it is answered.
+//! What a client may ask, and what it is answered: the commands, and what it listens to.
 
 use chrono::{DateTime, Utc};
 use omnibus_runtime::clock;
 use omnibus_runtime::metrics::Metric;
 use omnibus_schemas::platform::CommandPage;
-use omnibus_schemas::presence::{Kind, MarkRead, PostMessage, READ, Seat as SeatQuery, WRITE};
-use omnibus_schemas::{Token, body, subject};
+use omnibus_schemas::presence::{Kind, READ, Seat as SeatQuery};
+use omnibus_schemas::subject;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use crate::channel::{Channel, scopes_of};
 use crate::codes::{
-    ALREADY_SUBSCRIBED, BAD_REQUEST, Close, INTERNAL, LIMIT_EXCEEDED, MALFORMED, METHOD_NOT_FOUND, NOT_AVAILABLE,
-    PERMISSION_DENIED, Refusal, UNKNOWN_CHANNEL,
+    ALREADY_SUBSCRIBED, BAD_REQUEST, Close, INTERNAL, LIMIT_EXCEEDED, MALFORMED, METHOD_NOT_FOUND, NOT_ALLOWED,
+    NOT_AVAILABLE, PERMISSION_DENIED, Refusal, UNKNOWN_CHANNEL,
 };
-use crate::hub::{Joining, Seat, TopicKind};
+use crate::hub::{Joining, Seat};
 use crate::log::{Kept, Most};
 use crate::protocol::{
-    Command, Connect, OnChannel, Publication, Publish, Refresh, Rpc, Subscribe, Subscribed, one_line, refuse, reply,
+    Command, Connect, OnChannel, Publication, Refresh, Subscribe, Subscribed, one_line, refuse, reply, unsubscribed,
 };
 use crate::session::{Admitted, Session};
+use crate::topic::TopicKind;
 
 /// What a command comes to: its result, or a no.
 pub(crate) type Result<T> = std::result::Result<T, Refusal>;
 
 impl Session {
-    /// Answers one frame. `Err` closes the socket.
-    pub(crate) async fn frame(&mut self, text: &str) -> std::result::Result<(), Close> {
-        for line in text.split('\n').filter(|line| !line.trim().is_empty()) {
-            let command: Command = serde_json::from_str(line).map_err(|_| MALFORMED)?;
-            self.tidy();
-            self.command(command).await?;
-        }
-        Ok(())
-    }
-
-    async fn command(&mut self, command: Command) -> std::result::Result<(), Close> {
+    /// Answers one command, as it stands in a line of a frame. `Err` closes the socket.
+    pub(crate) async fn line(&mut self, line: &str) -> std::result::Result<(), Close> {
+        let command: Command = serde_json::from_str(line).map_err(|_| MALFORMED)?;
+        self.tidy();
         let Command { id, what } = command;
         let mut what = what.into_iter();
         let (name, params) = match (what.next(), what.next()) {
@@ -47,6 +41,13 @@ impl Session {
         // What needs no answer has no number, and only that.
         if (id == 0) != (name == "send") {
             return Err(MALFORMED);
+        }
+        // What takes something back is cheap, and a client that is refused it takes its connection for broken.
+        if !matches!(name.as_str(), "unsubscribe" | "send")
+            && let Err(refusal) = self.rates.command()
+        {
+            self.link.push(refuse(id, refusal));
+            return Ok(());
         }
         match (name.as_str(), &self.who) {
             ("connect", None) => return self.connect(id, read(params).map_err(|_| MALFORMED)?).await,
@@ -84,6 +85,8 @@ impl Session {
             (true, Some(ticket)) => ticket,
             _ => connect.token,
         };
+        // Known from the first moment on: a device that nobody is at must not look as if somebody was back.
+        self.away = connect.data.get("away").and_then(Value::as_bool).unwrap_or(false);
         match self.admit(&token).await? {
             Admitted::Refused(refusal) => self.link.push(refuse(id, refusal)),
             Admitted::Yes => {
@@ -131,10 +134,15 @@ impl Session {
         let channel = Channel::parse(&name).ok_or(UNKNOWN_CHANNEL)?;
         self.allowed(&channel)?;
         let who = self.who.as_ref().ok_or(PERMISSION_DENIED)?;
+        let tenant = who.tenant.as_str();
+        // A channel that nobody here listens to costs a subscription on the bus: none is made for whoever may not listen.
+        if !self.shared.hub.listens(&channel, tenant) {
+            self.seated(&channel).await?;
+        }
         let seat = self.shared.hub.join(Joining {
             channel: &channel,
             name: &name,
-            tenant: who.tenant.as_str(),
+            tenant,
             user: who.name.clone(),
             link: self.link.clone(),
             domains: who.domains.clone(),
@@ -143,10 +151,7 @@ impl Session {
         });
         let epoch = seat.topic.ready().await.ok_or(INTERNAL)?;
         // Asked after the place was taken: who is put out of the room meanwhile loses the place too.
-        if let Channel::Log(Kind::Room, room) = &channel {
-            let question = SeatQuery { room_id: room.clone(), user: who.user.clone() };
-            self.ask("presence", &question).await?.ok_or(PERMISSION_DENIED)?;
-        }
+        self.seated(&channel).await?;
         if let Channel::Command(command) = &channel {
             self.past_outcome(&seat, *command).await;
         }
@@ -162,6 +167,28 @@ impl Session {
         self.untold |= matches!(channel, Channel::Log(Kind::Room, _));
         self.seats.insert(name, seat);
         Ok(())
+    }
+
+    /// Whether the user has a seat in the room, if the channel is one.
+    async fn seated(&self, channel: &Channel) -> Result<()> {
+        let Channel::Log(Kind::Room, room) = channel else { return Ok(()) };
+        let who = self.who.as_ref().ok_or(PERMISSION_DENIED)?;
+        let question = SeatQuery { room_id: room.clone(), user: who.user.clone() };
+        self.ask("presence", &question).await?.ok_or(PERMISSION_DENIED)?;
+        Ok(())
+    }
+
+    /// Ends what the credential does not allow.
+    pub(crate) fn narrow(&mut self) {
+        let may = |name: &str| Channel::parse(name).is_some_and(|channel| self.allowed(&channel).is_ok());
+        let lost: Vec<String> = self.seats.keys().filter(|name| !may(name.as_str())).cloned().collect();
+        for name in lost {
+            self.untold |= self.seats.remove(&name).is_some();
+            self.link.push(unsubscribed(&name, NOT_ALLOWED));
+        }
+        if let Some(who) = &self.who {
+            self.seats.values().for_each(|seat| seat.may_read(&who.domains));
+        }
     }
 
     /// Whether the user may listen, as far as the credential says.
@@ -214,7 +241,7 @@ impl Session {
             return Ok(Some(vec![]));
         }
         let settings = &self.shared.settings;
-        let most = Most { entries: settings.websocket_recover, bytes: settings.websocket_queue_bytes / 2 };
+        let most = Most { entries: settings.websocket_recover, bytes: settings.answer_bytes() };
         self.shared.hub.log.missed(log, (epoch, wanted.offset), last, most).await.map_err(away)
     }
 
@@ -247,84 +274,6 @@ impl Session {
         let OnChannel { channel } = read(params)?;
         self.untold |= self.seats.remove(&channel).is_some();
         Ok(json!({}))
-    }
-
-    /// A room that is listened to.
-    pub(crate) fn room(&self, name: &str) -> Result<Token> {
-        match (Channel::parse(name), self.seats.contains_key(name)) {
-            (Some(Channel::Log(Kind::Room, room)), true) => Ok(room),
-            (Some(Channel::Log(Kind::Room, _)), false) => Err(PERMISSION_DENIED),
-            (Some(_), _) => Err(NOT_AVAILABLE),
-            (None, _) => Err(UNKNOWN_CHANNEL),
-        }
-    }
-
-    /// `publish` on a room: a text, or an object with a text. Answered once the bus has it.
-    async fn say(&mut self, params: Value) -> Result<Value> {
-        let Publish { channel, data } = read(params)?;
-        let room = self.room(&channel)?;
-        let data = match data {
-            Value::String(text) => Map::from_iter([("text".to_owned(), text.into())]),
-            Value::Object(fields) => fields,
-            _ => return Err(BAD_REQUEST),
-        };
-        self.post(room, data).await.map(|_| json!({}))
-    }
-
-    async fn post(&self, room: Token, mut data: Map<String, Value>) -> Result<Value> {
-        data.insert("room_id".into(), room.as_str().into());
-        if data.contains_key("user") {
-            return Err(BAD_REQUEST);
-        }
-        let command: PostMessage = read(Value::Object(data))?;
-        body::validate(&command).map_err(|_| BAD_REQUEST)?;
-        let id = self.publish(&command).await?;
-        Ok(json!({ "message_id": id }))
-    }
-
-    async fn rpc(&mut self, params: Value) -> Result<Value> {
-        let Rpc { method, data } = read(params)?;
-        let field = |name: &str| data.get(name).cloned().unwrap_or_default();
-        let data = match method.as_str() {
-            "message" => {
-                let Value::Object(mut fields) = data else { return Err(BAD_REQUEST) };
-                let channel = fields.remove("channel").unwrap_or_default();
-                let room = self.room(channel.as_str().ok_or(BAD_REQUEST)?)?;
-                self.post(room, fields).await?
-            }
-            "typing" => {
-                let room = self.room(field("channel").as_str().ok_or(BAD_REQUEST)?)?;
-                self.pass(&room, json!({ "type": "typing" })).await?;
-                json!({})
-            }
-            "read" => {
-                let room_id = self.room(field("channel").as_str().ok_or(BAD_REQUEST)?)?;
-                let revision = field("revision").as_i64().ok_or(BAD_REQUEST)?;
-                let command = MarkRead { room_id: room_id.clone(), user: None, revision };
-                body::validate(&command).map_err(|_| BAD_REQUEST)?;
-                self.publish(&command).await?;
-                self.pass(&room_id, json!({ "type": "read", "revision": revision })).await?;
-                json!({})
-            }
-            "away" => {
-                self.away = field("away").as_bool().ok_or(BAD_REQUEST)?;
-                self.untold = true;
-                json!({})
-            }
-            _ => return Err(METHOD_NOT_FOUND),
-        };
-        Ok(json!({ "data": data }))
-    }
-
-    /// Says something in a room that is never stored.
-    async fn pass(&self, room: &Token, mut said: Value) -> Result<()> {
-        let who = self.who.as_ref().ok_or(PERMISSION_DENIED)?;
-        if !who.caller.may(WRITE) {
-            return Err(PERMISSION_DENIED);
-        }
-        said["user"] = who.user.as_str().into();
-        let to = subject::live(who.tenant.as_str(), Kind::Room.as_str(), room.as_str());
-        self.shared.bus.client().publish(to, said.to_string().into()).await.map_err(|_| INTERNAL)
     }
 }
 

@@ -18,14 +18,18 @@ use omnibus_schemas::Catalogue;
 use serde::Deserialize;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::hub::Hub;
 use crate::people::{self, People};
+use crate::rates::TenantRates;
 use crate::settings::Settings;
 use crate::{link, slots, socket};
 
 /// How long a socket waits for this node to be known to the others.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a door that stops waits for its sockets to be closed, and for others to hear of it.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// What a door is made of.
 pub struct FanoutParts {
@@ -58,7 +62,10 @@ pub(crate) struct Shared {
     pub(crate) people: People,
     pub(crate) ring: KeyRing,
     pub(crate) tokens: Verifier,
+    pub(crate) rates: TenantRates,
     pub(crate) node: String,
+    /// Every socket, and what is still to be said of those that have gone.
+    pub(crate) tasks: TaskTracker,
     /// Whether the others know that this node is alive. Before that, they take its sockets' places for free.
     alive: watch::Sender<bool>,
     pub(crate) stop: CancellationToken,
@@ -84,11 +91,13 @@ impl Fanout {
     pub fn new(parts: FanoutParts) -> Result<Self, JwtKeysError> {
         let FanoutParts { bus, catalogue, settings, credentials, health, stop } = parts;
         let shared = Shared {
-            hub: Hub::new(bus.clone()),
+            hub: Hub::new(bus.clone(), settings.websocket_queue_bytes),
             people: People::default(),
             ring: KeyRing::default(),
             tokens: Verifier::of(&credentials)?,
+            rates: TenantRates::new(&settings),
             node: clock::new_id().to_string(),
+            tasks: TaskTracker::new(),
             alive: watch::Sender::new(false),
             bus,
             catalogue,
@@ -106,7 +115,8 @@ impl Fanout {
         Router::new().route("/ws", get(come_in).with_state(self.shared.clone()))
     }
 
-    /// Follows what sockets depend on, until it is to stop.
+    /// Follows what sockets depend on, until it is to stop and they are closed: a server that ends its connections knows
+    /// nothing of those that have become sockets.
     pub async fn run(&self) {
         let shared = &self.shared;
         let keys = shared.ring.follow(shared.bus.clone(), shared.health.clone(), shared.stop.clone());
@@ -126,6 +136,7 @@ impl Fanout {
             loop {
                 tick.tick().await;
                 Metric::QueueBytes.set(link::waiting() as f64, &[]);
+                shared.rates.tidy();
             }
         };
         let stopped = shared.stop.clone();
@@ -136,11 +147,18 @@ impl Fanout {
             () = gauges => {}
             () = stopped.cancelled() => {}
         }
+        shared.tasks.close();
+        if tokio::time::timeout(FAREWELL, shared.tasks.wait()).await.is_err() {
+            tracing::warn!(left = shared.tasks.len(), "not every socket could be closed in time");
+        }
+        if let Err(error) = slots::bye(&shared.bus, &shared.node).await {
+            tracing::warn!(%error, "this node could not say that it is gone");
+        }
     }
 
     /// How many bus subscriptions this node has for all its sockets.
     pub fn topics(&self) -> usize {
-        self.shared.hub.topics().len()
+        self.shared.hub.count()
     }
 }
 
@@ -162,14 +180,16 @@ async fn come_in(
     if !origin_fits(&headers, &shared.settings.websocket_origins) {
         return (StatusCode::FORBIDDEN, "This page's origin may not connect; see WEBSOCKET_ORIGINS.\n").into_response();
     }
-    let most = shared.settings.websocket_max_message;
+    let (most, queue) = (shared.settings.websocket_max_message, shared.settings.websocket_queue_bytes);
+    let tasks = shared.tasks.clone();
     upgrade
         .read_buffer_size(2 * 1024)
         .write_buffer_size(0)
-        .max_write_buffer_size(1024 * 1024)
+        // One text may be as long as all that may wait, and is written whole.
+        .max_write_buffer_size(queue.saturating_mul(2).max(1024 * 1024))
         .max_message_size(most)
         .max_frame_size(most)
-        .on_upgrade(move |socket| socket::run(shared, socket, address.ticket))
+        .on_upgrade(move |socket| tasks.track_future(socket::run(shared, socket, address.ticket)))
 }
 
 /// Programs name no origin. A page is let in from the address that it asks, and from those that were set.

@@ -3,6 +3,7 @@
 //! Each entry that the server repeats says which entry came before it, so a hole is seen at once and filled from the log.
 //! What is missing at the end no later entry tells of: after a lost connection, and from time to time, the log is asked.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -15,17 +16,22 @@ use omnibus_schemas::{Encoding, body, headers};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::hub::{Hub, Topic, TopicKind};
-use crate::log::{Unread, repeated};
+use crate::codes::{Close, INSUFFICIENT_STATE, LEFT};
+use crate::hub::Hub;
+use crate::log::{Most, Unread, repeated};
 use crate::protocol::one_line;
+use crate::topic::{Topic, TopicKind};
 
 /// Between two looks whether the log has more than was heard of.
 const LOOK_EVERY: Duration = Duration::from_secs(25);
-/// Between two tries to listen.
-const PAUSE: Duration = Duration::from_millis(300);
+/// From a connection that is back to the look at what was missed.
+const SOON: Duration = Duration::from_millis(300);
+/// Before the second try to listen, and at most between two.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(5));
 /// The most entries that a hole is filled with; with more, clients start over.
 const MOST: usize = 1000;
 
@@ -33,28 +39,50 @@ const MOST: usize = 1000;
 pub(crate) async fn run(hub: Arc<Hub>, topic: Weak<Topic>, stop: CancellationToken) {
     let feed = async {
         let Some(subject) = topic.upgrade().map(|topic| topic.subject.clone()) else { return };
-        let mut first = true;
+        let (first, longest) = PAUSES;
+        let mut pause = first;
         loop {
-            if !first {
-                tokio::time::sleep(PAUSE).await;
-            }
-            first = false;
-            let (mut messages, mut connected) = match listen(&hub, &topic, &subject).await {
-                Ok(listening) => listening,
-                Err(why) => {
-                    tracing::warn!(why, "a channel can't be listened to; trying again");
-                    continue;
+            match listen(&hub, &topic, &subject).await {
+                Ok((mut messages, mut connected)) => {
+                    pause = first;
+                    let why = follow(&hub, &topic, &mut messages, &mut connected).await;
+                    tracing::warn!(why, "a channel is listened to anew");
+                    if let Some(topic) = topic.upgrade() {
+                        topic.pause();
+                        topic.reset();
+                    }
                 }
-            };
-            let why = follow(&hub, &topic, &mut messages, &mut connected).await;
-            tracing::warn!(why, "a channel is listened to anew");
-            if let Some(topic) = topic.upgrade() {
-                topic.pause();
-                topic.reset();
+                Err(why) => tracing::warn!(why, "a channel can't be listened to; trying again"),
             }
+            tokio::time::sleep(about(pause)).await;
+            pause = longest.min(2 * pause);
         }
     };
     stop.run_until_cancelled(feed).await;
+}
+
+/// A quarter more or less: what happens to all topics of a node at once is not answered by all of them at once.
+fn about(time: Duration) -> Duration {
+    // Whatever a fresh key makes of nothing.
+    let chance = (RandomState::new().build_hasher().finish() % 1000) as u32;
+    time * 3 / 4 + time * chance / 2000
+}
+
+/// How far a log was heard live, and how far it was read because something was missing.
+#[derive(Debug, Default)]
+struct Heard {
+    live: u64,
+    filled: u64,
+}
+
+impl Heard {
+    /// Whether an entry can't follow what was heard before, though it comes now: then the log may be another one, which
+    /// counts from one again. What was read before it was heard comes once more, and is nothing strange.
+    fn is_strange(&mut self, sequence: u64, last: u64) -> bool {
+        let strange = sequence <= self.live || (sequence <= last && sequence > self.filled);
+        self.live = sequence;
+        strange
+    }
 }
 
 /// Subscribes, and only then reads where the log stands: what is stored later is heard.
@@ -77,37 +105,43 @@ async fn follow(
     messages: &mut Subscriber,
     connected: &mut watch::Receiver<bool>,
 ) -> String {
-    let mut look = tokio::time::interval(LOOK_EVERY);
-    look.reset();
+    let mut heard = Heard::default();
+    let mut reconnected = false;
+    let look = tokio::time::sleep(about(LOOK_EVERY));
+    tokio::pin!(look);
     loop {
-        let looked = tokio::select! {
-            message = messages.next() => {
-                let Some(message) = message else { return "the subscription ended".to_owned() };
-                let Some(topic) = topic.upgrade() else { return "nobody listens any more".to_owned() };
-                match take(hub, &topic, &message).await {
-                    Ok(()) => continue,
-                    Err(error) => Err(error.to_string()),
-                }
-            }
+        tokio::select! {
+            biased;
             changed = connected.changed() => {
                 if changed.is_err() {
                     return "the connection was closed".to_owned();
                 }
-                if !*connected.borrow() {
-                    continue;
+                if *connected.borrow() {
+                    reconnected = true;
+                    look.as_mut().reset(Instant::now() + about(SOON));
                 }
-                look_after(hub, topic, true).await
             }
-            _ = look.tick(), if *connected.borrow() => look_after(hub, topic, false).await,
-        };
-        if let Err(why) = looked {
-            return why;
+            () = look.as_mut(), if *connected.borrow() => {
+                look.as_mut().reset(Instant::now() + about(LOOK_EVERY));
+                if let Err(why) = look_after(hub, topic, std::mem::take(&mut reconnected), &mut heard).await {
+                    return why;
+                }
+            }
+            message = messages.next() => {
+                let Some(message) = message else { return "the subscription ended".to_owned() };
+                let Some(topic) = topic.upgrade() else { return "nobody listens any more".to_owned() };
+                match take(hub, &topic, &message, &mut heard).await {
+                    Ok(false) => {}
+                    Ok(true) => look.as_mut().reset(Instant::now()),
+                    Err(error) => return error.to_string(),
+                }
+            }
         }
     }
 }
 
 /// Whether the log has more than was heard of, and still is the same.
-async fn look_after(hub: &Hub, topic: &Weak<Topic>, reconnected: bool) -> Result<(), String> {
+async fn look_after(hub: &Hub, topic: &Weak<Topic>, reconnected: bool, heard: &mut Heard) -> Result<(), String> {
     let Some(topic) = topic.upgrade() else { return Err("nobody listens any more".to_owned()) };
     let TopicKind::Log(log) = &topic.kind else {
         // What was said while nobody could hear it is gone: say so.
@@ -123,19 +157,23 @@ async fn look_after(hub: &Hub, topic: &Weak<Topic>, reconnected: bool) -> Result
     }
     match hub.log.newest(log).await.map_err(|error| error.to_string())? {
         Some(newest) if newest > topic.last() => {
-            fill(hub, &topic, log, newest).await.map_err(|error| error.to_string())
+            fill(hub, &topic, log, newest, heard).await.map_err(|error| error.to_string())
         }
         _ => Ok(()),
     }
 }
 
-async fn take(hub: &Hub, topic: &Topic, message: &Message) -> Result<(), Unread> {
+/// Hands on what came. `true` if the log is to be looked at.
+async fn take(hub: &Hub, topic: &Topic, message: &Message, heard: &mut Heard) -> Result<bool, Unread> {
     match (&topic.kind, repeated(message)) {
         (TopicKind::Log(log), Some((sequence, before))) => {
-            if before > topic.last() && sequence > topic.last() {
-                fill(hub, topic, log, before).await?;
+            if heard.is_strange(sequence, topic.last()) {
+                return Ok(true);
             }
-            hand_on(topic, sequence, &message.payload);
+            if before > topic.last() && sequence > topic.last() {
+                fill(hub, topic, log, before, heard).await?;
+            }
+            hand_on(topic, sequence, &message.payload, LEFT);
         }
         (TopicKind::Log(_), None) => {
             if let Some(data) = one_line(&message.payload) {
@@ -155,41 +193,57 @@ async fn take(hub: &Hub, topic: &Topic, message: &Message) -> Result<(), Unread>
             }
         }
     }
-    Ok(())
+    Ok(false)
 }
 
-/// Reads what was not heard, up to and with `upto`, and hands it on.
-async fn fill(hub: &Hub, topic: &Topic, log: &str, upto: u64) -> Result<(), Unread> {
-    let missing = hub.log.after(log, topic.last(), MOST).await?;
+/// Reads what was not heard, up to and with `upto`, and hands it on: all of it, or nothing. Without all of it, whoever
+/// listens is told to ask for himself, and whoever has left the room meanwhile is let in no more.
+async fn fill(hub: &Hub, topic: &Topic, log: &str, upto: u64, heard: &mut Heard) -> Result<(), Unread> {
     Metric::GapsFilled.count(&[]);
-    for kept in missing.iter().filter(|kept| kept.sequence <= upto) {
-        hand_on(topic, kept.sequence, &kept.body);
-    }
-    if topic.last() < upto && missing.len() >= MOST {
-        // More than anybody can be handed at once: clients read the history instead.
+    let most = Most { entries: MOST, bytes: hub.queue_bytes / 2 };
+    let missing = match topic.epoch() {
+        Some(epoch) => hub.log.missed(log, (&epoch, topic.last()), upto, most).await?,
+        None => None,
+    };
+    heard.filled = upto;
+    let Some(missing) = missing else {
+        topic.skip(upto);
         topic.reset();
+        return Ok(());
+    };
+    for kept in missing {
+        // Who has left in there may be back by now: he is to ask again.
+        hand_on(topic, kept.sequence, &kept.body, INSUFFICIENT_STATE);
     }
+    topic.skip(upto);
     Ok(())
 }
 
-fn hand_on(topic: &Topic, sequence: u64, body: &[u8]) {
+/// Hands on an entry. If it tells that somebody has left, his listening ends with `left`.
+fn hand_on(topic: &Topic, sequence: u64, body: &[u8], left: Close) {
     let Some(data) = one_line(body) else {
         tracing::error!(sequence, "an entry of a log is not JSON; it is left out");
         return;
     };
-    topic.entry(sequence, data.get());
-    if let Ok(Left { kind: "left", user: Some(user) }) = serde_json::from_slice(body) {
-        topic.user_left(user);
+    if !topic.entry(sequence, data.get()) {
+        return;
+    }
+    let Ok(Entry { kind, user, revision }) = serde_json::from_slice(body) else { return };
+    topic.has_revision(revision);
+    if let ("left", Some(user)) = (kind, user) {
+        topic.user_left(user, left);
     }
 }
 
 /// As much of an entry as this door reads.
 #[derive(Deserialize)]
-struct Left<'a> {
+struct Entry<'a> {
     #[serde(rename = "type", borrow)]
     kind: &'a str,
     #[serde(default, borrow)]
     user: Option<&'a str>,
+    #[serde(default)]
+    revision: i64,
 }
 
 /// An event as clients see it: its domain, its outcome if it is the last of its command, and its text.
@@ -208,4 +262,31 @@ fn told(message: &Message) -> Option<(String, Option<Outcome>, String)> {
         "data": data,
     });
     Some((subject.domain.to_owned(), outcome, told.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_can_not_follow_what_was_heard_is_strange() {
+        let mut heard = Heard::default();
+        // Live, one after the other; others' entries stand between.
+        assert!(!heard.is_strange(11, 10) && !heard.is_strange(15, 11));
+        // A hole was filled up to 30 before the rest of it was heard.
+        heard.filled = 30;
+        assert!(!heard.is_strange(20, 30) && !heard.is_strange(30, 30) && !heard.is_strange(31, 30));
+        // A log that counts from one again.
+        assert!(heard.is_strange(1, 31));
+        // So does one of which nothing was heard before.
+        assert!(Heard::default().is_strange(3, 10));
+    }
+
+    #[test]
+    fn about_is_a_quarter_more_or_less() {
+        let time = Duration::from_secs(100);
+        let all: Vec<_> = (0..100).map(|_| about(time)).collect();
+        assert!(all.iter().all(|one| (time * 3 / 4..time * 5 / 4).contains(one)));
+        assert!(all.iter().any(|one| *one != all[0]));
+    }
 }

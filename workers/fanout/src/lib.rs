@@ -12,11 +12,14 @@ mod link;
 mod log;
 mod people;
 mod protocol;
+mod rates;
 mod reads;
 mod session;
 mod settings;
 mod slots;
 mod socket;
+mod speak;
+mod topic;
 
 pub use door::{Fanout, FanoutParts};
 pub use settings::Settings;

@@ -3,6 +3,7 @@
 //! A position is the stream's identity (the epoch: when it was made) and a sequence in it (the offset). Both are the bus's
 //! own, so they are the same on every node and outlive each of them.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use async_nats::jetstream::stream::Info;
@@ -13,16 +14,21 @@ use omnibus_bus::{ROOM_HEADS, ROOMS};
 use omnibus_runtime::Bus;
 use serde::Deserialize;
 use serde_json::json;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 const SEQUENCE: &str = "Nats-Sequence";
 const LAST_SEQUENCE: &str = "Nats-Last-Sequence";
 /// How long the bus has for one answer.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The most bytes of one answer.
+/// The most bytes, and the most entries, of one answer.
 const MOST_BYTES: usize = 1024 * 1024;
+const BATCH: usize = 256;
+/// What a reply writes around an entry, in bytes.
+const AROUND: usize = 64;
 
 /// The log could not be read.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("the stream {ROOMS} can't be read: {0}")]
 pub(crate) struct Unread(String);
 
@@ -35,8 +41,6 @@ pub(crate) struct Position {
     first: u64,
     /// Its last.
     pub(crate) last: u64,
-    /// Most entries that it keeps of one log.
-    most: u64,
     created: i128,
 }
 
@@ -47,6 +51,13 @@ pub(crate) struct Kept {
     pub(crate) body: Bytes,
 }
 
+impl Kept {
+    /// Bytes that it takes in a reply.
+    pub(crate) fn size(&self) -> usize {
+        self.body.len() + AROUND
+    }
+}
+
 /// What a client may be handed at once.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Most {
@@ -55,18 +66,34 @@ pub(crate) struct Most {
 }
 
 /// A reader.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Log {
     bus: Bus,
+    /// Where the stream stood when that was asked last, and what came of it.
+    asked: Mutex<Option<(Instant, Result<Position, Unread>)>>,
 }
 
 impl Log {
     pub(crate) fn new(bus: Bus) -> Self {
-        Log { bus }
+        Log { bus, asked: Mutex::default() }
     }
 
-    /// Where the stream stands now.
+    /// Where the stream stands, not before this is called. Of many who ask at once, one asks the bus for all.
     pub(crate) async fn position(&self) -> Result<Position, Unread> {
+        let since = Instant::now();
+        let mut asked = self.asked.lock().await;
+        if let Some((at, answer)) = &*asked
+            && *at >= since
+        {
+            return answer.clone();
+        }
+        let at = Instant::now();
+        let answer = self.position_now().await;
+        *asked = Some((at, answer.clone()));
+        answer
+    }
+
+    async fn position_now(&self) -> Result<Position, Unread> {
         let info: Info = self
             .within(async {
                 let stream = self.bus.jetstream().get_stream(ROOMS).await.map_err(|e| Unread(e.to_string()))?;
@@ -78,28 +105,93 @@ impl Log {
             epoch: format!("{created:x}"),
             first: info.state.first_sequence,
             last: info.state.last_sequence,
-            most: u64::try_from(info.config.max_messages_per_subject).unwrap_or(u64::MAX),
             created,
         })
     }
 
-    /// Entries of the log `subject` after `offset`, in order; at most `most` of them.
-    pub(crate) async fn after(&self, subject: &str, offset: u64, most: usize) -> Result<Vec<Kept>, Unread> {
-        let mut found: Vec<Kept> = Vec::new();
+    /// Entries of the log `subject` after `offset`, in order. No more are read than are wanted: the last one may be the one
+    /// that is too much.
+    pub(crate) async fn after(&self, subject: &str, offset: u64, most: Most) -> Result<Vec<Kept>, Unread> {
+        let (mut found, mut bytes): (Vec<Kept>, usize) = (Vec::new(), 0);
+        let mut from = offset.saturating_add(1);
         loop {
-            let from = found.last().map_or(offset, |kept| kept.sequence) + 1;
-            let left = most - found.len();
-            if left == 0 {
+            let left = most.entries.saturating_sub(found.len());
+            if left == 0 || bytes > most.bytes {
                 return Ok(found);
             }
-            let ask = json!({ "seq": from, "next_by_subj": subject, "batch": left.min(256), "max_bytes": MOST_BYTES });
-            let (batch, more) = self.within(self.batch(ask)).await?;
+            let (batch, more) = self.batch(subject, from, left.min(BATCH)).await?;
             let nothing = batch.is_empty();
-            found.extend(batch);
-            if nothing || !more {
+            for kept in batch {
+                from = kept.sequence.saturating_add(1);
+                bytes += kept.size();
+                found.push(kept);
+                if bytes > most.bytes {
+                    return Ok(found);
+                }
+            }
+            if nothing || more == 0 {
                 return Ok(found);
             }
         }
+    }
+
+    /// The newest entries of the log `subject` before `below`, newest first. No more are kept in memory than are wanted.
+    pub(crate) async fn before(&self, subject: &str, below: u64, most: Most) -> Result<Vec<Kept>, Unread> {
+        if below <= 1 || most.entries == 0 {
+            return Ok(vec![]);
+        }
+        let mut from = self.start_of_the_last(subject, below, most.entries).await?;
+        let (mut found, mut bytes): (VecDeque<Kept>, usize) = (VecDeque::new(), 0);
+        loop {
+            let (batch, more) = self.batch(subject, from, BATCH).await?;
+            let Some(last) = batch.last().map(|kept| kept.sequence) else { break };
+            from = last.saturating_add(1);
+            for kept in batch.into_iter().filter(|kept| kept.sequence < below) {
+                bytes += kept.size();
+                found.push_back(kept);
+                while found.len() > most.entries || bytes > most.bytes {
+                    bytes -= found.pop_front().map_or(0, |kept| kept.size());
+                }
+            }
+            if from >= below || more == 0 {
+                break;
+            }
+        }
+        Ok(found.into_iter().rev().collect())
+    }
+
+    /// A sequence from which on there are at least `count` entries before `below`, if there are so many, and not many more.
+    /// The bus reads forwards only, but says how many entries are to come.
+    async fn start_of_the_last(&self, subject: &str, below: u64, count: usize) -> Result<u64, Unread> {
+        let slack = BATCH as u64;
+        // What is stored meanwhile counts as well, so a little more is wanted than is needed.
+        let wanted = self.count(subject, below).await?.saturating_add(count as u64).saturating_add(slack);
+        let (mut low, mut high) = (1, below);
+        if self.count(subject, low).await? <= wanted.saturating_add(slack) {
+            return Ok(low);
+        }
+        while low.saturating_add(1) < high {
+            let middle = low + (high - low) / 2;
+            match self.count(subject, middle).await? {
+                some if some < wanted => high = middle,
+                some if some <= wanted.saturating_add(slack) => return Ok(middle),
+                _ => low = middle,
+            }
+        }
+        Ok(low)
+    }
+
+    /// How many entries there are from a sequence on.
+    async fn count(&self, subject: &str, from: u64) -> Result<u64, Unread> {
+        let (batch, more) = self.batch(subject, from, 1).await?;
+        Ok(batch.len() as u64 + more)
+    }
+
+    /// The revision of a log's newest entry; 0 if none is kept.
+    pub(crate) async fn revision(&self, subject: &str) -> Result<i64, Unread> {
+        let newest = self.one(ROOMS, json!({ "last_by_subj": subject })).await?;
+        let entry = newest.and_then(|message| serde_json::from_slice::<Numbered>(&message.payload).ok());
+        Ok(entry.map_or(0, |entry| entry.revision))
     }
 
     /// The sequence of the oldest entry that is kept of a log.
@@ -137,31 +229,24 @@ impl Log {
         upto: u64,
         most: Most,
     ) -> Result<Option<Vec<Kept>>, Unread> {
-        let mut missed = self.after(subject, offset, most.entries + 1).await?;
-        let found = missed.len();
+        let one_more = Most { entries: most.entries.saturating_add(1), ..most };
+        let mut missed = self.after(subject, offset, one_more).await?;
         // Read afterwards: what was trimmed before the entries were read, is trimmed here.
         let position = self.position().await?;
         if position.epoch != epoch || offset > position.last {
             // Of another log, or of what nobody can have seen, since it is not written.
             return Ok(None);
         }
-        let whole = self.is_whole(subject, offset, &position, &missed, found > most.entries).await?;
+        let whole = self.is_whole(subject, offset, &position, &missed).await?;
         missed.retain(|kept| kept.sequence <= upto);
-        let bytes: usize = missed.iter().map(|kept| kept.body.len()).sum();
+        let bytes: usize = missed.iter().map(Kept::size).sum();
         Ok((whole && missed.len() <= most.entries && bytes <= most.bytes).then_some(missed))
     }
 
     /// Whether nothing has been trimmed between `offset` and what is kept after it. A log loses its oldest entries first.
-    async fn is_whole(
-        &self,
-        subject: &str,
-        offset: u64,
-        position: &Position,
-        kept: &[Kept],
-        more: bool,
-    ) -> Result<bool, Unread> {
-        // The stream keeps everything since, unless this log alone has become too long.
-        if position.first <= offset + 1 && !more && (kept.len() as u64) < position.most {
+    async fn is_whole(&self, subject: &str, offset: u64, position: &Position, kept: &[Kept]) -> Result<bool, Unread> {
+        // The stream keeps everything since, and of this log there is nothing: its newest entry is the last to go.
+        if position.first <= offset.saturating_add(1) && kept.is_empty() {
             return Ok(true);
         }
         // An entry as old as the client's last is kept: so is all that came after it.
@@ -188,8 +273,14 @@ impl Log {
         }
     }
 
-    /// One batched direct get, and whether there is more.
-    async fn batch(&self, ask: serde_json::Value) -> Result<(Vec<Kept>, bool), Unread> {
+    /// Entries of a log from a sequence on, and how many more there are.
+    async fn batch(&self, subject: &str, from: u64, most: usize) -> Result<(Vec<Kept>, u64), Unread> {
+        let ask = json!({ "seq": from, "next_by_subj": subject, "batch": most, "max_bytes": MOST_BYTES });
+        self.within(self.batched(ask)).await
+    }
+
+    /// One batched direct get.
+    async fn batched(&self, ask: serde_json::Value) -> Result<(Vec<Kept>, u64), Unread> {
         let failed = |error: &dyn std::fmt::Display| Unread(error.to_string());
         let client = self.bus.client();
         let inbox = client.new_inbox();
@@ -203,9 +294,9 @@ impl Log {
                 // The end of a batch; 404 if there was nothing at all.
                 Some(204) => {
                     let left = number(message.headers.as_ref(), "Nats-Num-Pending").unwrap_or(0);
-                    return Ok((found, left > 0));
+                    return Ok((found, left));
                 }
-                Some(404) => return Ok((found, false)),
+                Some(404) => return Ok((found, 0)),
                 Some(code) => return Err(Unread(format!("the server says {code}"))),
             }
             let sequence = number(message.headers.as_ref(), SEQUENCE);

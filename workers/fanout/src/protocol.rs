@@ -22,6 +22,8 @@ pub(crate) struct Command {
 #[serde(default)]
 pub(crate) struct Connect {
     pub(crate) token: String,
+    /// The client's own; what is understood of it is `away`.
+    pub(crate) data: Value,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -2,18 +2,24 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::codes::{NOT_AVAILABLE, PERMISSION_DENIED, UNRECOVERABLE};
+use crate::codes::{LIMIT_EXCEEDED, NOT_AVAILABLE, PERMISSION_DENIED, UNRECOVERABLE};
 use crate::commands::{Result, away, publications, read};
-use crate::hub::TopicKind;
+use crate::log::Most;
 use crate::protocol::{History, OnChannel};
 use crate::session::Session;
+use crate::topic::TopicKind;
 
 /// Most entries that a history reads at once.
 const MOST_HISTORY: usize = 1000;
+/// A connection in a reply, in bytes, if its user has the longest name.
+const CONNECTION: usize = 256;
 
 impl Session {
     pub(crate) fn presence(&self, params: Value) -> Result<Value> {
-        let connections = self.on_channel(params)?;
+        let (tenant, channel) = self.of_room(params)?;
+        // More would not fit the queue, and close the socket instead of answering.
+        let most = self.shared.settings.answer_bytes() / CONNECTION;
+        let connections = self.shared.people.on(tenant, &channel, most).ok_or(LIMIT_EXCEEDED)?;
         let infos = connections.into_iter().map(|(user, client)| {
             let info = json!({ "user": user, "client": client });
             (client, info)
@@ -22,18 +28,17 @@ impl Session {
     }
 
     pub(crate) fn presence_stats(&self, params: Value) -> Result<Value> {
-        let connections = self.on_channel(params)?;
-        let mut users: Vec<_> = connections.iter().map(|(user, _)| user).collect();
-        users.dedup();
-        Ok(json!({ "num_clients": connections.len(), "num_users": users.len() }))
+        let (tenant, channel) = self.of_room(params)?;
+        let (clients, users) = self.shared.people.count(tenant, &channel);
+        Ok(json!({ "num_clients": clients, "num_users": users }))
     }
 
-    /// Who listens to a room that is listened to here, on all nodes; by user.
-    fn on_channel(&self, params: Value) -> Result<Vec<(String, String)>> {
+    /// A room that is listened to here, and its tenant.
+    fn of_room(&self, params: Value) -> Result<(&str, String)> {
         let OnChannel { channel } = read(params)?;
         self.room(&channel)?;
         let who = self.who.as_ref().ok_or(PERMISSION_DENIED)?;
-        Ok(self.shared.people.on(who.tenant.as_str(), &channel))
+        Ok((who.tenant.as_str(), channel))
     }
 
     pub(crate) async fn history(&self, params: Value) -> Result<Value> {
@@ -46,25 +51,25 @@ impl Session {
             Some(since) => Some(since.offset),
             None => None,
         };
-        let mut kept = match (asked.limit, asked.reverse) {
+        // Below zero is as many as there are.
+        let entries = usize::try_from(asked.limit).map_or(MOST_HISTORY, |limit| limit.min(MOST_HISTORY));
+        let most = Most { entries, bytes: self.shared.settings.answer_bytes() };
+        let reader = &self.shared.hub.log;
+        let mut kept = match (entries, asked.reverse) {
             (0, _) => vec![],
-            (_, false) => self.shared.hub.log.after(log, since.unwrap_or(0), MOST_HISTORY).await.map_err(away)?,
+            (_, false) => reader.after(log, since.unwrap_or(0), most).await.map_err(away)?,
             (_, true) => {
-                let mut all = self.shared.hub.log.after(log, 0, MOST_HISTORY).await.map_err(away)?;
-                all.retain(|kept| since.is_none_or(|since| kept.sequence < since));
-                all.reverse();
-                all
+                let next = position.last.saturating_add(1);
+                let below = since.map_or(next, |since| since.min(next));
+                reader.before(log, below, most).await.map_err(away)?
             }
         };
         // What was stored after the position was read belongs to whoever listens.
         kept.retain(|kept| kept.sequence <= position.last);
-        if let Ok(limit) = usize::try_from(asked.limit) {
-            kept.truncate(limit);
-        }
         let mut bytes = 0;
         kept.retain(|kept| {
-            bytes += kept.body.len();
-            bytes <= self.shared.settings.websocket_queue_bytes / 2
+            bytes += kept.size();
+            bytes <= most.bytes
         });
         Ok(json!({ "publications": publications(kept), "epoch": position.epoch, "offset": position.last }))
     }

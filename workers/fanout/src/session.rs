@@ -22,13 +22,14 @@ use uuid::Uuid;
 
 use crate::channel::scopes_of;
 use crate::codes::{
-    CONNECTION_LIMIT, Close, FORBIDDEN, INTERNAL, INVALID_TOKEN, PERMISSION_DENIED, Refusal, SERVER_ERROR,
-    TOKEN_EXPIRED,
+    Close, FORBIDDEN, INTERNAL, INVALID_TOKEN, PERMISSION_DENIED, Refusal, SERVER_ERROR, TOKEN_EXPIRED,
+    TOO_MANY_CONNECTIONS,
 };
 use crate::door::Shared;
 use crate::hub::Seat;
 use crate::link::Link;
-use crate::slots::{NoSlot, Slot};
+use crate::rates::SocketRates;
+use crate::slots::{NoSlot, Slot, Wanted};
 
 /// `ce-source` of everything that comes in by this door.
 const SOURCE: &str = "omnibus/fanout";
@@ -50,6 +51,7 @@ pub(crate) struct Session {
     pub(crate) away: bool,
     /// Whether others know less of the connection than there is to know.
     pub(crate) untold: bool,
+    pub(crate) rates: SocketRates,
     changes: watch::Receiver<()>,
 }
 
@@ -67,13 +69,13 @@ pub(crate) struct Who {
 /// How a socket's credential was taken.
 pub(crate) enum Admitted {
     Yes,
-    /// A no that a newer token mends.
+    /// A no that passes, or that a newer token mends.
     Refused(Refusal),
 }
 
 impl Session {
     pub(crate) fn new(shared: Arc<Shared>, link: Arc<Link>, ticket: Option<String>) -> Self {
-        let changes = shared.ring.changes();
+        let (changes, rates) = (shared.ring.changes(), SocketRates::new(&shared.settings));
         Session {
             shared,
             link,
@@ -84,6 +86,7 @@ impl Session {
             ended: Arc::default(),
             away: false,
             untold: false,
+            rates,
             changes,
         }
     }
@@ -99,28 +102,32 @@ impl Session {
             return Err(SERVER_ERROR);
         }
         let tenant = caller.tenant.clone();
-        let (most, ttl) = (shared.settings.websocket_per_user, shared.settings.presence_ttl_seconds);
-        let (device, ttl) = (self.device(false), Duration::from_secs(ttl));
-        let slot = Slot::take(&shared.bus, &shared.people, tenant.as_str(), user.as_str(), most, &device, ttl).await;
-        let slot = slot.map_err(|error| match error {
-            NoSlot::All | NoSlot::Taken => CONNECTION_LIMIT,
-            NoSlot::Away(why) => {
-                tracing::warn!(why, "a socket could not be counted");
-                SERVER_ERROR
-            }
-        })?;
-        let readable = |domain: &str| {
-            scopes_of(&shared.catalogue, domain).is_some_and(|scopes| scopes.iter().all(|scope| caller.may(scope)))
+        let device = self.device(false);
+        let wanted = Wanted {
+            tenant: tenant.as_str(),
+            user: user.as_str(),
+            most: shared.settings.websocket_per_user,
+            device: &device,
+            ttl: shared.settings.ttl(),
+            grace: shared.settings.grace(),
         };
-        let domains = shared.catalogue.domains().iter().map(|domain| domain.name).filter(|name| readable(name));
-        let domains = Arc::new(domains.map(str::to_owned).collect());
+        let slot = match Slot::take(&shared.bus, &shared.people, &shared.tasks, wanted).await {
+            Ok(slot) => slot,
+            // Some of them may be of sockets that have gone and are not missed yet: later there may be room.
+            Err(NoSlot::All | NoSlot::Taken) => return Ok(Admitted::Refused(TOO_MANY_CONNECTIONS)),
+            Err(NoSlot::Away(why)) => {
+                tracing::warn!(why, "a socket could not be counted");
+                return Err(SERVER_ERROR);
+            }
+        };
+        let domains = readable(shared, &caller);
         let name = user.as_str().into();
         tracing::debug!(tenant = tenant.as_str(), client = %self.client, "a socket is open");
         self.who = Some(Who { caller, tenant, user, name, domains, slot });
         Ok(Admitted::Yes)
     }
 
-    /// Takes a newer credential of the same user.
+    /// Takes a newer credential of the same user. What it does not allow any more ends.
     pub(crate) async fn renew(&mut self, token: &str) -> Result<Admitted, Close> {
         let (caller, user) = match self.identify(token).await? {
             Ok(identified) => identified,
@@ -128,11 +135,13 @@ impl Session {
         };
         match &mut self.who {
             Some(who) if who.tenant == caller.tenant && who.user == user => {
+                who.domains = readable(&self.shared, &caller);
                 who.caller = caller;
-                Ok(Admitted::Yes)
             }
-            _ => Err(INVALID_TOKEN),
+            _ => return Err(INVALID_TOKEN),
         }
+        self.narrow();
+        Ok(Admitted::Yes)
     }
 
     async fn identify(&self, token: &str) -> Result<Result<(Caller, Token), Refusal>, Close> {
@@ -221,12 +230,8 @@ impl Session {
     pub(crate) fn tell(&mut self) {
         self.tidy();
         self.untold = false;
-        let ttl = Duration::from_secs(self.shared.settings.presence_ttl_seconds);
-        self.put(self.device(false), ttl);
-    }
-
-    fn put(&self, device: Device, ttl: Duration) {
         let Some(who) = &self.who else { return };
+        let (device, ttl) = (self.device(false), self.shared.settings.ttl());
         let (slot, bus, link) = (who.slot.clone(), self.shared.bus.clone(), self.link.clone());
         tokio::spawn(async move {
             match slot.put(&bus, &device, ttl).await {
@@ -244,6 +249,7 @@ impl Session {
         if !who.caller.may(C::SCOPE) {
             return Err(PERMISSION_DENIED);
         }
+        self.shared.rates.publish(&who.tenant)?;
         let id = clock::new_id();
         let (id_text, actor, tenant) = (id.to_string(), format!("ws:{}", who.user), who.tenant.as_str());
         let map = Envelope {
@@ -297,7 +303,18 @@ impl Drop for Session {
             who.slot.leave();
             Metric::Sockets.set(crate::socket::open_now(-1), &[]);
             // The user may be back before anybody notices.
-            self.put(self.device(true), Duration::from_secs(self.shared.settings.presence_grace_seconds));
+            let (slot, bus) = (who.slot.clone(), self.shared.bus.clone());
+            let (device, grace) = (self.device(true), self.shared.settings.grace());
+            self.shared.tasks.spawn(async move { slot.let_go(&bus, &device, grace).await });
         }
     }
+}
+
+/// The domains whose events somebody may read.
+fn readable(shared: &Shared, caller: &Caller) -> Arc<Vec<String>> {
+    let may_read = |domain: &str| {
+        scopes_of(&shared.catalogue, domain).is_some_and(|scopes| scopes.iter().all(|scope| caller.may(scope)))
+    };
+    let names = shared.catalogue.domains().iter().map(|domain| domain.name);
+    Arc::new(names.filter(|name| may_read(name)).map(str::to_owned).collect())
 }

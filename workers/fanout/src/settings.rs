@@ -30,6 +30,15 @@ pub struct Settings {
     /// Most messages that a client which was away gets at once; who has missed more reads the history.
     #[arg(long, env = "WEBSOCKET_RECOVER", default_value_t = 1000)]
     pub websocket_recover: usize,
+    /// Commands a second of one socket; at once it may send as many more as it may have channels. 0 for no limit.
+    #[arg(long, env = "WEBSOCKET_RATE_SOCKET", default_value_t = 50)]
+    pub websocket_rate_socket: u32,
+    /// Times a second that one socket may say that somebody is typing. 0 for no limit.
+    #[arg(long, env = "WEBSOCKET_RATE_TYPING", default_value_t = 2)]
+    pub websocket_rate_typing: u32,
+    /// Commands a second that one tenant's sockets on this node may put on the bus. 0 for no limit.
+    #[arg(long, env = "WEBSOCKET_RATE_TENANT", default_value_t = 1000)]
+    pub websocket_rate_tenant: u32,
     /// Seconds after which a user whose node died is offline.
     #[arg(long, env = "PRESENCE_TTL_SECONDS", default_value_t = 90, value_parser = clap::value_parser!(u64).range(3..=3600))]
     pub presence_ttl_seconds: u64,
@@ -50,6 +59,9 @@ impl Settings {
             websocket_channels: 128,
             websocket_per_user: 10,
             websocket_recover: 1000,
+            websocket_rate_socket: 50,
+            websocket_rate_typing: 2,
+            websocket_rate_tenant: 1000,
             presence_ttl_seconds: 90,
             presence_grace_seconds: 10,
         }
@@ -61,6 +73,19 @@ impl Settings {
 
     pub(crate) fn auth(&self) -> Duration {
         Duration::from_secs(self.websocket_auth_seconds)
+    }
+
+    pub(crate) fn ttl(&self) -> Duration {
+        Duration::from_secs(self.presence_ttl_seconds)
+    }
+
+    pub(crate) fn grace(&self) -> Duration {
+        Duration::from_secs(self.presence_grace_seconds)
+    }
+
+    /// The most bytes of one answer. What waits besides has room beside it in the client's queue.
+    pub(crate) fn answer_bytes(&self) -> usize {
+        self.websocket_queue_bytes / 2
     }
 
     /// Three chances to say that a connection is still there.

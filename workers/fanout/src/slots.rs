@@ -3,6 +3,9 @@
 //!
 //! A slot ends by itself if its node dies. Until then the node's own key tells that it is dead, which ends sooner: whoever
 //! comes back from a dead node finds his slots free. Each refresh is a whole put: an update would lose the time to live.
+//!
+//! A slot that nobody sits in is given back: by the connection that goes, by the one that could not be told that it got it,
+//! and by the node that stops, for all it has left behind.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,6 +18,8 @@ use omnibus_runtime::Bus;
 use omnibus_schemas::presence::{BUCKET, Device};
 use serde_json::json;
 use tokio::sync::Mutex;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 
 use crate::people::People;
 
@@ -24,6 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const NODE_TTL: Duration = Duration::from_secs(10);
 /// How often a node says that it is.
 pub(crate) const NODE_BEAT: Duration = Duration::from_secs(3);
+/// Before the second try to give a slot back, and at most between two.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 
 /// Why there is no slot.
 #[derive(Debug, thiserror::Error)]
@@ -40,10 +47,32 @@ pub(crate) enum NoSlot {
 #[derive(Debug, Clone)]
 pub(crate) struct Slot {
     subject: String,
-    /// The sequence of what was put last. Who puts waits for who put before.
-    sequence: Arc<Mutex<u64>>,
+    /// What was put last. Who puts waits for who put before.
+    last: Arc<Mutex<Last>>,
     /// Set when the connection goes: what was to be told of it before must not come after.
     gone: Arc<AtomicBool>,
+}
+
+/// What a connection has put last.
+#[derive(Debug, Clone, Copy)]
+struct Last {
+    sequence: u64,
+    /// When it ends by itself.
+    ends: Instant,
+}
+
+/// Who wants a slot.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) tenant: &'a str,
+    pub(crate) user: &'a str,
+    /// Most slots of the user.
+    pub(crate) most: u32,
+    pub(crate) device: &'a Device,
+    /// How long the slot is held without another word.
+    pub(crate) ttl: Duration,
+    /// How long it is kept for whoever comes back.
+    pub(crate) grace: Duration,
 }
 
 /// What a slot's key holds now.
@@ -54,16 +83,14 @@ struct Held {
 }
 
 impl Slot {
-    /// Takes one of `most` slots.
+    /// Takes one of the user's slots. Whatever `tasks` are still at is to be waited for when the node stops.
     pub(crate) async fn take(
         bus: &Bus,
         people: &People,
-        tenant: &str,
-        user: &str,
-        most: u32,
-        device: &Device,
-        ttl: Duration,
+        tasks: &TaskTracker,
+        wanted: Wanted<'_>,
     ) -> Result<Self, NoSlot> {
+        let Wanted { tenant, user, most, device, ttl, .. } = wanted;
         let known = people.slots(tenant, user);
         // Those that are probably free first; the rest may have become free since.
         let (free, held): (Vec<_>, Vec<_>) = (0..most).partition(|n| !known.contains(&n.to_string()));
@@ -75,12 +102,21 @@ impl Slot {
                 if held.holder.is_some() {
                     break;
                 }
-                if let Some(sequence) = put(bus, &subject, device, ttl, held.sequence).await? {
-                    return Ok(Slot { subject, sequence: Arc::new(Mutex::new(sequence)), gone: Arc::default() });
+                let ends = Instant::now() + ttl;
+                let mut unsure = Unsure { bus, tasks, wanted, subject: &subject, sequence: held.sequence, armed: true };
+                let put = put(bus, &subject, device, ttl, held.sequence).await?;
+                unsure.armed = false;
+                drop(unsure);
+                if let Some(sequence) = put {
+                    return Ok(Slot::of(subject, Last { sequence, ends }));
                 }
             }
         }
         Err(NoSlot::All)
+    }
+
+    fn of(subject: String, last: Last) -> Self {
+        Slot { subject, last: Arc::new(Mutex::new(last)), gone: Arc::default() }
     }
 
     /// The connection goes.
@@ -91,13 +127,14 @@ impl Slot {
     /// Says that the connection is still there, or about to go. Fails if another connection has got the slot meanwhile,
     /// since this one's node was taken for dead.
     pub(crate) async fn put(&self, bus: &Bus, device: &Device, ttl: Duration) -> Result<(), NoSlot> {
-        let mut sequence = self.sequence.lock().await;
+        let mut last = self.last.lock().await;
         loop {
             if self.gone.load(Ordering::SeqCst) && !device.leaving {
                 return Ok(());
             }
-            if let Some(put) = put(bus, &self.subject, device, ttl, *sequence).await? {
-                *sequence = put;
+            let ends = Instant::now() + ttl;
+            if let Some(sequence) = put(bus, &self.subject, device, ttl, last.sequence).await? {
+                *last = Last { sequence, ends };
                 return Ok(());
             }
             // It has ended, or an answer got lost.
@@ -105,14 +142,91 @@ impl Slot {
             if held.holder.is_some_and(|holder| holder.client != device.client) {
                 return Err(NoSlot::Taken);
             }
-            *sequence = held.sequence;
+            last.sequence = held.sequence;
         }
+    }
+
+    /// Says that the connection has gone, until that is heard or there is nothing left to say: what was put before would
+    /// hold the place to its end. `device` is leaving.
+    pub(crate) async fn let_go(&self, bus: &Bus, device: &Device, grace: Duration) {
+        let (mut pause, longest) = PAUSES;
+        loop {
+            let error = match self.put(bus, device, grace).await {
+                Ok(()) | Err(NoSlot::Taken) => return,
+                Err(error) => error,
+            };
+            // Said later, it would bring back somebody who is off the list.
+            if Instant::now() + pause >= self.last.lock().await.ends {
+                tracing::warn!(%error, "a connection that has gone could not say so");
+                return;
+            }
+            tokio::time::sleep(pause).await;
+            pause = longest.min(2 * pause);
+        }
+    }
+}
+
+/// A put whose answer is not there yet. Dropped before it came, it has the slot given back: the put may have been stored, or
+/// be on its way still.
+struct Unsure<'a> {
+    bus: &'a Bus,
+    tasks: &'a TaskTracker,
+    wanted: Wanted<'a>,
+    subject: &'a str,
+    /// What the key held before.
+    sequence: u64,
+    armed: bool,
+}
+
+impl Drop for Unsure<'_> {
+    fn drop(&mut self) {
+        if !self.armed {
+            return;
+        }
+        let Wanted { device, ttl, grace, .. } = self.wanted;
+        let (bus, subject, sequence) = (self.bus.clone(), self.subject.to_owned(), self.sequence);
+        let device = Device { leaving: true, ..device.clone() };
+        self.tasks.spawn(async move { give_back(&bus, subject, sequence, &device, (ttl, grace)).await });
+    }
+}
+
+/// Looks whether a slot was taken for a connection that there isn't, for as long as it could be held, and frees it then.
+async fn give_back(bus: &Bus, subject: String, sequence: u64, device: &Device, (ttl, grace): (Duration, Duration)) {
+    let ends = Instant::now() + ttl;
+    let (mut pause, longest) = PAUSES;
+    loop {
+        match held_now(bus, &subject).await {
+            Ok(held) if held.holder.as_ref().is_some_and(|holder| holder.client == device.client) => {
+                let slot = Slot::of(subject, Last { sequence: held.sequence, ends });
+                return slot.let_go(bus, device, grace).await;
+            }
+            // Something else was stored there: what was put on condition of the old sequence never will be.
+            Ok(held) if held.sequence != sequence => return,
+            Ok(_) | Err(_) => {}
+        }
+        if Instant::now() + pause >= ends {
+            return;
+        }
+        tokio::time::sleep(pause).await;
+        pause = longest.min(2 * pause);
     }
 }
 
 /// Says that this node is alive.
 pub(crate) async fn beat(bus: &Bus, node: &str) -> Result<(), NoSlot> {
     let message = PublishMessage::build().payload("{}".into()).ttl(NODE_TTL);
+    let subject = of_node(node);
+    let sent = async {
+        let ack = bus.jetstream().send_publish(subject, message).await?;
+        ack.await
+    };
+    within(async { sent.await.map(drop).map_err(|error| NoSlot::Away(error.to_string())) }).await
+}
+
+/// Says that this node is gone: what it may have left behind is free at once.
+pub(crate) async fn bye(bus: &Bus, node: &str) -> Result<(), NoSlot> {
+    // The mark itself need not stay for ever.
+    let message = PublishMessage::build().header("KV-Operation", "DEL").ttl(NODE_TTL);
     let subject = of_node(node);
     let sent = async {
         let ack = bus.jetstream().send_publish(subject, message).await?;

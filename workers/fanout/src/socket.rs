@@ -1,7 +1,8 @@
 //! One socket: reads commands, writes what waits, keeps the deadlines.
 //!
-//! One task a socket, and commands one after the other: a client that floods waits for itself. While a command is being
-//! carried out, what waits for the client is still written.
+//! One task a socket, and commands one after the other, also those of one frame: a client that floods waits for itself, and
+//! what a command has changed counts before the next one begins. While one is being carried out, what waits for the client
+//! is still written. Whatever the socket waits for, it ends when its credential does, or the node.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,9 +14,13 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use omnibus_runtime::clock;
 use omnibus_runtime::metrics::Metric;
+use tokio::sync::watch;
 use tokio::time::Instant;
+use uuid::Uuid;
 
-use crate::codes::{Close, EXPIRED, INVALID_TOKEN, MALFORMED, NO_PONG, NORMAL, NOT_TEXT, SHUTDOWN, STALE, TOO_BIG};
+use crate::codes::{
+    Close, EXPIRED, INVALID_TOKEN, MALFORMED, NO_PONG, NORMAL, NOT_TEXT, SERVER_ERROR, SHUTDOWN, STALE, TOO_BIG,
+};
 use crate::door::Shared;
 use crate::link::{Link, Next};
 use crate::protocol::ping;
@@ -36,6 +41,26 @@ pub(crate) fn open_now(change: i64) -> f64 {
 
 /// A command that is being carried out. It takes the session along and brings it back.
 type Working = Pin<Box<dyn Future<Output = (Box<Session>, Result<(), Close>)> + Send>>;
+
+/// A frame's commands, of which the first ones were carried out.
+#[derive(Default)]
+struct Frame {
+    text: Utf8Bytes,
+    at: usize,
+}
+
+impl Frame {
+    fn next(&mut self) -> Option<String> {
+        while let Some(rest) = self.text.get(self.at..).filter(|rest| !rest.is_empty()) {
+            let line = rest.split('\n').next().unwrap_or(rest).to_owned();
+            self.at += line.len() + 1;
+            if !line.trim().is_empty() {
+                return Some(line);
+            }
+        }
+        None
+    }
+}
 
 /// When what is due. All in one timer.
 struct Deadlines {
@@ -86,6 +111,7 @@ async fn serve(
     let mut changes = session.as_ref()?.changes();
     let mut key = None;
     let mut working: Option<Working> = None;
+    let mut frame = Frame::default();
     let begun = Instant::now();
     let mut due = Deadlines {
         authenticate: Some(begun + shared.settings.auth()),
@@ -97,14 +123,28 @@ async fn serve(
     let timer = tokio::time::sleep_until(due.next());
     tokio::pin!(timer);
     loop {
+        if working.is_none()
+            && let Some(line) = frame.next()
+        {
+            let mut taken = session.take()?;
+            working = Some(Box::pin(async move {
+                let done = taken.line(&line).await;
+                (taken, done)
+            }));
+        }
         timer.as_mut().reset(due.next());
         tokio::select! {
             next = link.next(BATCH) => match next {
                 Next::Close(why) => return Some(why),
-                Next::Texts(texts) => write(shared, link, to, texts).await?,
+                Next::Texts(texts) => {
+                    let ends = ends(shared, &mut changes, key, due.expire);
+                    if let Err(why) = write(shared, link, to, texts, ends).await {
+                        return why;
+                    }
+                }
             },
-            frame = from.next(), if working.is_none() => {
-                let text = match frame? {
+            message = from.next(), if working.is_none() => {
+                let text = match message? {
                     Ok(Message::Text(text)) => text,
                     Ok(Message::Binary(_)) => return Some(NOT_TEXT),
                     Ok(Message::Close(_)) => return Some(NORMAL),
@@ -112,30 +152,37 @@ async fn serve(
                     Err(error) => return of_error(&error),
                 };
                 due.pong = None;
-                let mut taken = session.take()?;
-                working = Some(Box::pin(async move {
-                    let done = taken.frame(text.as_str()).await;
-                    (taken, done)
-                }));
+                frame = Frame { text, at: 0 };
             }
             (back, done) = async { working.as_mut().expect("it is asked for only if there is one").await }, if working.is_some() => {
                 working = None;
                 if let Err(why) = done {
-                    // What was answered before stands.
+                    // What was answered before stands; what comes after it is not carried out.
+                    frame = Frame::default();
                     link.close(why);
                 }
+                let before = key;
                 learn(&back, &mut due, &mut key);
                 session = Some(back);
+                // While another key was watched, or none, nobody heard of what became of this one.
+                if key != before && key.is_some_and(|key| shared.ring.has(key) == Some(false)) {
+                    return Some(INVALID_TOKEN);
+                }
             }
             () = Session::revoked(&mut changes, shared, key) => return Some(INVALID_TOKEN),
             () = shared.stop.cancelled() => return Some(SHUTDOWN),
             () = timer.as_mut() => {
                 let now = Instant::now();
                 if due.authenticate.is_some_and(|at| at <= now) {
-                    return Some(STALE);
+                    // Who has sent his credential in time is not to blame that it takes long to be looked at.
+                    return Some(if working.is_some() { SERVER_ERROR } else { STALE });
                 }
                 if due.pong.is_some_and(|at| at <= now) {
-                    return Some(NO_PONG);
+                    if working.is_none() {
+                        return Some(NO_PONG);
+                    }
+                    // Nothing is read meanwhile: the answer may be there.
+                    due.pong = Some(now + shared.settings.ping());
                 }
                 if due.expire.is_some_and(|at| at <= now) {
                     return Some(EXPIRED);
@@ -161,8 +208,23 @@ async fn serve(
     }
 }
 
+/// Waits for what ends a socket whatever it is at, and says with what it is to be closed then.
+async fn ends(shared: &Shared, changes: &mut watch::Receiver<()>, key: Option<Uuid>, expire: Option<Instant>) -> Close {
+    let expired = async {
+        match expire {
+            Some(at) => tokio::time::sleep_until(at).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = Session::revoked(changes, shared, key) => INVALID_TOKEN,
+        () = shared.stop.cancelled() => SHUTDOWN,
+        () = expired => EXPIRED,
+    }
+}
+
 /// What a command has changed about the deadlines.
-fn learn(session: &Session, due: &mut Deadlines, key: &mut Option<uuid::Uuid>) {
+fn learn(session: &Session, due: &mut Deadlines, key: &mut Option<Uuid>) {
     let Some(who) = &session.who else { return };
     *key = who.caller.key();
     let now = Instant::now();
@@ -179,15 +241,17 @@ fn learn(session: &Session, due: &mut Deadlines, key: &mut Option<uuid::Uuid>) {
     });
 }
 
-/// Writes what has waited. A client that takes nothing in holds this up until its queue is full, or too much time is gone.
+/// Writes what has waited. A client that takes nothing in holds this up until its queue is full, it is to end anyhow, or too
+/// much time is gone. `Err` has with what the socket is to be closed at once; nothing if the other side is gone.
 async fn write(
     shared: &Shared,
     link: &Link,
     to: &mut SplitSink<WebSocket, Message>,
     mut texts: Vec<Utf8Bytes>,
-) -> Option<()> {
+    ends: impl Future<Output = Close>,
+) -> Result<(), Option<Close>> {
     let message = match texts.len() {
-        1 => texts.pop()?,
+        1 => texts.pop().unwrap_or_default(),
         // One frame for all of them: the protocol divides by lines.
         _ => {
             let mut all = String::with_capacity(texts.iter().map(|text| text.len() + 1).sum());
@@ -201,23 +265,22 @@ async fn write(
         }
     };
     let patience = 2 * shared.settings.ping();
-    let sent = tokio::time::timeout(patience, async {
-        let sending = to.send(Message::Text(message));
-        tokio::pin!(sending);
-        tokio::select! {
-            sent = &mut sending => return sent,
-            _ = link.closed() => {}
-        }
-        // The close can follow only a whole message.
-        tokio::time::timeout(GOODBYE, sending).await.unwrap_or(Ok(()))
-    });
-    match sent.await {
-        Ok(Ok(())) => Some(()),
-        Ok(Err(_)) => None,
-        Err(_) => {
-            link.close(NO_PONG);
-            Some(())
-        }
+    let sending = to.send(Message::Text(message));
+    tokio::pin!(sending);
+    let why = tokio::select! {
+        // Most is written at once, and then nothing else is to be looked at.
+        biased;
+        sent = &mut sending => return sent.map_err(|_| None),
+        _ = link.closed() => None,
+        why = ends => Some(why),
+        () = tokio::time::sleep(patience) => return Err(Some(NO_PONG)),
+    };
+    // The close can follow only a whole message.
+    match (tokio::time::timeout(GOODBYE, sending).await, why) {
+        (Ok(Err(_)), _) => Err(None),
+        (_, Some(why)) => Err(Some(why)),
+        // What still waits is sent before that close.
+        (_, None) => Ok(()),
     }
 }
 
@@ -229,4 +292,18 @@ fn of_error(error: &axum::Error) -> Option<Close> {
     }
     let transport = words.contains("reset") || words.contains("closed") || words.contains("IO error");
     (!transport).then_some(MALFORMED)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_is_taken_command_by_command() {
+        let mut frame = Frame { text: "{\"id\":1}\n\n  \r\n{}\n\u{e4}".into(), at: 0 };
+        let lines: Vec<_> = std::iter::from_fn(|| frame.next()).collect();
+        assert_eq!(lines, ["{\"id\":1}", "{}", "\u{e4}"]);
+        assert_eq!(frame.next(), None);
+        assert_eq!(Frame::default().next(), None);
+    }
 }

@@ -62,7 +62,7 @@ pub(crate) async fn answer(
     let tenant = caller.tenant.as_str();
     let (id, seen) = match key {
         Some(key) => {
-            let id = idempotency::command_id(tenant, &route.label, key);
+            let id = idempotency::command_id(tenant, caller.user(), &route.label, key);
             (id, door.bodies.remember(&door.bus, id, &same).await?)
         }
         None => (clock::new_id(), Seen::First),

@@ -61,7 +61,7 @@ proptest! {
         match idempotency::key(&headers) {
             Ok(Some(key)) => {
                 prop_assert!((1..=200).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic()));
-                let id = |tenant: &str| idempotency::command_id(tenant, "POST /x", key);
+                let id = |tenant: &str| idempotency::command_id(tenant, None, "POST /x", key);
                 prop_assert_eq!(id("acme"), id("acme"));
                 prop_assert_ne!(id("acme"), id("globex"));
                 prop_assert_ne!(id("acme"), Uuid::nil());

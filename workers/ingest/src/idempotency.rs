@@ -33,10 +33,15 @@ pub(crate) fn key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     }
 }
 
-/// The command that a key names. `route` is method and path template.
-pub(crate) fn command_id(tenant: &str, route: &str, key: &str) -> Uuid {
-    // Neither a tenant nor a route holds a NUL, so no two triples are written alike.
-    Uuid::new_v5(&NAMESPACE, format!("{tenant}\0{route}\0{key}").as_bytes())
+/// The command that a key names. `route` is method and path template. A tenant's API keys share one set of names, whoever
+/// holds them; each `user` with a token of his own has a set for himself: his body need not name him.
+pub(crate) fn command_id(tenant: &str, user: Option<&str>, route: &str, key: &str) -> Uuid {
+    // Neither a tenant nor a route nor a key holds a NUL, and the user stands last: no two are written alike.
+    let name = match user {
+        None => format!("{tenant}\0{route}\0{key}"),
+        Some(user) => format!("{tenant}\0{route}\0{key}\0{user}"),
+    };
+    Uuid::new_v5(&NAMESPACE, name.as_bytes())
 }
 
 /// Which bodies the keys came with.
@@ -91,16 +96,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tenant_route_and_key_each_make_another_command() {
-        let id = command_id("acme", "POST /x", "1");
-        assert_eq!(id, command_id("acme", "POST /x", "1"));
-        for other in [
-            command_id("globex", "POST /x", "1"),
-            command_id("acme", "POST /y", "1"),
-            command_id("acme", "POST /x", "2"),
-        ] {
-            assert_ne!(id, other);
+    fn tenant_user_route_and_key_each_make_another_command() {
+        let names = [
+            ("acme", None, "POST /x", "1"),
+            ("globex", None, "POST /x", "1"),
+            ("acme", None, "POST /y", "1"),
+            ("acme", None, "POST /x", "2"),
+            ("acme", Some("ada"), "POST /x", "1"),
+            ("acme", Some("bob"), "POST /x", "1"),
+            ("acme", Some(""), "POST /x", "1"),
+        ];
+        let ids = names.map(|(tenant, user, route, key)| command_id(tenant, user, route, key));
+        for (n, (tenant, user, route, key)) in names.into_iter().enumerate() {
+            assert_eq!(ids[n], command_id(tenant, user, route, key));
+            assert!(ids[..n].iter().all(|other| *other != ids[n]), "{n}");
         }
+    }
+
+    #[test]
+    fn what_a_key_names_stays_what_it_was() {
+        let named = Uuid::new_v5(&NAMESPACE, b"acme\0POST /x\01");
+        assert_eq!(command_id("acme", None, "POST /x", "1"), named);
     }
 
     #[test]

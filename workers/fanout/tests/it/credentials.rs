@@ -1,11 +1,12 @@
 //! Who gets in, for how long, and how often.
 
+use futures_util::StreamExt;
 use omnibus_ingest::keys;
 use omnibus_ingest::token::{Claims, Ticket};
 use omnibus_runtime::clock;
 use serde_json::json;
 
-use crate::scene::{Client, Scene, claims, jwt, signed, ticket, token};
+use crate::scene::{Client, Scene, claims, jwt, message, signed, ticket, token};
 
 /// What the connect command is answered, or what the socket is closed with.
 async fn outcome(scene_client: &mut Client, token: &str) -> serde_json::Value {
@@ -107,14 +108,12 @@ async fn who_comes_back_from_a_dead_node_finds_his_places_free_before_his_socket
     });
     let _there = Client::of(&one, "acme", "ada").await;
     let begun = std::time::Instant::now();
-    let again = || async {
-        let mut client = Client::open(&two).await;
-        client.send(json!({ "id": 1, "connect": { "token": jwt("acme", "ada") } }).to_string()).await;
-        client.line_or_close().await
-    };
-    assert!(again().await.is_none(), "one is all she may have");
+    let again = || async { outcome(&mut Client::open(&two).await, &jwt("acme", "ada")).await };
+    // One is all she may have; but this passes, and her client is to come again.
+    let refused = again().await;
+    assert_eq!((&refused["error"]["code"], &refused["error"]["temporary"]), (&json!(106), &json!(true)), "{refused}");
     one.kill().await;
-    while again().await.is_none() {
+    while !again().await["connect"].is_object() {
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     }
     assert!(begun.elapsed() < std::time::Duration::from_secs(60), "sooner than the 90 seconds of a socket");
@@ -144,11 +143,66 @@ async fn a_user_has_no_more_sockets_than_allowed_over_all_nodes() {
     Client::of(&two, "globex", "ada").await;
     // One that has gone makes room at once.
     drop(clients);
-    loop {
-        let mut client = Client::open(&two).await;
-        client.send(json!({ "id": 1, "connect": { "token": jwt("acme", "ada") } }).to_string()).await;
-        if client.line_or_close().await.is_some() {
-            break;
-        }
+    while !outcome(&mut Client::open(&two).await, &jwt("acme", "ada")).await["connect"].is_object() {}
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_authenticated_in_time_may_wait_longer_than_that_for_the_rest_of_his_frame() {
+    let scene = Scene::new().await;
+    let node = scene.node_with(|settings| settings.websocket_auth_seconds = 1).await;
+    let Scene { stage, presence } = scene;
+    presence.stop().await;
+    // Who should know the members hears the question, and says nothing.
+    let deaf = stage.connect("presence").await;
+    let mut questions = deaf.client().subscribe("qry.presence.>").await.unwrap();
+    deaf.client().flush().await.unwrap();
+    let mut client = Client::open(&node).await;
+    let connect = json!({ "id": 1, "connect": { "token": jwt("acme", "ada") } });
+    let subscribe = |id: u32, channel: &str| json!({ "id": id, "subscribe": { "channel": channel } });
+    client.send(format!("{connect}\n{}\n{}", subscribe(2, "room:one"), subscribe(3, "user:ada"))).await;
+    assert!(client.line().await["connect"]["client"].is_string());
+    questions.next().await.unwrap();
+    assert_eq!(node.fanout.topics(), 0, "before it is known who may listen, nothing is listened to");
+    let (refused, begun) = (client.line().await, client.line().await);
+    assert_eq!((&refused["id"], &refused["error"]["code"]), (&json!(2), &json!(100)), "{refused}");
+    assert!(begun["id"] == 3 && begun["subscribe"].is_object(), "{begun}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refreshed_token_of_fewer_scopes_takes_away_what_it_does_not_allow() {
+    let scene = Scene::new().await;
+    let node = scene.node().await;
+    scene.join("acme", "lobby", &["ada"]).await;
+    let of = |scopes: &str| signed(&Claims { scope: Some(scopes.into()), ..claims("acme", "ada") });
+    let mut ada = Client::open(&node).await;
+    let all = "websocket:connect websocket:read websocket:write presence:read";
+    outcome(&mut ada, &of(all)).await;
+    let command = clock::new_id();
+    let channels = ["room:lobby".to_owned(), "user:ada".into(), "events:presence".into(), format!("cmd:{command}")];
+    for channel in &channels {
+        ada.subscribe(channel).await;
     }
+    // With the same scopes nothing happens.
+    assert!(ada.ask("refresh", json!({ "token": of(all) })).await["refresh"].is_object());
+    assert_eq!(node.fanout.topics(), 4);
+    let fewer = "websocket:connect websocket:read websocket:write";
+    assert!(ada.ask("refresh", json!({ "token": of(fewer) })).await["refresh"].is_object());
+    // What has happened before is told before.
+    let push = loop {
+        let push = ada.push().await;
+        if push["unsubscribe"].is_object() {
+            break push;
+        }
+    };
+    assert_eq!((&push["channel"], &push["unsubscribe"]["code"]), (&json!("events:presence"), &json!(2000)), "{push}");
+    assert_eq!((ada.waiting(), node.fanout.topics()), (0, 3));
+    // The outcome of a command is of the domain that may not be read any more.
+    scene.stage.publish_as(command, "acme", &message("lobby", "ada", "Hello")).await;
+    assert_eq!(ada.texts(1).await, ["Hello"]);
+    scene.stage.outcome(command).await;
+    ada.ask("ping", json!({})).await;
+    assert_eq!(ada.waiting(), 0);
+    assert!(ada.ask("refresh", json!({ "token": of("websocket:connect") })).await["refresh"].is_object());
+    assert_eq!(ada.push().await["channel"], "room:lobby");
+    assert_eq!(ada.refused("publish", json!({ "channel": "room:lobby", "data": "x" })).await, 103);
 }

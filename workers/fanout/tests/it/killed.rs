@@ -66,6 +66,55 @@ async fn a_presence_worker_that_is_killed_while_messages_run_loses_and_repeats_n
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_is_told_to_stop_closes_its_sockets_and_leaves_nothing_taken() {
+    let scene = Scene::new().await;
+    let one = scene.process(&[("WEBSOCKET_PER_USER", "1")]).await;
+    let two = scene.node_with(|settings| settings.websocket_per_user = 1).await;
+    let users: Vec<String> = (0..30).map(|n| format!("u{n}")).collect();
+    let mut clients = Vec::new();
+    for user in &users {
+        clients.push(Client::of(&one, "acme", user).await);
+    }
+    one.terminate().await;
+    for client in &mut clients {
+        assert_eq!(client.close_code().await, 3001);
+    }
+    drop(clients);
+    assert!(one.ended().await.success());
+    // Each of them has one place, and it is free, though no time has passed.
+    for user in &users {
+        Client::of(&two, "acme", user).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_tells_how_it_is_doing() {
+    let scene = Scene::new().await;
+    let node = scene.process(&[]).await;
+    scene.join("acme", "lobby", &["ada", "bob"]).await;
+    let mut garbage = Client::open(&node).await;
+    garbage.send("garbage").await;
+    assert_eq!(garbage.close_code().await, 3501);
+    let mut ada = Client::of(&node, "acme", "ada").await;
+    let at = position(&ada.subscribe("room:lobby").await);
+    scene.say("acme", "lobby", "bob", "Hello").await;
+    ada.texts(1).await;
+    let mut bob = Client::of(&node, "acme", "bob").await;
+    assert_eq!(recovered(&bob.recover("room:lobby", (&at.0, at.1)).await), ["Hello"]);
+    let told = node.metrics().await;
+    for line in [
+        "omnibus_sockets 2",
+        "omnibus_channels 1",
+        "omnibus_pushed_total 1",
+        "omnibus_queue_bytes 0",
+        "omnibus_sockets_closed_total{code=\"3501\"} 1",
+        "omnibus_recoveries_total{result=\"whole\"} 1",
+    ] {
+        assert!(told.lines().any(|there| there == line), "{line} is not in {told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_closes_sends_its_sockets_to_another() {
     let scene = Scene::new().await;
     let (one, two) = (scene.node().await, scene.node().await);

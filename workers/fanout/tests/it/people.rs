@@ -6,7 +6,7 @@ use omnibus_runtime::testing::Told;
 use omnibus_schemas::presence::{Online, RoomUsers, Status};
 use serde_json::json;
 
-use crate::scene::{Client, PATIENCE, Scene, token};
+use crate::scene::{Client, PATIENCE, Scene, jwt, token};
 
 fn changes(scene: &Scene, tenant: &str, user: &str) -> Vec<String> {
     let of = |told: &Told| told.name == "presence_changed" && told.tenant == tenant && told.data["user"] == user;
@@ -59,6 +59,22 @@ async fn a_reconnect_within_the_grace_period_is_noticed_by_nobody() {
     again.ask("rpc", json!({ "method": "away", "data": { "away": true } })).await;
     assert_eq!(change(&scene, "ada", 2).await, "away");
     assert_eq!(changes(&scene, "acme", "ada"), ["online", "away"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_nobody_is_at_comes_back_as_one_that_nobody_is_at() {
+    let scene = Scene::new().await;
+    let node = scene.node_with(|settings| settings.presence_grace_seconds = 30).await;
+    for _ in 0..2 {
+        let mut ada = Client::open(&node).await;
+        let connect = json!({ "token": jwt("acme", "ada"), "data": { "away": true } });
+        assert!(ada.ask("connect", connect).await["connect"].is_object());
+        assert_eq!(change(&scene, "ada", 1).await, "away");
+    }
+    // Somebody comes to another one of hers, and only that is told.
+    let _other = Client::of(&node, "acme", "ada").await;
+    assert_eq!(change(&scene, "ada", 2).await, "online");
+    assert_eq!(changes(&scene, "acme", "ada"), ["away", "online"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

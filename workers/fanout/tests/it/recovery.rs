@@ -5,8 +5,9 @@ use std::time::Duration;
 use omnibus_runtime::local::Postgres;
 use omnibus_runtime::testing::Stage;
 use omnibus_schemas::Catalogue;
+use serde_json::json;
 
-use crate::scene::{Client, Scene, position, recovered};
+use crate::scene::{Client, Scene, message, position, recovered};
 
 /// Sends one message and drops the socket; says where it stood.
 async fn seen(client: &mut Client, channel: &str) -> (String, u64) {
@@ -159,6 +160,124 @@ async fn a_log_that_was_made_anew_has_another_epoch_and_no_old_offset_is_trusted
     ada.ask("unsubscribe", serde_json::json!({ "channel": "room:lobby" })).await;
     let begun = ada.recover("room:lobby", (&position(&begun).0, 1_000_000)).await;
     assert!(begun.get("recovered").is_none(), "{begun}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_listens_while_the_log_is_made_anew_is_told_by_its_first_entry() {
+    let scene = Scene::new().await;
+    let node = scene.node().await;
+    scene.join("acme", "lobby", &["ada", "bob"]).await;
+    let mut ada = Client::of(&node, "acme", "ada").await;
+    let old = seen(&mut ada, "room:lobby").await;
+    scene.say("acme", "lobby", "bob", "in the old one").await;
+    assert_eq!(ada.texts(1).await, ["in the old one"]);
+    let js = scene.stage.operator.jetstream();
+    js.delete_stream(omnibus_bus::ROOMS).await.unwrap();
+    let topology = omnibus_bus::Topology::of(&Catalogue::omnibus(), &omnibus_bus::Settings::default());
+    omnibus_bus::apply(js, &topology).await.unwrap();
+    scene.say("acme", "lobby", "bob", "in the new one").await;
+    let ended = async { while !ada.push().await["unsubscribe"].is_object() {} };
+    // Before it would be looked at anyway.
+    tokio::time::timeout(Duration::from_secs(15), ended).await.expect("the subscription ends");
+    let begun = ada.recover("room:lobby", (&old.0, old.1)).await;
+    assert!(begun.get("recovered").is_none() && recovered(&begun).is_empty(), "{begun}");
+    assert_ne!(position(&begun).0, old.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_offset_that_no_log_can_reach_is_answered_like_any_other() {
+    let scene = Scene::new().await;
+    let node = scene.node().await;
+    scene.join("acme", "lobby", &["ada", "bob"]).await;
+    let mut ada = Client::of(&node, "acme", "ada").await;
+    let (epoch, _) = seen(&mut ada, "room:lobby").await;
+    ada.ask("unsubscribe", json!({ "channel": "room:lobby" })).await;
+    let begun = ada.recover("room:lobby", (&epoch, u64::MAX)).await;
+    assert!(begun.get("recovered").is_none() && recovered(&begun).is_empty(), "{begun}");
+    for (reverse, count) in [(false, 0), (true, 2)] {
+        let since = json!({ "epoch": epoch, "offset": u64::MAX });
+        let asked = json!({ "channel": "room:lobby", "limit": 10, "since": since, "reverse": reverse });
+        let told = ada.ask("history", asked).await;
+        assert_eq!(told["history"]["publications"].as_array().map(Vec::len), Some(count), "{told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_may_be_longer_from_now_on_is_not_taken_for_whole() {
+    let limits = |most| omnibus_bus::Settings { rooms_max_entries: most, ..omnibus_bus::Settings::default() };
+    let postgres = Postgres::shared().await.unwrap();
+    let scene = Scene::on(Stage::with(Catalogue::omnibus(), limits(5), postgres).await).await;
+    let node = scene.node().await;
+    // As old as can be, so that the stream as a whole has lost nothing.
+    scene.join("acme", "other", &["ada"]).await;
+    scene.join("acme", "lobby", &["ada", "bob"]).await;
+    let mut ada = Client::of(&node, "acme", "ada").await;
+    let at = seen(&mut ada, "room:lobby").await;
+    drop(ada);
+    for n in 0..8 {
+        scene.say("acme", "lobby", "bob", &n.to_string()).await;
+    }
+    let topology = omnibus_bus::Topology::of(&Catalogue::omnibus(), &limits(1000));
+    omnibus_bus::apply(scene.stage.operator.jetstream(), &topology).await.unwrap();
+    let mut ada = Client::of(&node, "acme", "ada").await;
+    let begun = ada.recover("room:lobby", (&at.0, at.1)).await;
+    assert!(begun.get("recovered").is_none() && recovered(&begun).is_empty(), "{begun}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_history_is_read_backwards_from_its_end_however_long_it_is() {
+    let limits = omnibus_bus::Settings { rooms_max_entries: 5000, ..omnibus_bus::Settings::default() };
+    let postgres = Postgres::shared().await.unwrap();
+    let scene = Scene::on(Stage::with(Catalogue::omnibus(), limits, postgres).await).await;
+    let node = scene.node().await;
+    for room in ["lobby", "other"] {
+        scene.join("acme", room, &["ada", "bob"]).await;
+    }
+    let mut ada = Client::of(&node, "acme", "ada").await;
+    ada.subscribe("room:lobby").await;
+    let mut said = Vec::new();
+    for part in 0..4 {
+        let posting = scene.stage.backlog("acme", 450, |n| message("lobby", "bob", &format!("{part} {n}")));
+        // Others talk too, more and less at times.
+        let others = scene.stage.backlog("acme", 100 * part, |n| message("other", "bob", &n.to_string()));
+        tokio::join!(posting, others);
+        for _ in 0..450 {
+            let (entry, offset) = ada.published("message").await;
+            said.push((entry["text"].as_str().unwrap().to_owned(), offset));
+        }
+    }
+    said.reverse();
+    // The newest, some from the middle, and the last page, on which both joins stand too.
+    for (from, limit, count) in [(0, 3, 3), (700, 200, 200), (1795, 100, 7)] {
+        let mut asked = json!({ "channel": "room:lobby", "limit": limit, "reverse": true });
+        if from > 0 {
+            asked["since"] = json!({ "offset": said[from - 1].1 });
+        }
+        let told = ada.ask("history", asked).await;
+        let told = told["history"]["publications"].as_array().unwrap().clone();
+        assert_eq!(told.len(), count);
+        for (told, (text, offset)) in told.iter().zip(&said[from..]) {
+            assert_eq!((&told["data"]["text"], &told["offset"]), (&json!(text), &json!(offset)));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_missed_comes_in_one_piece_however_large_the_queue_is_set() {
+    let scene = Scene::new().await;
+    let node = scene.node_with(|settings| settings.websocket_queue_bytes = 8 * 1024 * 1024).await;
+    scene.join("acme", "lobby", &["ada", "bob"]).await;
+    let (mut ada, mut bob) = (Client::of(&node, "acme", "ada").await, Client::of(&node, "acme", "bob").await);
+    let (epoch, offset) = seen(&mut ada, "room:lobby").await;
+    drop(ada);
+    bob.subscribe("room:lobby").await;
+    let (text, count) = ("x".repeat(7900), 300);
+    scene.stage.backlog("acme", count, |n| message("lobby", "bob", &format!("{n} {text}"))).await;
+    let wanted = bob.texts(count).await;
+    let mut ada = Client::of(&node, "acme", "ada").await;
+    let begun = ada.recover("room:lobby", (&epoch, offset)).await;
+    assert_eq!(begun["recovered"], true);
+    assert!(recovered(&begun) == wanted, "{} of {count}", recovered(&begun).len());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -72,6 +72,9 @@ async fn typing_and_read_receipts_pass_by_and_stand_in_no_log() {
     assert_eq!((&typing["user"], offset), (&json!("bob"), 0));
     bob.ask("rpc", json!({ "method": "read", "data": { "channel": "room:lobby", "revision": 2 } })).await;
     assert_eq!(ada.published("read").await.0["revision"], 2);
+    // Nobody has read what is not written, whatever he says.
+    bob.ask("rpc", json!({ "method": "read", "data": { "channel": "room:lobby", "revision": 1_000_000 } })).await;
+    assert_eq!(ada.published("read").await.0["revision"], 2);
     let history = ada.ask("history", json!({ "channel": "room:lobby", "limit": 10 })).await;
     assert_eq!(history["history"]["offset"], begun["offset"]);
     assert_eq!(history["history"]["publications"].as_array().unwrap().len(), 2, "both joins");

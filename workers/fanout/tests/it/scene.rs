@@ -8,12 +8,11 @@ use omnibus_fanout::{Fanout, FanoutParts, Settings};
 use omnibus_ingest::Settings as Credentials;
 use omnibus_ingest::token::{Claims, Ticket, sign};
 use omnibus_runtime::testing::{Running, Stage};
-use omnibus_runtime::{Health, clock};
+use omnibus_runtime::{Bus, Health, clock};
 use omnibus_schemas::presence::{JoinRoom, PostMessage};
 use omnibus_schemas::{Catalogue, Token};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -57,25 +56,6 @@ impl Place for Node {
     }
 }
 
-/// A door as a process of its own, to be killed.
-pub(crate) struct Process {
-    address: SocketAddr,
-    child: tokio::process::Child,
-}
-
-impl Place for Process {
-    fn address(&self) -> SocketAddr {
-        self.address
-    }
-}
-
-impl Process {
-    /// As `kill -9` does.
-    pub(crate) async fn kill(mut self) {
-        self.child.kill().await.unwrap();
-    }
-}
-
 impl Node {
     /// Closes as it does on SIGTERM.
     pub(crate) fn close(&self) {
@@ -103,13 +83,18 @@ impl Scene {
     }
 
     pub(crate) async fn node_with(&self, change: impl FnOnce(&mut Settings)) -> Node {
+        self.node_by(self.stage.connect("fanout").await, change).await
+    }
+
+    /// A door that reaches the bus this way.
+    pub(crate) async fn node_by(&self, bus: Bus, change: impl FnOnce(&mut Settings)) -> Node {
         let mut settings = Settings::defaults();
         change(&mut settings);
         let credentials =
             Credentials { websocket_secret: Some(SECRET.to_owned().into()), ..Credentials::on_a_free_port() };
         let (stop, health) = (CancellationToken::new(), Health::default());
         let fanout = Fanout::new(FanoutParts {
-            bus: self.stage.connect("fanout").await,
+            bus,
             catalogue: Catalogue::omnibus(),
             settings,
             credentials,
@@ -131,34 +116,6 @@ impl Scene {
         };
         tokio::time::timeout(PATIENCE, ready).await.expect("the door becomes ready");
         Node { address, fanout, stop, tasks }
-    }
-
-    /// A door that can be killed, with other settings from its environment.
-    pub(crate) async fn process(&self, environment: &[(&str, &str)]) -> Process {
-        // Free a moment ago; whoever takes it meanwhile fails this test, not another.
-        let given =
-            environment.iter().find(|(name, _)| *name == "FANOUT_LISTEN").map(|(_, given)| given.parse().unwrap());
-        let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let address: SocketAddr = given.unwrap_or_else(free);
-        let child = tokio::process::Command::new(env!("CARGO_BIN_EXE_fanout"))
-            .env_clear()
-            .env("FANOUT_LISTEN", address.to_string())
-            .env("NATS_URL", self.stage.nats_url())
-            .env("NATS_NKEY_FILE", self.stage.seed_file("fanout"))
-            .env("WEBSOCKET_SECRET", SECRET)
-            .envs(environment.iter().copied())
-            .current_dir(std::env::temp_dir())
-            .stdout(std::process::Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let ready = async {
-            while !is_ready(address).await {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, ready).await.expect("the door becomes ready");
-        Process { address, child }
     }
 
     /// Puts users into a room.
@@ -185,15 +142,6 @@ impl Scene {
         self.stage.outcome(id).await;
         id
     }
-}
-
-/// Whether `/readyz` says so.
-async fn is_ready(address: SocketAddr) -> bool {
-    let Ok(mut socket) = TcpStream::connect(address).await else { return false };
-    let mut answer = Vec::new();
-    let request = b"GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
-    let asked = socket.write_all(request).await.is_ok() && socket.read_to_end(&mut answer).await.is_ok();
-    asked && answer.starts_with(b"HTTP/1.1 200")
 }
 
 pub(crate) fn message(room: &str, user: &str, text: &str) -> PostMessage {

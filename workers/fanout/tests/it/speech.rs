@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-use crate::scene::{PATIENCE, Place, Scene, jwt, ticket};
+use crate::scene::{Client, PATIENCE, Place, Scene, jwt, ticket};
 
 struct Speaker {
     _child: Child,
@@ -85,6 +85,23 @@ impl Speaker {
             self.kept.push(line);
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_of_the_npm_package_waits_for_a_place_and_takes_it_when_it_is_free() {
+    let scene = Scene::new().await;
+    scene.join("acme", "lobby", &["ada"]).await;
+    let node = scene.node_with(|settings| settings.websocket_per_user = 1).await;
+    let mut speaker = Speaker::start().await;
+    let first = Client::of(&node, "acme", "ada").await;
+    let url = format!("ws://{}/ws", node.address());
+    let token = [jwt("acme", "ada")];
+    let line = json!({ "call": "open", "client": "ada", "url": url, "tokens": token, "channel": "room:lobby" });
+    speaker.write(line).await;
+    assert_eq!(speaker.event("ada", "error").await["error"], 106);
+    drop(first);
+    speaker.event("ada", "sub subscribed").await;
+    assert!(speaker.kept.iter().all(|line| line["event"] != "disconnected"), "it never gave up: {:?}", speaker.kept);
 }
 
 #[tokio::test(flavor = "multi_thread")]

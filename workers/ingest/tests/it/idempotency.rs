@@ -1,10 +1,13 @@
 //! The same request is the same command.
 
+use omnibus_ingest::token::{Claims, sign};
+use omnibus_runtime::clock;
 use omnibus_schemas::headers;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::stage::{Stage, problem};
+use crate::stage::{Stage, problem, tenant};
 
 async fn id_of(request: reqwest::RequestBuilder) -> String {
     let response = request.send().await.unwrap();
@@ -47,6 +50,26 @@ async fn keys_of_two_tenants_or_two_routes_have_nothing_to_do_with_each_other() 
     let email = stage.post("/api/v1/email/send").bearer_auth(acme.expose()).header("idempotency-key", "1");
     let email = email.json(&json!({"to": ["a@example.com"], "subject": "x", "body": "y"}));
     assert_ne!(id_of(email).await, of_acme);
+}
+
+#[tokio::test]
+async fn keys_of_two_users_of_a_tenant_have_nothing_to_do_with_each_other() {
+    const SECRET: &str = "0123456789abcdef0123456789abcdef";
+    let stage = Stage::with(|settings, _| settings.websocket_secret = Some(SECRET.to_owned().into())).await;
+    // Such a body does not say who sends it.
+    let greet = |user: &str, name: &str| {
+        let claims = Claims::new(&tenant("acme"), user, ["*"], clock::now(), 60);
+        let token = sign(&SecretString::from(SECRET.to_owned()), &claims).unwrap();
+        let post = stage.post("/api/v1/greetings").bearer_auth(token.expose_secret());
+        post.header("idempotency-key", "1").json(&json!({"name": name}))
+    };
+    let of_ada = id_of(greet("ada", "Ada")).await;
+    assert_eq!(id_of(greet("ada", "Ada")).await, of_ada);
+    assert_ne!(id_of(greet("bob", "Ada")).await, of_ada);
+    assert_ne!(id_of(greet("eve", "Eve")).await, of_ada);
+    assert_eq!(problem(greet("ada", "Eve").send().await.unwrap()).await.1, "idempotency_key_reused");
+    let (key, _) = stage.key("acme", &["*"]).await;
+    assert_ne!(id_of(stage.greet(&key).header("idempotency-key", "1")).await, of_ada);
 }
 
 #[tokio::test]
