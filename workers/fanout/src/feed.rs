@@ -228,8 +228,11 @@ fn hand_on(topic: &Topic, sequence: u64, body: &[u8], left: Close) {
     if !topic.entry(sequence, data.get()) {
         return;
     }
-    let Ok(Entry { kind, user, revision }) = serde_json::from_slice(body) else { return };
+    let Ok(Entry { kind, user, revision, message_id }) = serde_json::from_slice(body) else { return };
     topic.has_revision(revision);
+    if let ("message", Some(message)) = (kind, message_id) {
+        topic.said(message);
+    }
     if let ("left", Some(user)) = (kind, user) {
         topic.user_left(user, left);
     }
@@ -244,6 +247,8 @@ struct Entry<'a> {
     user: Option<&'a str>,
     #[serde(default)]
     revision: i64,
+    #[serde(default)]
+    message_id: Option<Uuid>,
 }
 
 /// An event as clients see it: its domain, its outcome if it is the last of its command, and its text.

@@ -245,12 +245,16 @@ impl Session {
 
     /// A command in the user's name. Returns its id once the bus has it.
     pub(crate) async fn publish<C: Command>(&self, command: &C) -> Result<Uuid, Refusal> {
+        self.publish_as(clock::new_id(), command).await
+    }
+
+    /// As [`Session::publish`], under an id that is known before.
+    pub(crate) async fn publish_as<C: Command>(&self, id: Uuid, command: &C) -> Result<Uuid, Refusal> {
         let who = self.who.as_ref().ok_or(PERMISSION_DENIED)?;
         if !who.caller.may(C::SCOPE) {
             return Err(PERMISSION_DENIED);
         }
         self.shared.rates.publish(&who.tenant)?;
-        let id = clock::new_id();
         let (id_text, actor, tenant) = (id.to_string(), format!("ws:{}", who.user), who.tenant.as_str());
         let map = Envelope {
             id: &id_text,

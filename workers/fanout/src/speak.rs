@@ -1,8 +1,13 @@
 //! What a client says: into a room, or beside its log.
 
-use omnibus_schemas::presence::{Kind, MarkRead, PostMessage, WRITE};
+use std::time::Duration;
+
+use omnibus_runtime::clock;
+use omnibus_schemas::platform::{CommandPage, Outcome};
+use omnibus_schemas::presence::{DOMAIN, Kind, MarkRead, PostMessage, WRITE};
 use omnibus_schemas::{Token, body, subject};
 use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
 use crate::channel::Channel;
 use crate::codes::{BAD_REQUEST, INTERNAL, METHOD_NOT_FOUND, NOT_AVAILABLE, PERMISSION_DENIED, UNKNOWN_CHANNEL};
@@ -10,6 +15,15 @@ use crate::commands::{Result, away, read};
 use crate::protocol::{Publish, Rpc};
 use crate::session::Session;
 use crate::topic::TopicKind;
+
+/// When it is asked what has become of a message that the room has not heard: each so long after the one before.
+const DECIDED_BY: [Duration; 5] = [
+    Duration::from_millis(150),
+    Duration::from_millis(350),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+];
 
 impl Session {
     /// A room that is listened to.
@@ -22,7 +36,7 @@ impl Session {
         }
     }
 
-    /// `publish` on a room: a text, or an object with a text. Answered once the bus has it.
+    /// `publish` on a room: a text, or an object with a text. Answered once it stands in the room's log.
     pub(crate) async fn say(&mut self, params: Value) -> Result<Value> {
         let Publish { channel, data } = read(params)?;
         let room = self.room(&channel)?;
@@ -31,18 +45,45 @@ impl Session {
             Value::Object(fields) => fields,
             _ => return Err(BAD_REQUEST),
         };
-        self.post(room, data).await.map(|_| json!({}))
+        self.post(&channel, room, data).await.map(|_| json!({}))
     }
 
-    async fn post(&self, room: Token, mut data: Map<String, Value>) -> Result<Value> {
+    /// What one client says one after the other stands in the log in this order: the next is taken when this one has been
+    /// decided, whichever worker that was.
+    async fn post(&self, channel: &str, room: Token, mut data: Map<String, Value>) -> Result<Value> {
         data.insert("room_id".into(), room.as_str().into());
         if data.contains_key("user") {
             return Err(BAD_REQUEST);
         }
         let command: PostMessage = read(Value::Object(data))?;
         body::validate(&command).map_err(|_| BAD_REQUEST)?;
-        let id = self.publish(&command).await?;
+        let (id, topic) = (clock::new_id(), self.seats.get(channel).ok_or(PERMISSION_DENIED)?.topic.clone());
+        let said = topic.expect(id);
+        self.publish_as(id, &command).await?;
+        tokio::select! {
+            // The topic may end first: then only the worker can tell.
+            Ok(()) = said => {}
+            refused = self.decided(id) => refused?,
+        }
         Ok(json!({ "message_id": id }))
+    }
+
+    /// Asks now and then what has become of a message, for what the room is not told: that it was refused. If nobody can
+    /// tell, the bus has it, and it will be decided.
+    async fn decided(&self, id: Uuid) -> Result<()> {
+        for pause in DECIDED_BY {
+            tokio::time::sleep(pause).await;
+            let Ok(Some(report)) = self.ask(DOMAIN, &CommandPage { command_id: id }).await else { continue };
+            match report.outcome {
+                None | Some(Outcome::Held) => {}
+                Some(Outcome::Succeeded) => return Ok(()),
+                Some(Outcome::Rejected | Outcome::DeadLettered) => {
+                    let not_there = report.events.iter().any(|event| event.payload["code"] == "not_a_member");
+                    return Err(if not_there { PERMISSION_DENIED } else { BAD_REQUEST });
+                }
+            }
+        }
+        Ok(())
     }
 
     pub(crate) async fn rpc(&mut self, params: Value) -> Result<Value> {
@@ -52,8 +93,9 @@ impl Session {
             "message" => {
                 let Value::Object(mut fields) = data else { return Err(BAD_REQUEST) };
                 let channel = fields.remove("channel").unwrap_or_default();
-                let room = self.room(channel.as_str().ok_or(BAD_REQUEST)?)?;
-                self.post(room, fields).await?
+                let channel = channel.as_str().ok_or(BAD_REQUEST)?;
+                let room = self.room(channel)?;
+                self.post(channel, room, fields).await?
             }
             "typing" => {
                 let room = self.room(field("channel").as_str().ok_or(BAD_REQUEST)?)?;

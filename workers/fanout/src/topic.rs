@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::extract::ws::Utf8Bytes;
 use omnibus_runtime::metrics::Metric;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio_util::sync::DropGuard;
 use uuid::Uuid;
 
@@ -48,6 +48,8 @@ struct State {
     last: u64,
     /// The highest revision of an entry that was seen; 0 before one was.
     revision: i64,
+    /// Who waits for a message of his own to stand in the log.
+    expected: HashMap<Uuid, oneshot::Sender<()>>,
 }
 
 /// Somebody who listens.
@@ -141,6 +143,24 @@ impl Topic {
     pub(crate) fn has_revision(&self, revision: i64) {
         let mut state = self.state();
         state.revision = state.revision.max(revision);
+    }
+
+    /// Told when the message of this id has been handed on.
+    pub(crate) fn expect(&self, message: Uuid) -> oneshot::Receiver<()> {
+        let (tell, told) = oneshot::channel();
+        let mut state = self.state();
+        // Whoever does not wait any more has dropped the other end.
+        state.expected.retain(|_, one| !one.is_closed());
+        state.expected.insert(message, tell);
+        told
+    }
+
+    /// A message was handed on.
+    pub(crate) fn said(&self, message: Uuid) {
+        if let Some(tell) = self.state().expected.remove(&message) {
+            // Nobody waits any more: nobody needs to know.
+            let _ = tell.send(());
+        }
     }
 
     /// Nothing up to this sequence is handed on any more.

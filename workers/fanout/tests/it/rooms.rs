@@ -57,6 +57,28 @@ async fn a_message_is_posted_by_the_socket_and_heard_by_its_author_too() {
     assert_eq!(ada.refused("publish", forged).await, 107);
     assert_eq!(ada.refused("publish", json!({ "channel": "room:other", "data": "x" })).await, 103);
     assert_eq!(ada.refused("publish", json!({ "channel": "room:lobby", "data": { "text": "" } })).await, 107);
+    // Nor does he name somebody who is not there: that the worker refuses, and it is told.
+    let named = json!({ "channel": "room:lobby", "data": { "text": "where are you?", "mentions": ["zoe"] } });
+    assert_eq!(ada.refused("publish", named).await, 107);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_client_says_stands_in_the_order_in_which_it_was_said() {
+    let scene = Scene::new().await;
+    let node = scene.node().await;
+    scene.join("acme", "lobby", &["ada", "bob"]).await;
+    let (mut ada, mut bob) = (Client::of(&node, "acme", "ada").await, Client::of(&node, "acme", "bob").await);
+    for client in [&mut ada, &mut bob] {
+        client.subscribe("room:lobby").await;
+    }
+    // All in one frame: the worker takes what is on the bus with several hands at once.
+    let said: Vec<_> = (0..30).map(|n| n.to_string()).collect();
+    let frame: Vec<_> = (1000..)
+        .zip(&said)
+        .map(|(id, text)| json!({ "id": id, "publish": { "channel": "room:lobby", "data": text } }).to_string())
+        .collect();
+    ada.send(&frame.join("\n")).await;
+    assert_eq!(bob.texts(said.len()).await, said);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -165,7 +187,13 @@ async fn outcomes_are_heard_by_those_whose_scopes_allow_it() {
     assert_eq!(ada.refused("subscribe", json!({ "channel": "events:nowhere" })).await, 102);
     ada.subscribe("events:presence").await;
     let before = scene.say("acme", "lobby", "ada", "before").await;
-    let event = ada.push().await;
+    // That she has come is an event as well.
+    let event = loop {
+        let event = ada.push().await;
+        if event["pub"]["data"]["event"] != "presence.presence_changed" {
+            break event;
+        }
+    };
     assert_eq!(event["pub"]["data"]["event"], "presence.message_posted", "{event}");
     assert_eq!(event["pub"]["data"]["command"], json!(before));
 
