@@ -31,7 +31,7 @@ use omnibus_schemas::presence::{
     NotePresence, Online, OpenDirect, PostMessage, RealtimeStats, RoomFile, RoomHistory, RoomUsers, Seat, SetContact,
     ShareFile,
 };
-use tokio::sync::watch as held;
+use tokio::sync::watch as kept;
 
 /// The worker's tables.
 const MIGRATIONS: &[(&str, &str)] = &[
@@ -46,7 +46,7 @@ pub(crate) struct Presence {
     unread_after: Option<TimeDelta>,
     /// Where rooms are to be seen.
     chat_url: Option<String>,
-    desk: held::Sender<Option<Desk>>,
+    desk: kept::Sender<Option<Desk>>,
 }
 
 impl Presence {
@@ -64,7 +64,7 @@ pub fn worker(settings: Settings) -> anyhow::Result<Worker> {
     let state = Presence {
         unread_after: (unread_seconds > 0).then(|| TimeDelta::seconds(unread_seconds.into())),
         chat_url,
-        desk: held::Sender::new(None),
+        desk: kept::Sender::new(None),
     };
     let worker = Worker::new(DOMAIN, state)
         .migrations("presence", MIGRATIONS)
