@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::scene::headers;
 
-fn auditor(home: &Path) -> omnibus_auditor::Settings {
+pub(crate) fn auditor(home: &Path) -> omnibus_auditor::Settings {
     omnibus_auditor::Settings {
         audit_secret: Some("a secret of tests, thirty-two characters long".to_owned().into()),
         audit_secret_file: home.join("unused"),

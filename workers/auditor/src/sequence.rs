@@ -14,6 +14,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use omnibus_runtime::{Desk, clock};
 use sqlx::{PgConnection, PgPool};
 
+use crate::compliance::evidence::keep;
 use crate::note::Checkpoint;
 use crate::store::{self, count, number};
 use crate::tree::{Hash, Place, Tiles};
@@ -36,6 +37,10 @@ pub(crate) async fn run(auditor: Arc<Auditor>, desk: Desk) -> anyhow::Result<()>
         let now = clock::now();
         if kept_up.is_none_or(|last| now - last > UPKEEP || now < last) {
             retention::upkeep(&auditor, &desk.db, now).await?;
+            if let Err(error) = keep::upkeep(&auditor, &desk, now).await {
+                // The log does not wait for the object store.
+                tracing::warn!(%error, "files of evidence past their retention are still there");
+            }
             kept_up = Some(now);
         }
         auditor.ledger.file(&desk.db).await?;

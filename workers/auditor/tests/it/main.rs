@@ -4,6 +4,7 @@
 mod controls;
 mod duties;
 mod erasure;
+mod files;
 mod killed;
 mod log;
 mod policies;
