@@ -24,6 +24,7 @@ pub(crate) fn auditor(home: &Path) -> omnibus_auditor::Settings {
         audit_retention_days: 2555,
         compliance_mode: omnibus_auditor::settings::ComplianceMode::Watch,
         compliance_every: 1,
+        s3: omnibus_auditor::settings::S3Settings::default(),
     }
 }
 

@@ -39,6 +39,7 @@ use tokio::sync::watch;
 use entry::{Draft, Marks};
 use keys::Keys;
 use ledger::Ledger;
+use mirror::bucket::Bucket;
 
 /// The worker: its tables, and what it does with each command and query.
 pub fn worker(settings: Settings) -> anyhow::Result<Worker> {
@@ -109,6 +110,7 @@ pub fn worker_of(catalogue: Catalogue, settings: Settings) -> anyhow::Result<Wor
         })
         .runs("ingest", ingest::run)
         .runs("sequencer", sequence::run)
+        .runs("mirror", mirror::follow::run)
         .runs("watch", compliance::watch::run)
         .build())
 }
@@ -121,6 +123,8 @@ pub(crate) struct Auditor {
     marks: Marks,
     keys: Keys,
     ledger: Ledger,
+    /// Where tiles and checkpoints go instead of into a folder.
+    bucket: Option<Bucket>,
     desk: watch::Sender<Option<Desk>>,
 }
 
@@ -131,6 +135,7 @@ impl Auditor {
             marks: Marks::of(&catalogue),
             keys: Keys::new(&settings),
             ledger: Ledger::new(&settings.audit_dir),
+            bucket: settings.s3.bucket()?.map(Bucket::of).transpose()?,
             desk: watch::Sender::new(None),
             catalogue,
             settings,
