@@ -58,7 +58,7 @@ pub struct Settings {
 #[group(id = "auditor_s3")]
 pub struct S3Settings {
     /// S3-compatible storage into which checkpoints and tiles are put instead of into AUDIT_DIR, such as
-    /// https://s3.eu-central-1.amazonaws.com. Bucket and keys must be set then too.
+    /// `https://s3.eu-central-1.amazonaws.com`. Bucket and keys must be set then too.
     #[arg(long, env = "AUDIT_S3_ENDPOINT")]
     pub audit_s3_endpoint: Option<String>,
     /// The bucket, which must be there.

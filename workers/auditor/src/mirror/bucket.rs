@@ -75,7 +75,7 @@ impl Bucket {
     /// Stores an object. The store checks the bytes against their hash, which is signed.
     pub(crate) async fn put(&self, name: String, bytes: Vec<u8>, kind: Kind) -> Result<(), Trouble> {
         let object = format!("{}{name}", self.prefix);
-        let sum = STANDARD.encode(digest(&[&bytes]));
+        let sum = STANDARD.encode(digest(&[bytes.as_slice()]));
         let (media_type, cache) = match kind {
             Kind::Tile => ("application/octet-stream", "public, max-age=31536000, immutable"),
             Kind::Checkpoint => ("text/plain; charset=utf-8", "no-cache"),
