@@ -8,6 +8,7 @@ mod audit;
 mod control;
 mod erasure;
 mod evidence;
+mod evidence_upload;
 mod export;
 mod hold;
 mod incident;
@@ -22,6 +23,7 @@ pub use audit::*;
 pub use control::*;
 pub use erasure::*;
 pub use evidence::*;
+pub use evidence_upload::*;
 pub use export::*;
 pub use hold::*;
 pub use incident::*;
@@ -32,8 +34,8 @@ pub use risk::*;
 
 use uuid::Uuid;
 
-use crate::Token;
 use crate::catalogue::Domain;
+use crate::{Bucket, Token};
 
 /// The domain's name on the bus.
 pub const DOMAIN: &str = "auditor";
@@ -50,6 +52,7 @@ pub fn domain() -> Domain {
         .command::<AcknowledgePolicy>()
         .command::<AssessControl>()
         .command::<FileEvidence>()
+        .command::<UploadEvidence>()
         .command::<WithdrawEvidence>()
         .command::<PlanAudit>()
         .command::<RecordFinding>()
@@ -98,12 +101,15 @@ pub fn domain() -> Domain {
         .query::<ComplianceReport>()
         .query::<ComplianceReportPage>()
         .query::<EvidenceFile>()
+        .query::<EvidenceDownload>()
         .query::<Audits>()
         .query::<AuditPage>()
         .query::<Risks>()
         .query::<AccessReviews>()
         .query::<AccessReviewPage>()
         .query::<Incidents>()
+        .hook::<EvidenceContent>()
+        .owns(Bucket::objects(EVIDENCE, "Files of evidence, by tenant"))
         .records()
 }
 

@@ -40,6 +40,7 @@ pub(crate) async fn run(postgres: &Postgres, rounds: usize, entries: usize) -> a
             audit_retention_days: 2555,
             compliance_mode: omnibus_auditor::settings::ComplianceMode::Watch,
             compliance_every: 30,
+            s3: omnibus_auditor::settings::S3Settings::default(),
         };
         let began = Instant::now();
         let running = stage.run(worker(settings)?).await;

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::scene::headers;
 
-fn auditor(home: &Path) -> omnibus_auditor::Settings {
+pub(crate) fn auditor(home: &Path) -> omnibus_auditor::Settings {
     omnibus_auditor::Settings {
         audit_secret: Some("a secret of tests, thirty-two characters long".to_owned().into()),
         audit_secret_file: home.join("unused"),
@@ -24,6 +24,7 @@ fn auditor(home: &Path) -> omnibus_auditor::Settings {
         audit_retention_days: 2555,
         compliance_mode: omnibus_auditor::settings::ComplianceMode::Watch,
         compliance_every: 1,
+        s3: omnibus_auditor::settings::S3Settings::default(),
     }
 }
 

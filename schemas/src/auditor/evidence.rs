@@ -1,5 +1,5 @@
-//! Evidence: what a person brings to show that a control is done. A file by its hash and where it lies, or an entry of the
-//! log. When it takes effect and when it expires are apart from when it was filed.
+//! Evidence: what a person brings to show that a control is done. A file that is uploaded, a file by its hash and where it
+//! lies, or an entry of the log. When it takes effect and when it expires are apart from when it was filed.
 
 use chrono::{DateTime, Utc};
 use garde::Validate;
@@ -7,11 +7,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{DOMAIN, ONE_LINE, a_page, example_control, example_id, example_time, one_line};
+use super::{DOMAIN, EvidenceUpload, ONE_LINE, a_page, example_control, example_id, example_time, one_line};
 use crate::Token;
 use crate::contract::{Command, Event, Http, Query};
 
-/// Files evidence for a control. It names a file by its hash, or an entry of the tenant's log.
+/// Files evidence for a control. It names a file by its hash, or an entry of the tenant's log. The file itself is brought to
+/// `/api/v1/compliance/evidence/files`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
 pub struct FileEvidence {
     /// For which control.
@@ -74,6 +75,9 @@ pub struct EvidenceFiled {
     /// SHA-256 of the file, if it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
+    /// The file, if it was uploaded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<EvidenceUpload>,
     /// The entry of the log, if it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entry: Option<u64>,
@@ -92,6 +96,7 @@ impl Event for EvidenceFiled {
             evidence_id: example_id(0x11),
             control: example_control(),
             sha256: None,
+            file: None,
             entry: Some(4711),
             effective_from: example_time("2026-01-02T00:00:00Z"),
             expires_at: example_time("2027-01-02T00:00:00Z"),
@@ -186,7 +191,10 @@ pub struct EvidenceItem {
     /// SHA-256 of the file, if it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
-    /// Where the file lies.
+    /// The file, if it was uploaded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<EvidenceUpload>,
+    /// Where the file lies, if it was not.
     pub place: String,
     /// The entry of the log, if it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

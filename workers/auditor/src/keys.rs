@@ -1,4 +1,5 @@
-//! What is derived from the one secret: the key that signs, the key that wraps people's keys, and their pseudonyms.
+//! What is derived from the one secret: the key that signs, the key that wraps people's keys, their pseudonyms, and the key
+//! that signs links.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -32,6 +33,7 @@ struct Derived {
     pair: Ed25519KeyPair,
     wrap: LessSafeKey,
     pepper: hmac::Key,
+    links: hmac::Key,
 }
 
 impl Keys {
@@ -58,6 +60,7 @@ impl Keys {
                 .map_err(|_| anyhow!("the signing key can't be derived"))?,
             wrap: aead(of("omnibus audit wrap").as_ref()),
             pepper: hmac::Key::new(hmac::HMAC_SHA256, of("omnibus audit pseudonyms").as_ref()),
+            links: hmac::Key::new(hmac::HMAC_SHA256, of("omnibus audit links").as_ref()),
         };
         Ok(self.derived.get_or_init(|| derived))
     }
@@ -65,6 +68,11 @@ impl Keys {
     /// What signs checkpoints and tombstones.
     pub(crate) fn pair(&self) -> anyhow::Result<&Ed25519KeyPair> {
         Ok(&self.derived()?.pair)
+    }
+
+    /// What signs links to files of evidence.
+    pub(crate) fn links(&self) -> anyhow::Result<&hmac::Key> {
+        Ok(&self.derived()?.links)
     }
 
     /// A person's pseudonym. Case and outer blanks do not count.

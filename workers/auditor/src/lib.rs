@@ -24,20 +24,22 @@ mod words;
 
 pub use settings::Settings;
 
-use omnibus_runtime::{Cx, Fail, Worker};
+use omnibus_runtime::{Cx, Desk, Fail, Worker};
 use omnibus_schemas::auditor::{
     AccessReviewPage, AccessReviews, AcknowledgePolicy, AssessControl, AuditPage, Audits, CloseAudit,
     CompleteAccessReview, ComplianceReport, ComplianceReportPage, ComplianceStatus, ConsistencyProof, Controls, DOMAIN,
-    DecideAccess, DraftPolicy, EntryProof, EraseSubject, Erasures, EvidenceFile, ExportPage, FileEvidence, Holds,
-    Incidents, LiftHold, LogEntries, LogHead, MoveFinding, MoveIncident, MovePolicy, OpenAccessReview, PersonalFields,
-    PlaceHold, PlanAudit, Policies, Policy, Receipt, RecordAct, RecordFinding, RecordRisk, ReportIncident, Risks,
-    TreatRisk, WithdrawEvidence,
+    DecideAccess, DraftPolicy, EntryProof, EraseSubject, Erasures, EvidenceContent, EvidenceDownload, EvidenceFile,
+    ExportPage, FileEvidence, Holds, Incidents, LiftHold, LogEntries, LogHead, MoveFinding, MoveIncident, MovePolicy,
+    OpenAccessReview, PersonalFields, PlaceHold, PlanAudit, Policies, Policy, Receipt, RecordAct, RecordFinding,
+    RecordRisk, ReportIncident, Risks, TreatRisk, UploadEvidence, WithdrawEvidence,
 };
 use omnibus_schemas::{Catalogue, Encoding, Event, body};
+use tokio::sync::watch;
 
 use entry::{Draft, Marks};
 use keys::Keys;
 use ledger::Ledger;
+use mirror::bucket::Bucket;
 
 /// The worker: its tables, and what it does with each command and query.
 pub fn worker(settings: Settings) -> anyhow::Result<Worker> {
@@ -53,6 +55,7 @@ pub fn worker_of(catalogue: Catalogue, settings: Settings) -> anyhow::Result<Wor
                 ("0001_log", include_str!("../migrations/0001_log.sql")),
                 ("0002_policies", include_str!("../migrations/0002_policies.sql")),
                 ("0003_compliance", include_str!("../migrations/0003_compliance.sql")),
+                ("0004_evidence_files", include_str!("../migrations/0004_evidence_files.sql")),
             ],
         )
         .handles::<EraseSubject>()
@@ -64,6 +67,7 @@ pub fn worker_of(catalogue: Catalogue, settings: Settings) -> anyhow::Result<Wor
         .handles::<AcknowledgePolicy>()
         .handles::<AssessControl>()
         .handles::<FileEvidence>()
+        .effects::<UploadEvidence>()
         .handles::<WithdrawEvidence>()
         .handles::<PlanAudit>()
         .handles::<RecordFinding>()
@@ -92,14 +96,21 @@ pub fn worker_of(catalogue: Catalogue, settings: Settings) -> anyhow::Result<Wor
         .answers::<ComplianceReport>()
         .answers::<ComplianceReportPage>()
         .answers::<EvidenceFile>()
+        .answers::<EvidenceDownload>()
         .answers::<Audits>()
         .answers::<AuditPage>()
         .answers::<Risks>()
         .answers::<AccessReviews>()
         .answers::<AccessReviewPage>()
         .answers::<Incidents>()
+        .receives::<EvidenceContent>()
+        .runs("desk", |auditor, desk| async move {
+            auditor.desk.send_replace(Some(desk));
+            Ok(())
+        })
         .runs("ingest", ingest::run)
         .runs("sequencer", sequence::run)
+        .runs("mirror", mirror::follow::run)
         .runs("watch", compliance::watch::run)
         .build())
 }
@@ -112,6 +123,9 @@ pub(crate) struct Auditor {
     marks: Marks,
     keys: Keys,
     ledger: Ledger,
+    /// Where tiles and checkpoints go instead of into a folder.
+    bucket: Option<Bucket>,
+    desk: watch::Sender<Option<Desk>>,
 }
 
 impl Auditor {
@@ -121,9 +135,18 @@ impl Auditor {
             marks: Marks::of(&catalogue),
             keys: Keys::new(&settings),
             ledger: Ledger::new(&settings.audit_dir),
+            bucket: settings.s3.bucket()?.map(Bucket::of).transpose()?,
+            desk: watch::Sender::new(None),
             catalogue,
             settings,
         })
+    }
+
+    /// The worker's connections, as soon as it runs.
+    async fn desk(&self) -> Desk {
+        let mut desks = self.desk.subscribe();
+        let found = desks.wait_for(Option::is_some).await.expect("the sender lives as long as this");
+        found.clone().expect("it was waited for")
     }
 
     /// Puts the worker's own event on the record, in the transaction of the command that caused it: the worker does not

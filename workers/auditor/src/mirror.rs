@@ -1,65 +1,40 @@
-//! Checkpoints and tiles as files, as c2sp.org/tlog-tiles lays them out, for whoever wants to watch from outside. Tiles
-//! first, then the checkpoint that needs them. The database has all of it too; what is missing here is written again.
+//! Checkpoints and tiles for whoever wants to watch from outside, as c2sp.org/tlog-tiles lays them out: files in a folder, or
+//! objects in a bucket of S3-compatible storage. Tiles first, then the checkpoint that needs them. The database has all of it
+//! too; what is missing outside is written again.
+//!
+//! A folder is written by the sequencer itself. A bucket is far away and may be gone for hours: a task of its own follows
+//! the heads, and sequencing never waits for it.
 
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+pub(crate) mod bucket;
+pub(crate) mod folder;
+pub(crate) mod follow;
 
 use anyhow::Context;
-use sqlx::PgPool;
+use sqlx::PgConnection;
 
-use crate::Auditor;
-use crate::sequence::Moved;
 use crate::store;
-use crate::tree::{Place, WIDTH};
+use crate::tree::Place;
 
-fn folder(auditor: &Auditor, tenant: &str) -> PathBuf {
-    auditor.settings.audit_dir.join("logs").join(tenant)
+/// A tile's hashes as they are published.
+async fn tile(db: &mut PgConnection, tenant: &str, place: Place, width: u64) -> anyhow::Result<Vec<u8>> {
+    let hashes = store::tile(db, tenant, place).await?.context("a tile is missing")?;
+    Ok(hashes.get(..width as usize).context("a tile is too short")?.concat())
 }
 
-/// Writes what these heads need.
-pub(crate) async fn write(auditor: &Auditor, db: &PgPool, heads: &[Moved]) -> anyhow::Result<()> {
-    for moved in heads {
-        let folder = folder(auditor, &moved.tenant);
-        let mut connection = db.acquire().await?;
-        for (place, width) in Place::grown(moved.from, moved.to) {
-            let hashes = store::tile(&mut connection, &moved.tenant, place).await?.context("a tile is missing")?;
-            let hashes = hashes.get(..width as usize).context("a tile is too short")?.concat();
-            let file = folder.join(place.path(width));
-            tokio::task::spawn_blocking(move || put(&file, &hashes)).await??;
-            if width == WIDTH {
-                // Nobody needs its beginnings any more. A folder that is not there is the ordinary case.
-                let partial = folder.join(format!("{}.p", place.path(WIDTH)));
-                let _ = tokio::fs::remove_dir_all(partial).await;
-            }
-        }
-        let (file, note) = (folder.join("checkpoint"), moved.checkpoint.clone());
-        tokio::task::spawn_blocking(move || put(&file, note.as_bytes())).await??;
+/// From which size on a mirror that has this checkpoint is to be continued; from nothing, if it has none that fits.
+fn reached(checkpoint: &str, to: u64) -> u64 {
+    checkpoint.lines().nth(1).and_then(|size| size.parse().ok()).filter(|from| *from <= to).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mirror_is_continued_from_its_checkpoint_unless_that_is_ahead() {
+        assert_eq!(reached("omnibus.test/audit/acme\n12\nroot\n", 20), 12);
+        assert_eq!(reached("omnibus.test/audit/acme\n12\nroot\n", 11), 0);
+        assert_eq!(reached("", 20), 0);
+        assert_eq!(reached("a\nb\nc", 20), 0);
     }
-    Ok(())
-}
-
-/// Writes what a sequencer that ended between its commit and its files has left out, or a folder that is new has not.
-pub(crate) async fn catch_up(auditor: &Auditor, db: &PgPool) -> anyhow::Result<()> {
-    let heads: Vec<(String, i64, String)> =
-        sqlx::query_as("select tenant, size, checkpoint from auditor.heads").fetch_all(db).await?;
-    for (tenant, size, checkpoint) in heads {
-        let there = tokio::fs::read_to_string(folder(auditor, &tenant).join("checkpoint")).await.unwrap_or_default();
-        if there == checkpoint {
-            continue;
-        }
-        let to = store::count(size);
-        let from = there.lines().nth(1).and_then(|size| size.parse().ok()).filter(|from| *from <= to).unwrap_or(0);
-        write(auditor, db, &[Moved { tenant, from, to, checkpoint }]).await?;
-    }
-    Ok(())
-}
-
-/// A reader sees the whole file, or the one before.
-fn put(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let parent = file.parent().context("a file has a folder")?;
-    std::fs::create_dir_all(parent)?;
-    let beside = parent.join(format!(".{}.new", std::process::id()));
-    let mut open = std::fs::File::create(&beside)?;
-    open.write_all(bytes)?;
-    std::fs::rename(&beside, file).with_context(|| format!("{} can't be written", file.display()))
 }

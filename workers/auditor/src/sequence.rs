@@ -14,10 +14,12 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use omnibus_runtime::{Desk, clock};
 use sqlx::{PgConnection, PgPool};
 
+use crate::compliance::evidence::keep;
+use crate::mirror::folder;
 use crate::note::Checkpoint;
 use crate::store::{self, count, number};
 use crate::tree::{Hash, Place, Tiles};
-use crate::{Auditor, mirror, retention};
+use crate::{Auditor, retention};
 
 /// Entries in one round at most.
 const ROUND: i64 = 10_000;
@@ -29,18 +31,22 @@ const UPKEEP: chrono::TimeDelta = chrono::TimeDelta::minutes(10);
 pub(crate) async fn run(auditor: Arc<Auditor>, desk: Desk) -> anyhow::Result<()> {
     let Some(mut alone) = desk.alone("sequencer").await? else { return Ok(()) };
     auditor.ledger.replay(&desk.db).await?;
-    mirror::catch_up(&auditor, &desk.db).await?;
+    folder::catch_up(&auditor, &desk.db).await?;
     let mut kept_up: Option<DateTime<Utc>> = None;
     loop {
         alone.still().await?;
         let now = clock::now();
         if kept_up.is_none_or(|last| now - last > UPKEEP || now < last) {
             retention::upkeep(&auditor, &desk.db, now).await?;
+            if let Err(error) = keep::upkeep(&auditor, &desk, now).await {
+                // The log does not wait for the object store.
+                tracing::warn!(%error, "files of evidence past their retention are still there");
+            }
             kept_up = Some(now);
         }
         auditor.ledger.file(&desk.db).await?;
         let sequenced = round(&auditor, &desk.db).await?;
-        mirror::write(&auditor, &desk.db, &sequenced.heads).await?;
+        folder::write(&auditor, &desk.db, &sequenced.heads).await?;
         if sequenced.entries < ROUND as u64 && !desk.pause(IDLE).await {
             return Ok(());
         }

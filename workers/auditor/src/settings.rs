@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{bail, ensure};
+use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 
 /// How much compliance weighs.
@@ -28,8 +29,8 @@ pub struct Settings {
     /// Where the secret is kept while AUDIT_SECRET is unset.
     #[arg(long, env = "AUDIT_SECRET_FILE", default_value = ".omnibus/audit-secret")]
     pub audit_secret_file: PathBuf,
-    /// Where checkpoints and tiles are written for others to mirror, and the ledger of erasures. Not in the database's
-    /// backup.
+    /// Where checkpoints and tiles are written for others to mirror, unless they go into a bucket (AUDIT_S3_ENDPOINT), and
+    /// the ledger of erasures. Not in the database's backup.
     #[arg(long, env = "AUDIT_DIR", default_value = ".omnibus/audit")]
     pub audit_dir: PathBuf,
     /// What the logs are called, as an address without a scheme; `/` and the tenant follow. It stands in every checkpoint
@@ -47,6 +48,102 @@ pub struct Settings {
     /// Seconds between two looks at the controls. A change is told that much later at most, and a lane's time.
     #[arg(long, env = "COMPLIANCE_EVERY", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub compliance_every: u32,
+    /// A bucket instead of the folder.
+    #[command(flatten)]
+    pub s3: S3Settings,
+}
+
+/// A bucket of S3-compatible storage for checkpoints and tiles.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[group(id = "auditor_s3")]
+pub struct S3Settings {
+    /// S3-compatible storage into which checkpoints and tiles are put instead of into AUDIT_DIR, such as
+    /// `https://s3.eu-central-1.amazonaws.com`. Bucket and keys must be set then too.
+    #[arg(long, env = "AUDIT_S3_ENDPOINT")]
+    pub audit_s3_endpoint: Option<String>,
+    /// The bucket, which must be there.
+    #[arg(long, env = "AUDIT_S3_BUCKET")]
+    pub audit_s3_bucket: Option<String>,
+    /// The bucket's region; us-east-1 if unset, which most stores other than Amazon's take.
+    #[arg(long, env = "AUDIT_S3_REGION")]
+    pub audit_s3_region: Option<String>,
+    /// What stands before every object's name, such as audit; nothing if unset.
+    #[arg(long, env = "AUDIT_S3_PREFIX")]
+    pub audit_s3_prefix: Option<String>,
+    /// The name of the key that may read, write and delete objects there.
+    #[arg(long, env = "AUDIT_S3_ACCESS_KEY")]
+    pub audit_s3_access_key: Option<String>,
+    /// The key's secret.
+    #[arg(long, env = "AUDIT_S3_SECRET_KEY", hide_env_values = true)]
+    pub audit_s3_secret_key: Option<SecretString>,
+}
+
+/// [`S3Settings`] that are whole.
+#[derive(Debug)]
+pub(crate) struct BucketSettings<'a> {
+    pub(crate) endpoint: Url,
+    pub(crate) bucket: &'a str,
+    pub(crate) region: &'a str,
+    /// Empty, or ends with `/`.
+    pub(crate) prefix: String,
+    pub(crate) access_key: &'a str,
+    pub(crate) secret_key: &'a SecretString,
+}
+
+impl S3Settings {
+    /// What is wrong with them, in words; `None` if no bucket is asked for.
+    pub(crate) fn bucket(&self) -> anyhow::Result<Option<BucketSettings<'_>>> {
+        let said = |value: &'_ Option<String>| value.as_deref().map(str::trim).is_some_and(|text| !text.is_empty());
+        let secret = self.audit_s3_secret_key.as_ref().filter(|secret| !secret.expose_secret().is_empty());
+        let needed = [
+            ("AUDIT_S3_ENDPOINT", said(&self.audit_s3_endpoint)),
+            ("AUDIT_S3_BUCKET", said(&self.audit_s3_bucket)),
+            ("AUDIT_S3_ACCESS_KEY", said(&self.audit_s3_access_key)),
+            ("AUDIT_S3_SECRET_KEY", secret.is_some()),
+        ];
+        let Some((there, _)) = needed.iter().find(|(_, said)| *said) else { return Ok(None) };
+        if let Some((missing, _)) = needed.iter().find(|(_, said)| !said) {
+            bail!("{missing} is missing: {there} is set");
+        }
+        let text = |value: &'_ Option<String>| value.as_deref().unwrap_or_default().trim().to_owned();
+        let endpoint = Url::parse(&text(&self.audit_s3_endpoint)).ok();
+        let good = |url: &Url| {
+            matches!(url.scheme(), "http" | "https")
+                && url.has_host()
+                && url.username().is_empty()
+                && url.password().is_none()
+                && url.query().is_none()
+        };
+        let Some(endpoint) = endpoint.filter(good) else {
+            bail!("AUDIT_S3_ENDPOINT must be an address such as https://s3.example.com, without a credential in it");
+        };
+        let bucket = self.audit_s3_bucket.as_deref().unwrap_or_default().trim();
+        ensure!(
+            (3..=63).contains(&bucket.len())
+                && bucket.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
+                && bucket.bytes().any(|b| b.is_ascii_alphanumeric()),
+            "AUDIT_S3_BUCKET must be a bucket's name: 3 to 63 letters, digits, points and hyphens"
+        );
+        let region = self.audit_s3_region.as_deref().map(str::trim).filter(|region| !region.is_empty());
+        let prefix = text(&self.audit_s3_prefix);
+        let prefix = prefix.trim_matches('/');
+        let part = |part: &str| {
+            !matches!(part, "" | "." | "..")
+                && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
+        };
+        ensure!(
+            prefix.is_empty() || prefix.split('/').all(part),
+            "AUDIT_S3_PREFIX must be a path of letters, digits, points, hyphens and underscores"
+        );
+        Ok(secret.map(|secret_key| BucketSettings {
+            endpoint,
+            bucket,
+            region: region.unwrap_or("us-east-1"),
+            prefix: if prefix.is_empty() { String::new() } else { format!("{prefix}/") },
+            access_key: self.audit_s3_access_key.as_deref().unwrap_or_default().trim(),
+            secret_key,
+        }))
+    }
 }
 
 impl Settings {

@@ -1,22 +1,55 @@
 //! Evidence that people file and take back, and the lists of it.
 
+mod download;
 mod file_evidence;
+pub(crate) mod keep;
+mod upload_evidence;
 mod withdraw_evidence;
 
-use chrono::{DateTime, Utc};
-use omnibus_runtime::{Answer, Ask, AskError};
+use chrono::{DateTime, Months, Utc};
+use omnibus_runtime::{Answer, Ask, AskError, Fail};
 use omnibus_schemas::Token;
-use omnibus_schemas::auditor::{EvidenceFile, EvidenceItem, EvidenceItems};
+use omnibus_schemas::auditor::{EvidenceFile, EvidenceItem, EvidenceItems, EvidenceUpload};
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 
+use super::fault;
 use crate::Auditor;
 use crate::cursor::Page;
 use crate::store::count;
 
+/// Evidence holds for so many months unless it says otherwise, and for twice as many at most.
+const HOLDS: Months = Months::new(12);
+const AT_MOST: Months = Months::new(24);
+
+/// From when and until when it holds.
+fn period(
+    now: DateTime<Utc>,
+    effective_from: Option<DateTime<Utc>>,
+    expires_at: Option<DateTime<Utc>>,
+) -> Result<(DateTime<Utc>, DateTime<Utc>), Fail> {
+    let effective_from = effective_from.unwrap_or(now);
+    let after = |months| effective_from.checked_add_months(months);
+    let expires_at = expires_at.or_else(|| after(HOLDS));
+    match expires_at.filter(|at| *at > effective_from && after(AT_MOST).is_some_and(|most| *at <= most)) {
+        Some(expires_at) => Ok((effective_from, expires_at)),
+        None => Err(fault("/expires_at", "must be after effective_from, and at most two years after it")),
+    }
+}
+
 /// A control's name as a row has it.
 pub(super) fn token(name: &str) -> anyhow::Result<Token> {
     name.parse().map_err(|_| anyhow::anyhow!("a control's name is a token"))
+}
+
+fn upload(row: &PgRow) -> anyhow::Result<Option<EvidenceUpload>> {
+    let Some(filename) = row.try_get::<Option<String>, _>("filename")? else { return Ok(None) };
+    Ok(Some(EvidenceUpload {
+        filename,
+        content_type: row.try_get("content_type")?,
+        size: count(row.try_get("size")?),
+        removed_at: row.try_get("removed_at")?,
+    }))
 }
 
 fn item(row: &PgRow) -> anyhow::Result<EvidenceItem> {
@@ -25,6 +58,7 @@ fn item(row: &PgRow) -> anyhow::Result<EvidenceItem> {
         control: token(row.try_get("control")?)?,
         title: row.try_get("title")?,
         sha256: row.try_get("sha256")?,
+        file: upload(row)?,
         place: row.try_get("place")?,
         entry: row.try_get::<Option<i64>, _>("entry")?.map(count),
         by: row.try_get("filed_by")?,

@@ -6,7 +6,7 @@ mod assess_control;
 mod audit;
 pub mod book;
 pub mod docs;
-mod evidence;
+pub(crate) mod evidence;
 mod facts;
 mod follow;
 mod incident;

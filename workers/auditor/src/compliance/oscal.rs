@@ -3,7 +3,8 @@
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use omnibus_schemas::auditor::{
-    CheckReport, ControlReport, Framework, ReportDocument, ReportException, RequirementReport, Standing,
+    CheckReport, ControlReport, EvidenceDownload, EvidenceItem, Framework, ReportDocument, ReportException,
+    RequirementReport, Standing,
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -25,6 +26,12 @@ pub fn assessment_results(report: &ReportDocument, tenant: &str) -> Value {
         .iter()
         .map(|r| json!({ "control-id": control_id(report.framework, &r.requirement) }))
         .collect();
+    let mut resources = vec![
+        json!({ "uuid": ids.of("plan"), "title": "Controls that watch", "rlinks": [{ "href": "/api/v1/compliance/controls" }] }),
+        json!({ "uuid": ids.of("source"), "title": report.title, "rlinks": [{ "href": report.source }] }),
+    ];
+    let items = report.controls.iter().flat_map(|control| &control.evidence);
+    resources.extend(items.filter_map(|item| resource(&ids, item)));
     let mut result = json!({
         "uuid": ids.of("result"),
         "title": format!("{} of {tenant}", report.title),
@@ -63,10 +70,7 @@ pub fn assessment_results(report: &ReportDocument, tenant: &str) -> Value {
             "import-ap": { "href": format!("#{}", ids.of("plan")) },
             "results": [result],
             "back-matter": {
-                "resources": [
-                    { "uuid": ids.of("plan"), "title": "Controls that watch", "rlinks": [{ "href": "/api/v1/compliance/controls" }] },
-                    { "uuid": ids.of("source"), "title": report.title, "rlinks": [{ "href": report.source }] },
-                ],
+                "resources": resources,
             },
         }
     })
@@ -79,6 +83,10 @@ struct Ids {
 impl Ids {
     fn of(&self, what: &str) -> String {
         Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("omnibus/oscal/{}/{what}", self.root).as_bytes()).to_string()
+    }
+
+    fn file(&self, item: &EvidenceItem) -> String {
+        self.of(&format!("evidence/{}", item.evidence_id))
     }
 
     fn check(&self, control: &ControlReport, check: &CheckReport) -> String {
@@ -120,7 +128,11 @@ fn observations(ids: &Ids, control: &ControlReport, report: &ReportDocument) -> 
         }
         if check.check.as_str() == "evidence-on-file" {
             for item in &control.evidence {
-                let place = if item.place.is_empty() { "#".to_owned() } else { item.place.clone() };
+                let place = match (&item.file, item.place.is_empty()) {
+                    (Some(_), _) => format!("#{}", ids.file(item)),
+                    (None, true) => "#".to_owned(),
+                    (None, false) => item.place.clone(),
+                };
                 let hash = item.sha256.as_deref().unwrap_or("an entry of the log");
                 relevant.push(json!({ "href": place, "description": format!("{}: {hash}", item.title) }));
             }
@@ -131,6 +143,22 @@ fn observations(ids: &Ids, control: &ControlReport, report: &ReportDocument) -> 
         one
     };
     control.checks.iter().map(observation).collect()
+}
+
+/// A file of evidence, with where a link to it is to be had and the hash that it then must have.
+fn resource(ids: &Ids, item: &EvidenceItem) -> Option<Value> {
+    let (file, hash) = (item.file.as_ref()?, item.sha256.as_ref()?);
+    Some(json!({
+        "uuid": ids.file(item),
+        "title": item.title,
+        "description": file.filename,
+        "props": [prop("evidence", &item.evidence_id.to_string()), prop("bytes", &file.size.to_string())],
+        "rlinks": [{
+            "href": EvidenceDownload::address(item.evidence_id),
+            "media-type": file.content_type,
+            "hashes": [{ "algorithm": "SHA-256", "value": hash }],
+        }],
+    }))
 }
 
 fn finding(ids: &Ids, requirement: &RequirementReport, report: &ReportDocument) -> Value {

@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use chrono::{DateTime, Utc};
 use omnibus_schemas::auditor::{
-    CheckReport, ControlReport, EntryLink, EvidenceItem, ReportDocument, ReportException, Standing, Standings,
+    CheckReport, ControlReport, EntryLink, EvidenceDownload, EvidenceItem, ReportDocument, ReportException, Standing,
+    Standings,
 };
 
 const STYLE: &str = include_str!("page.css");
@@ -176,7 +177,7 @@ fn entry(link: &EntryLink) -> String {
 fn evidence(html: &mut String, item: &EvidenceItem) {
     let what = match (&item.sha256, item.entry) {
         (_, Some(index)) => format!("entry {index} of this log"),
-        (Some(hash), None) => format!("SHA-256 {}", escaped(hash)),
+        (Some(hash), None) => format!("{}SHA-256 {}", file(item), escaped(hash)),
         (None, None) => String::new(),
     };
     let place = match item.place.is_empty() {
@@ -185,6 +186,18 @@ fn evidence(html: &mut String, item: &EvidenceItem) {
     };
     let (from, until) = (day(item.effective_from), day(item.expires_at));
     let _ = write!(html, "<li>{}: {what}{place}; from {from} until {until}</li>", escaped(&item.title));
+}
+
+/// The file, where a link to it is to be had.
+fn file(item: &EvidenceItem) -> String {
+    let Some(file) = &item.file else { return String::new() };
+    let (name, bytes) = (escaped(&file.filename), file.size);
+    match file.removed_at {
+        Some(at) => format!("{name}, {bytes} bytes, removed on {}, ", day(at)),
+        None => {
+            format!("<a href=\"{}\">{name}</a>, {bytes} bytes, ", escaped(&EvidenceDownload::address(item.evidence_id)))
+        }
+    }
 }
 
 fn mark(standing: Standing) -> String {

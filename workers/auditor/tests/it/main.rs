@@ -1,9 +1,12 @@
 //! The auditor on a real bus and a real database.
 #![expect(clippy::unwrap_used, reason = "a test that can not go on has failed")]
 
+mod bucket;
 mod controls;
 mod duties;
 mod erasure;
+mod fake_s3;
+mod files;
 mod killed;
 mod log;
 mod policies;

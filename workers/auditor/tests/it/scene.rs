@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_nats::HeaderMap;
 use omnibus_auditor::export::{self, Flaw, Header, Report, VERSION};
 use omnibus_auditor::note::{Checkpoint, VerifierKey};
-use omnibus_auditor::settings::ComplianceMode;
+use omnibus_auditor::settings::{ComplianceMode, S3Settings};
 use omnibus_auditor::{Settings, worker};
 use omnibus_runtime::settings::WorkSettings;
 use omnibus_runtime::testing::{Running, Stage, Told};
@@ -30,6 +30,7 @@ pub(crate) fn settings(dir: &Path) -> Settings {
         audit_retention_days: 2555,
         compliance_mode: ComplianceMode::Off,
         compliance_every: 1,
+        s3: S3Settings::default(),
     }
 }
 
@@ -67,7 +68,10 @@ impl Scene {
 
     /// With the controls watched each second, or more than watched.
     pub(crate) async fn run_as(&self, mode: ComplianceMode) -> Running {
-        let settings = Settings { compliance_mode: mode, ..settings(self.dir.path()) };
+        self.run_with(Settings { compliance_mode: mode, ..settings(self.dir.path()) }).await
+    }
+
+    pub(crate) async fn run_with(&self, settings: Settings) -> Running {
         self.stage.run_with(worker(settings).unwrap(), WorkSettings::defaults()).await
     }
 

@@ -1,17 +1,13 @@
 //! Evidence by the hash of a file or by an entry of the log, with the days from which and until which it counts.
 
-use chrono::Months;
 use omnibus_runtime::{Cx, Events, Fail, Handle};
 use omnibus_schemas::auditor::{EvidenceFiled, FileEvidence};
 
+use super::period;
 use crate::Auditor;
 use crate::compliance::book::book;
 use crate::compliance::fault;
 use crate::store::{count, number};
-
-/// Evidence holds for so many months unless it says otherwise, and for twice as many at most.
-const HOLDS: Months = Months::new(12);
-const AT_MOST: Months = Months::new(24);
 
 impl Handle<FileEvidence> for Auditor {
     async fn handle(&self, cx: &mut Cx<'_>, cmd: FileEvidence) -> Result<Events, Fail> {
@@ -36,13 +32,7 @@ impl Handle<FileEvidence> for Auditor {
                 }
             }
         }
-        let effective_from = cmd.effective_from.unwrap_or(now);
-        let after = |months| effective_from.checked_add_months(months);
-        let expires_at = cmd.expires_at.or_else(|| after(HOLDS));
-        let Some(expires_at) = expires_at.filter(|at| *at > effective_from && after(AT_MOST).is_some_and(|m| *at <= m))
-        else {
-            return Err(fault("/expires_at", "must be after effective_from, and at most two years after it"));
-        };
+        let (effective_from, expires_at) = period(now, cmd.effective_from, cmd.expires_at)?;
         sqlx::query(
             "insert into auditor.evidence (tenant, evidence_id, control, title, sha256, place, entry, filed_by,
                  filed_at, effective_from, expires_at)
@@ -61,8 +51,15 @@ impl Handle<FileEvidence> for Auditor {
         .bind(expires_at)
         .execute(cx.db())
         .await?;
-        let event =
-            EvidenceFiled { evidence_id, control: cmd.control, sha256, entry: cmd.entry, effective_from, expires_at };
+        let event = EvidenceFiled {
+            evidence_id,
+            control: cmd.control,
+            sha256,
+            file: None,
+            entry: cmd.entry,
+            effective_from,
+            expires_at,
+        };
         self.told(cx, evidence_id.to_string(), event).await
     }
 }
