@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use futures_util::TryStreamExt;
 use omnibus_schemas::presence::{
     DeleteMessage, NotePresence, Online, RealtimeStats, RoomFile, RoomHistory, RoomUsers, Status,
 };
@@ -67,9 +66,9 @@ async fn a_users_own_token_reads_of_the_rooms_he_is_in_and_a_back_end_of_all() {
 async fn those_who_are_there_are_listed_by_name_and_counted() {
     let scene = Scene::new().await;
     // The worker counts on from what it finds when it begins to watch.
-    let bucket = scene.stage.operator.jetstream().get_stream("KV_presence").await.unwrap();
+    let bucket = || scene.stage.operator.jetstream().get_stream("KV_presence");
     let watching = async {
-        while bucket.consumer_names().try_collect::<Vec<_>>().await.unwrap().is_empty() {
+        while bucket().await.unwrap().cached_info().state.consumer_count == 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
