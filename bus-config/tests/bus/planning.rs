@@ -91,9 +91,9 @@ async fn a_changed_setting_changes_every_stream_and_consumer_it_names() {
     };
     let topology = Topology::of(&catalogue(), &settings);
     let done = apply(&operator.js, &topology).await.unwrap();
-    // Five command streams and EVT; every lane and every reaction. Sweepers and records never give up, whatever is set.
+    // Six command streams and EVT; every lane and every reaction. Sweepers and records never give up, whatever is set.
     let consumers = topology.consumers.iter().filter(|consumer| consumer.max_deliver != -1).count();
-    assert_eq!(done.counts(), (0, 6 + consumers, 0), "{done}");
+    assert_eq!(done.counts(), (0, 7 + consumers, 0), "{done}");
     assert!(plan(&operator.js, &topology).await.unwrap().is_empty());
 }
 
@@ -200,6 +200,7 @@ async fn a_new_domain_adds_only_its_own() {
     assert_eq!(
         names,
         [
+            "stream CMD_TEXTER",
             "stream CMD_GREETER",
             "stream CMD_KEEPER",
             "stream CMD_ECHO",
@@ -208,11 +209,19 @@ async fn a_new_domain_adds_only_its_own() {
             "bucket attic",
             "consumer EVT > echo_reacts",
             "consumer EVT > recorder_log",
+            "consumer ADVISORY > texter_sweeper",
             "consumer ADVISORY > greeter_sweeper",
             "consumer ADVISORY > keeper_sweeper",
             "consumer ADVISORY > echo_sweeper",
             "consumer ADVISORY > recorder_sweeper",
             "consumer CMD_MAILER > recorder_log",
+            "consumer CMD_TEXTER > texter_bulk",
+            "consumer CMD_TEXTER > texter_checks",
+            "consumer CMD_TEXTER > texter_codes",
+            "consumer CMD_TEXTER > texter_default",
+            "consumer CMD_TEXTER > texter_fate",
+            "consumer CMD_TEXTER > texter_lookups",
+            "consumer CMD_TEXTER > recorder_log",
             "consumer CMD_GREETER > greeter_default",
             "consumer CMD_GREETER > recorder_log",
             "consumer CMD_KEEPER > keeper_default",

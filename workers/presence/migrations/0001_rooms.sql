@@ -20,7 +20,7 @@ create table presence.members (
 );
 
 -- The rooms of a user.
-create index rooms_of on presence.members (tenant, user_id);
+create index rooms_of on presence.members (tenant, user_id, room_id);
 
 create table presence.messages (
     tenant     text        not null,

@@ -155,7 +155,7 @@ impl Bucket {
     fn refused(&self, status: StatusCode, code: &str) -> Trouble {
         let what = match code {
             "InvalidAccessKeyId" => "AUDIT_S3_ACCESS_KEY: this key is not known there",
-            "SignatureDoesNotMatch" => "AUDIT_S3_SECRET_KEY: this is not the secret of AUDIT_S3_ACCESS_KEY",
+            "SignatureDoesNotMatch" => "AUDIT_S3_SECRET_KEY: it does not belong to AUDIT_S3_ACCESS_KEY",
             "NoSuchBucket" | "InvalidBucketName" => "AUDIT_S3_BUCKET: there is no bucket of this name",
             "AuthorizationHeaderMalformed" | "AuthorizationQueryParametersError" | "PermanentRedirect" => {
                 "AUDIT_S3_REGION: this is not the bucket's region"
