@@ -249,7 +249,7 @@ impl Session {
     async fn past_outcome(&self, seat: &Seat, command: uuid::Uuid) {
         let Some(who) = &self.who else { return };
         let question = CommandPage { command_id: command };
-        let (this, question) = (&*self, &question);
+        let (this, question) = (self, &question);
         let pages = who.domains.iter().map(|domain| async move {
             let report = this.ask(domain, question).await.ok()??;
             let outcome = report.outcome?;

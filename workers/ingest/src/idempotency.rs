@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn what_a_key_names_stays_what_it_was() {
-        let named = Uuid::new_v5(&NAMESPACE, b"acme\0POST /x\01");
+        let named = Uuid::new_v5(&NAMESPACE, b"acme\0POST /x\x001");
         assert_eq!(command_id("acme", None, "POST /x", "1"), named);
     }
 

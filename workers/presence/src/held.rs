@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use omnibus_schemas::Token;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, Row};
 
 /// Tenant and room.
 pub(crate) type Room = (String, String);
@@ -103,7 +103,7 @@ pub(crate) struct Seats(BTreeMap<Place, Seat>);
 impl Seats {
     /// Locks those of these members that there are.
     pub(crate) async fn hold(db: &mut PgConnection, wanted: &BTreeSet<Place>) -> Result<Self, sqlx::Error> {
-        let rows: Vec<(String, String, String, Option<DateTime<Utc>>, i64, i64)> = sqlx::query_as(
+        let rows = sqlx::query(
             "select m.tenant, m.room_id, m.user_id, m.look_at, m.read_upto, m.told_upto
              from presence.members m
              join unnest($1::text[], $2::text[], $3::text[]) as x(tenant, room_id, user_id)
@@ -115,10 +115,12 @@ impl Seats {
         .bind(wanted.iter().map(|place| place.2.as_str()).collect::<Vec<_>>())
         .fetch_all(db)
         .await?;
-        let seats = rows.into_iter().map(|(tenant, room, user, look_at, read_upto, told_upto)| {
-            ((tenant, room, user), Seat { look_at, read_upto, told_upto, changed: false })
+        let seats = rows.iter().map(|row| {
+            let place = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+            let (look_at, read_upto, told_upto) = (row.try_get(3)?, row.try_get(4)?, row.try_get(5)?);
+            Ok((place, Seat { look_at, read_upto, told_upto, changed: false }))
         });
-        Ok(Seats(seats.collect()))
+        Ok(Seats(seats.collect::<Result<_, sqlx::Error>>()?))
     }
 
     /// Is there such a member?

@@ -105,7 +105,6 @@ impl Window {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[expect(clippy::print_stderr, reason = "whoever runs the tests is to know that this one did not")]
 async fn two_browsers_chat_while_the_node_behind_one_of_them_is_killed() {
     let Some(chromium) = program() else {
         eprintln!("skipped: this machine has no Chromium (CHROMIUM, or chromium on PATH)");

@@ -171,9 +171,9 @@ async fn a_handshake_that_trickles_in_is_cut_off() {
                 if !begins_with.is_empty() && socket.write_all(b"x-a: b\r\n").await.is_err() {
                     break;
                 }
-                match tokio::time::timeout(std::time::Duration::from_millis(10), socket.read_buf(&mut answer)).await {
-                    Ok(Ok(0) | Err(_)) => break,
-                    _ => {}
+                let read = socket.read_buf(&mut answer);
+                if let Ok(Ok(0) | Err(_)) = tokio::time::timeout(std::time::Duration::from_millis(10), read).await {
+                    break;
                 }
             }
         };
