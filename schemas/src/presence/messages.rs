@@ -161,6 +161,8 @@ pub struct MarkRead {
 impl Command for MarkRead {
     const DOMAIN: &'static str = DOMAIN;
     const NAME: &'static str = "mark_read";
+    // Messages lock rooms before seats. One transaction that has reading too would lock a seat first.
+    const LANE: &'static str = "reading";
     const HTTP: Option<Http> = Some(Http::post("/api/v1/websocket/rooms/{room_id}/read"));
     const SCOPE: &'static str = WRITE;
 
