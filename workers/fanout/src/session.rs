@@ -1,6 +1,6 @@
 //! One socket's side of the conversation: who it is, and what it listens to.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use omnibus_runtime::metrics::Metric;
 use omnibus_runtime::trace::TraceParent;
 use omnibus_schemas::presence::{CONNECT, Device};
 use omnibus_schemas::{Command, Encoding, Query, Tenant, Token, body, headers, subject};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
 
 use crate::channel::scopes_of;
@@ -52,6 +52,8 @@ pub(crate) struct Session {
     /// Whether others know less of the connection than there is to know.
     pub(crate) untold: bool,
     pub(crate) rates: SocketRates,
+    /// Messages that nobody had decided when they were answered: each is told when it stands in its log.
+    pub(crate) unheard: VecDeque<oneshot::Receiver<()>>,
     changes: watch::Receiver<()>,
 }
 
@@ -87,6 +89,7 @@ impl Session {
             away: false,
             untold: false,
             rates,
+            unheard: VecDeque::new(),
             changes,
         }
     }

@@ -7,6 +7,8 @@ use omnibus_schemas::platform::{CommandPage, Outcome};
 use omnibus_schemas::presence::{DOMAIN, Kind, MarkRead, PostMessage, WRITE};
 use omnibus_schemas::{Token, body, subject};
 use serde_json::{Map, Value, json};
+use tokio::sync::oneshot::error::TryRecvError;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::channel::Channel;
@@ -17,13 +19,11 @@ use crate::session::Session;
 use crate::topic::TopicKind;
 
 /// When it is asked what has become of a message that the room has not heard: each so long after the one before.
-const DECIDED_BY: [Duration; 5] = [
-    Duration::from_millis(150),
-    Duration::from_millis(350),
-    Duration::from_secs(1),
-    Duration::from_secs(2),
-    Duration::from_secs(4),
-];
+const DECIDED_BY: [Duration; 3] = [Duration::from_millis(150), Duration::from_millis(850), Duration::from_secs(2)];
+/// How long a message may take to be decided. Clients give a command up after five seconds.
+const DECIDED: Duration = Duration::from_secs(4);
+/// Messages that nobody has told of, at most, that it is listened for at once.
+const UNHEARD: usize = 128;
 
 impl Session {
     /// A room that is listened to.
@@ -49,8 +49,8 @@ impl Session {
     }
 
     /// What one client says one after the other stands in the log in this order: the next is taken when this one has been
-    /// decided, whichever worker that was.
-    async fn post(&self, channel: &str, room: Token, mut data: Map<String, Value>) -> Result<Value> {
+    /// decided, whichever worker that was. As long as nobody decides anything, none is waited for.
+    async fn post(&mut self, channel: &str, room: Token, mut data: Map<String, Value>) -> Result<Value> {
         data.insert("room_id".into(), room.as_str().into());
         if data.contains_key("user") {
             return Err(BAD_REQUEST);
@@ -58,32 +58,51 @@ impl Session {
         let command: PostMessage = read(Value::Object(data))?;
         body::validate(&command).map_err(|_| BAD_REQUEST)?;
         let (id, topic) = (clock::new_id(), self.seats.get(channel).ok_or(PERMISSION_DENIED)?.topic.clone());
-        let said = topic.expect(id);
+        let until = Instant::now() + DECIDED;
+        let mut said = topic.expect(id);
         self.publish_as(id, &command).await?;
-        tokio::select! {
-            // The topic may end first: then only the worker can tell.
-            Ok(()) = said => {}
-            refused = self.decided(id) => refused?,
+        let heard = self.hears()
+            && tokio::select! {
+                // The topic may end first: then only the worker can tell.
+                Ok(()) = &mut said => true,
+                told = tokio::time::timeout_at(until, self.decided(id)) => told.unwrap_or(Ok(false))?,
+            };
+        if !heard {
+            self.unheard.push_back(said);
+            if self.unheard.len() > UNHEARD {
+                self.unheard.pop_front();
+            }
         }
         Ok(json!({ "message_id": id }))
     }
 
-    /// Asks now and then what has become of a message, for what the room is not told: that it was refused. If nobody can
-    /// tell, the bus has it, and it will be decided.
-    async fn decided(&self, id: Uuid) -> Result<()> {
+    /// Is it known of no message that nobody has decided it in time? One that is told of after all is the sign that
+    /// somebody is at work again.
+    fn hears(&mut self) -> bool {
+        if self.unheard.iter_mut().any(|said| said.try_recv().is_ok()) {
+            self.unheard.clear();
+        }
+        // Of a topic that has ended nothing comes any more.
+        self.unheard.retain_mut(|said| said.try_recv() != Err(TryRecvError::Closed));
+        self.unheard.is_empty()
+    }
+
+    /// Asks now and then what has become of a message, for what the room is not told: that it was refused. `false` if nobody
+    /// can tell: the bus has it, and it will be decided.
+    async fn decided(&self, id: Uuid) -> Result<bool> {
         for pause in DECIDED_BY {
             tokio::time::sleep(pause).await;
             let Ok(Some(report)) = self.ask(DOMAIN, &CommandPage { command_id: id }).await else { continue };
             match report.outcome {
                 None | Some(Outcome::Held) => {}
-                Some(Outcome::Succeeded) => return Ok(()),
+                Some(Outcome::Succeeded) => return Ok(true),
                 Some(Outcome::Rejected | Outcome::DeadLettered) => {
                     let not_there = report.events.iter().any(|event| event.payload["code"] == "not_a_member");
                     return Err(if not_there { PERMISSION_DENIED } else { BAD_REQUEST });
                 }
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     pub(crate) async fn rpc(&mut self, params: Value) -> Result<Value> {

@@ -82,6 +82,37 @@ async fn what_a_client_says_stands_in_the_order_in_which_it_was_said() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_can_decide_just_now_is_answered_all_the_same_and_holds_up_nothing() {
+    let scene = Scene::new().await;
+    let node = scene.node().await;
+    scene.join("acme", "lobby", &["ada", "bob"]).await;
+    let (mut ada, mut bob) = (Client::of(&node, "acme", "ada").await, Client::of(&node, "acme", "bob").await);
+    for client in [&mut ada, &mut bob] {
+        client.subscribe("room:lobby").await;
+    }
+    ada.subscribe("tenant").await;
+    let Scene { stage, presence } = scene;
+    presence.stop().await;
+    let publish = |id: u32| json!({ "id": id, "publish": { "channel": "room:lobby", "data": id.to_string() } });
+    let mut frame: Vec<_> = (1000..1008).map(|id| publish(id).to_string()).collect();
+    frame.push(json!({ "id": 1008, "unsubscribe": { "channel": "tenant" } }).to_string());
+    ada.send(frame.join("\n")).await;
+    for id in 1000..=1008 {
+        let reply = ada.line().await;
+        assert_eq!((&reply["id"], reply.get("error")), (&json!(id), None), "{reply}");
+    }
+    // Somebody is at work again: all of it stands in the log, and what is refused is told again.
+    let running = stage.run(omnibus_presence::worker(omnibus_presence::Settings::defaults()).unwrap()).await;
+    let mut texts = bob.texts(8).await;
+    texts.sort();
+    assert_eq!(texts, (1000..1008).map(|id| id.to_string()).collect::<Vec<_>>());
+    ada.texts(8).await;
+    let named = json!({ "channel": "room:lobby", "data": { "text": "where are you?", "mentions": ["zoe"] } });
+    assert_eq!(ada.refused("publish", named).await, 107);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn typing_and_read_receipts_pass_by_and_stand_in_no_log() {
     let scene = Scene::new().await;
     let node = scene.node().await;
