@@ -68,10 +68,14 @@ pub(crate) async fn clear(_: Arc<Presence>, desk: Desk) -> anyhow::Result<()> {
     let store = desk.objects(FILES).await?;
     loop {
         alone.still().await?;
-        let due: Vec<(String, Uuid)> = sqlx::query_as("select tenant, file_id from presence.discarded limit $1")
-            .bind(AT_ONCE)
-            .fetch_all(&desk.db)
-            .await?;
+        let due: Vec<(String, Uuid)> = sqlx::query_as(
+            "select d.tenant, d.file_id from presence.discarded d
+             where not exists (select from presence.files f where f.tenant = d.tenant and f.file_id = d.file_id)
+             limit $1",
+        )
+        .bind(AT_ONCE)
+        .fetch_all(&desk.db)
+        .await?;
         for (tenant, file_id) in due {
             remove(&desk.db, &store, &tenant, file_id).await?;
         }
@@ -81,17 +85,24 @@ pub(crate) async fn clear(_: Arc<Presence>, desk: Desk) -> anyhow::Result<()> {
     }
 }
 
+/// Whoever has the same file copied once more waits until this is over: its row is locked while the object is removed, which
+/// can be done twice.
 async fn remove(db: &PgPool, store: &ObjectStore, tenant: &str, file_id: Uuid) -> anyhow::Result<()> {
+    let mut tx = db.begin().await?;
+    let discarded = sqlx::query("delete from presence.discarded where tenant = $1 and file_id = $2")
+        .bind(tenant)
+        .bind(file_id)
+        .execute(&mut *tx)
+        .await?;
+    if discarded.rows_affected() == 0 {
+        return Ok(());
+    }
     match store.delete(name_of(tenant, file_id)).await {
         Ok(()) => {}
         // Nothing of it was ever there.
         Err(error) if error.kind() == DeleteErrorKind::NotFound => {}
         Err(error) => return Err(error.into()),
     }
-    sqlx::query("delete from presence.discarded where tenant = $1 and file_id = $2")
-        .bind(tenant)
-        .bind(file_id)
-        .execute(db)
-        .await?;
+    tx.commit().await?;
     Ok(())
 }

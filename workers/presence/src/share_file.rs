@@ -8,6 +8,7 @@ use omnibus_schemas::bucket::UPLOADS;
 use omnibus_schemas::presence::{FILES, FileShared, ShareFile};
 use omnibus_schemas::{Object, Token};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::Presence;
 use crate::discarded::give_up;
@@ -28,7 +29,7 @@ pub(crate) struct Copy {
 }
 
 /// Where a file lies.
-pub(crate) fn name_of(tenant: &str, file_id: uuid::Uuid) -> String {
+pub(crate) fn name_of(tenant: &str, file_id: Uuid) -> String {
     format!("{tenant}/{file_id}")
 }
 
@@ -62,6 +63,12 @@ impl Effect<ShareFile> for Presence {
         .bind(&object.sha256)
         .execute(cx.db())
         .await?;
+        // An earlier attempt was given up: what it left is not to be removed under this one.
+        sqlx::query("delete from presence.discarded where tenant = $1 and file_id = $2")
+            .bind(tenant)
+            .bind(file_id)
+            .execute(cx.db())
+            .await?;
         Ok(Prepared::go(Copy { room, user, filename, object }))
     }
 
@@ -81,14 +88,8 @@ impl Effect<ShareFile> for Presence {
 
     async fn record(&self, cx: &mut Cx<'_>, copy: Copy, (): ()) -> Result<Events, Fail> {
         let Copy { room, user, object, .. } = copy;
-        let (tenant, file_id, now, size) = (cx.tenant(), cx.meta().id, cx.now(), i64::try_from(object.size)?);
-        sqlx::query("update presence.files set shared_at = $4 where tenant = $1 and room_id = $2 and file_id = $3")
-            .bind(tenant)
-            .bind(room.as_str())
-            .bind(file_id)
-            .bind(now)
-            .execute(cx.db())
-            .await?;
+        let (file_id, size) = (cx.meta().id, i64::try_from(object.size)?);
+        is_there(cx, file_id).await?;
         Ok(Events::none().about(room.as_str(), FileShared { room_id: room.clone(), user, file_id, size }))
     }
 
@@ -100,11 +101,28 @@ impl Effect<ShareFile> for Presence {
         WhenUncertain::Resend
     }
 
-    async fn settle(&self, cx: &mut Cx<'_>, _: Option<Copy>, _: &Settled) -> Result<Events, Fail> {
+    async fn settle(&self, cx: &mut Cx<'_>, _: Option<Copy>, how: &Settled) -> Result<Events, Fail> {
         let file_id = cx.meta().id;
-        give_up(cx, file_id).await?;
+        match how {
+            // Somebody will decide: until then it may be there.
+            Settled::Uncertain { .. } => {}
+            Settled::Vouched { .. } => is_there(cx, file_id).await?,
+            Settled::Refused { .. } | Settled::GaveUp { .. } | Settled::Dropped { .. } => give_up(cx, file_id).await?,
+        }
         Ok(Events::none())
     }
+}
+
+/// From now on messages can name it.
+async fn is_there(cx: &mut Cx<'_>, file_id: Uuid) -> Result<(), Fail> {
+    let (tenant, now) = (cx.tenant(), cx.now());
+    sqlx::query("update presence.files set shared_at = $3 where tenant = $1 and file_id = $2")
+        .bind(tenant)
+        .bind(file_id)
+        .bind(now)
+        .execute(cx.db())
+        .await?;
+    Ok(())
 }
 
 /// Is there room for one file more, of this user and of the tenant? What is being copied counts.
