@@ -18,6 +18,11 @@ use crate::who::{acting, member};
 const MOST_BYTES: i64 = 10 << 30;
 /// Files of one user, at most, in bytes: nobody fills the tenant's share alone.
 const MOST_BYTES_OF_ONE: i64 = 1 << 30;
+/// Files of one user, at most, however small.
+const MOST_OF_ONE: i64 = 10_000;
+/// Whoever counts files holds this lock until his own counts too. One for all tenants: a batch would take several of them in
+/// any order.
+const COUNTING: &str = "presence.files";
 
 /// Which file goes where.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -128,8 +133,10 @@ async fn is_there(cx: &mut Cx<'_>, file_id: Uuid) -> Result<(), Fail> {
 /// Is there room for one file more, of this user and of the tenant? What is being copied counts.
 async fn room_for(cx: &mut Cx<'_>, user: &Token) -> Result<(), Fail> {
     let (tenant, file_id) = (cx.tenant(), cx.meta().id);
-    let (all, own): (i64, i64) = sqlx::query_as(
-        "select coalesce(sum(size), 0)::bigint, coalesce(sum(size) filter (where user_id = $3), 0)::bigint
+    sqlx::query("select pg_advisory_xact_lock(hashtextextended($1, 0))").bind(COUNTING).execute(cx.db()).await?;
+    let (all, own, files): (i64, i64, i64) = sqlx::query_as(
+        "select coalesce(sum(size), 0)::bigint, coalesce(sum(size) filter (where user_id = $3), 0)::bigint,
+             count(*) filter (where user_id = $3)
          from presence.files where tenant = $1 and file_id <> $2",
     )
     .bind(tenant)
@@ -141,6 +148,12 @@ async fn room_for(cx: &mut Cx<'_>, user: &Token) -> Result<(), Fail> {
         return Err(Fail::reject(
             "too_many_files",
             format!("{user} has files of 1 GiB: messages that name some must go"),
+        ));
+    }
+    if files >= MOST_OF_ONE {
+        return Err(Fail::reject(
+            "too_many_files",
+            format!("{user} has {MOST_OF_ONE} files: messages that name some must go"),
         ));
     }
     if all >= MOST_BYTES {

@@ -151,6 +151,13 @@ async fn a_user_and_a_tenant_have_so_much_room_for_files() {
     assert_eq!(refused("bob").await, "too_many_files");
     scene.join("globex", "lobby", "ada").await;
     assert_eq!(scene.shared("globex", "lobby", "ada").await.1.name, "file_shared");
+    // Nor does anybody have any number of small ones.
+    let many = "insert into presence.files (tenant, room_id, file_id, user_id, filename, content_type, size, sha256)
+                select 'globex', 'lobby', gen_random_uuid(), 'ada', 'x', 'text/plain', 1, ''
+                from generate_series(1, 9999)";
+    sqlx::query(many).execute(&scene.stage.db).await.unwrap();
+    let (_, told) = scene.shared("globex", "lobby", "ada").await;
+    assert_eq!(told.data["code"], "too_many_files", "{told:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
