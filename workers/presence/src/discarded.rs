@@ -1,6 +1,7 @@
 //! Files that are nobody's any more. Their rows go with what they belonged to; what lay in the object store is removed
 //! afterwards, since a transaction can't.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,15 +10,19 @@ use omnibus_runtime::{Cx, Desk, Fail};
 use omnibus_schemas::Token;
 use omnibus_schemas::presence::FILES;
 use sqlx::PgPool;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::Presence;
+use crate::interrupted::sweep;
 use crate::share_file::name_of;
 
 /// Between two looks whether there is anything to remove.
 const OFTEN: Duration = Duration::from_secs(5);
 /// Files that are removed between two looks.
 const AT_ONCE: i64 = 100;
+/// Between two looks for what interrupted copies have left.
+const SELDOM: Duration = Duration::from_secs(3600);
 
 /// A message that named these files names them no more: those that no other message names are discarded. Under the room's
 /// lock.
@@ -66,6 +71,7 @@ pub(crate) async fn give_up(cx: &mut Cx<'_>, file_id: Uuid) -> Result<(), Fail> 
 pub(crate) async fn clear(_: Arc<Presence>, desk: Desk) -> anyhow::Result<()> {
     let Some(mut alone) = desk.alone("files").await? else { return Ok(()) };
     let store = desk.objects(FILES).await?;
+    let (mut swept, mut unnamed) = (None::<Instant>, HashSet::new());
     loop {
         alone.still().await?;
         let due: Vec<(String, Uuid)> = sqlx::query_as(
@@ -78,6 +84,13 @@ pub(crate) async fn clear(_: Arc<Presence>, desk: Desk) -> anyhow::Result<()> {
         .await?;
         for (tenant, file_id) in due {
             remove(&desk.db, &store, &tenant, file_id).await?;
+        }
+        if swept.is_none_or(|at| at.elapsed() >= SELDOM) {
+            swept = Some(Instant::now());
+            match sweep(&desk, &store, &unnamed).await {
+                Ok(found) => unnamed = found,
+                Err(error) => tracing::warn!(%error, "what interrupted copies have left was not looked for"),
+            }
         }
         if !desk.pause(OFTEN).await {
             return Ok(());

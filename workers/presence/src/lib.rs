@@ -7,6 +7,7 @@ mod direct;
 mod discarded;
 mod files;
 mod held;
+mod interrupted;
 mod join_room;
 mod leave_room;
 mod mark_read;
