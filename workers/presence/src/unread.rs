@@ -131,6 +131,8 @@ fn addressed(direct: bool) -> String {
     format!("tenant = $1 and room_id = $2 and user_id <> $3 and revision > $4 and deleted_at is null {named}")
 }
 
+/// What is old enough, up to the first message that is not: revisions and times are not in the same order, and whoever is told
+/// up to a revision is told of nothing before it any more.
 async fn waiting(
     db: &mut PgConnection,
     tenant: &str,
@@ -139,10 +141,13 @@ async fn waiting(
     known: i64,
     old_enough: DateTime<Utc>,
 ) -> Result<Option<Waiting>, sqlx::Error> {
+    let addressed = addressed(is_direct(room));
     let statement = format!(
         "select message_id, user_id, count(*) over () as count, max(revision) over () as upto
-         from presence.messages where {} and posted_at <= $5 order by revision limit 1",
-        addressed(is_direct(room))
+         from presence.messages
+         where {addressed} and posted_at <= $5 and revision < coalesce(
+             (select min(revision) from presence.messages where {addressed} and posted_at > $5), 9223372036854775807)
+         order by revision limit 1"
     );
     let row = sqlx::query(sqlx::AssertSqlSafe(statement))
         .bind(tenant)
