@@ -80,6 +80,9 @@ pub struct MessagesUnread {
     pub author: Token,
     /// The oldest of them.
     pub message_id: Uuid,
+    /// Tells occasions apart: the same until the user has read all that he was told of in this room, and then higher.
+    #[serde(default)]
+    pub told_since: i64,
     /// Where the user is written to.
     #[schemars(extend("x-personal" = "subject"))]
     pub email: String,
@@ -100,6 +103,7 @@ impl Event for MessagesUnread {
             count: 2,
             author: token("ada"),
             message_id: a_message(),
+            told_since: 6,
             email: "bob@example.com".into(),
             link: Some("https://chat.example.com/rooms/lobby".into()),
         }
@@ -116,6 +120,9 @@ pub struct MessagesReadLate {
     pub room_id: Token,
     /// The room's revision up to which everything was read.
     pub revision: i64,
+    /// As `messages_unread` had it.
+    #[serde(default)]
+    pub told_since: i64,
 }
 
 impl Event for MessagesReadLate {
@@ -123,6 +130,6 @@ impl Event for MessagesReadLate {
     const NAME: &'static str = "messages_read_late";
 
     fn example() -> Self {
-        MessagesReadLate { user: token("bob"), room_id: token("lobby"), revision: 7 }
+        MessagesReadLate { user: token("bob"), room_id: token("lobby"), revision: 7, told_since: 6 }
     }
 }

@@ -11,14 +11,15 @@ use crate::Mailer;
 /// The template that makes it. A tenant's own of this name takes the place of the one that everybody has.
 const TEMPLATE: &str = "notification";
 
-/// What such a mail is about: what this user has not read of that room.
-fn cancel_key(room: &Token, user: &Token) -> String {
-    format!("unread:{room}:{user}")
+/// What such a mail is about: what this user has not read of that room since then. Read later, it takes back no mail about
+/// what came afterwards.
+fn cancel_key(room: &Token, user: &Token, told_since: i64) -> String {
+    format!("unread:{room}:{user}:{told_since}")
 }
 
 impl React<MessagesUnread> for Mailer {
     async fn react(&self, _: &mut Cx<'_>, event: MessagesUnread) -> Result<Events, Fail> {
-        let MessagesUnread { user, room_id, direct, count, author, email, link, .. } = event;
+        let MessagesUnread { user, room_id, direct, count, author, told_since, email, link, .. } = event;
         let (title, waiting) = match direct {
             true => (format!("{author} wrote to you"), "for you"),
             false => (format!("{author} mentioned you in {room_id}"), "that name you"),
@@ -48,7 +49,7 @@ impl React<MessagesUnread> for Mailer {
             send_at: None,
             send_at_local: None,
             time_zone: None,
-            cancel_key: Some(cancel_key(&room_id, &user)),
+            cancel_key: Some(cancel_key(&room_id, &user, told_since)),
             resend_uncertain: None,
         }))
     }
@@ -56,7 +57,7 @@ impl React<MessagesUnread> for Mailer {
 
 impl React<MessagesReadLate> for Mailer {
     async fn react(&self, _: &mut Cx<'_>, event: MessagesReadLate) -> Result<Events, Fail> {
-        let MessagesReadLate { user, room_id, .. } = event;
-        Ok(Events::none().then(RetractEmails { cancel_key: cancel_key(&room_id, &user) }))
+        let MessagesReadLate { user, room_id, told_since, .. } = event;
+        Ok(Events::none().then(RetractEmails { cancel_key: cancel_key(&room_id, &user, told_since) }))
     }
 }

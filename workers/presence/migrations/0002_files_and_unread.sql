@@ -45,6 +45,9 @@ create table presence.contacts (
 -- A user's messages of a room up to `told_upto` were told of, by mail, or never will be.
 alter table presence.members add column told_upto bigint not null default 0;
 
+-- The first `told_upto` since the user had read all that he was told of.
+alter table presence.members add column told_since bigint not null default 0;
+
 -- When it is looked next whether a user has read what names him. One look for each member at a time.
 alter table presence.members add column look_at timestamptz;
 

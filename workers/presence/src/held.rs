@@ -45,8 +45,8 @@ pub(crate) enum Read {
     Before,
     /// More is read.
     On,
-    /// More is read, and with it the last of what the user was told of as unread.
-    Late,
+    /// More is read, and with it the last of what the user was told of as unread: since this, see [`Seat::told`].
+    Late(i64),
 }
 
 /// A member, as far as it matters what he has read.
@@ -55,6 +55,7 @@ pub(crate) struct Seat {
     look_at: Option<DateTime<Utc>>,
     read_upto: i64,
     told_upto: i64,
+    told_since: i64,
     changed: bool,
 }
 
@@ -75,10 +76,15 @@ impl Seat {
         self.read_upto.max(self.told_upto)
     }
 
-    /// The user is told of what is unread up to here.
-    pub(crate) fn told(&mut self, upto: i64) {
+    /// The user is told of what is unread up to here. Returns since when he has been told without reading it all: the
+    /// revision up to which it was for the first time.
+    pub(crate) fn told(&mut self, upto: i64) -> i64 {
+        if self.told_upto <= self.read_upto {
+            self.told_since = upto;
+        }
         self.told_upto = upto;
         self.changed = true;
+        self.told_since
     }
 
     /// The user has read up to here. Never goes back.
@@ -90,7 +96,7 @@ impl Seat {
         self.read_upto = upto;
         self.changed = true;
         match late {
-            true => Read::Late,
+            true => Read::Late(self.told_since),
             false => Read::On,
         }
     }
@@ -104,7 +110,7 @@ impl Seats {
     /// Locks those of these members that there are.
     pub(crate) async fn hold(db: &mut PgConnection, wanted: &BTreeSet<Place>) -> Result<Self, sqlx::Error> {
         let rows = sqlx::query(
-            "select m.tenant, m.room_id, m.user_id, m.look_at, m.read_upto, m.told_upto
+            "select m.tenant, m.room_id, m.user_id, m.look_at, m.read_upto, m.told_upto, m.told_since
              from presence.members m
              join unnest($1::text[], $2::text[], $3::text[]) as x(tenant, room_id, user_id)
                  using (tenant, room_id, user_id)
@@ -117,8 +123,9 @@ impl Seats {
         .await?;
         let seats = rows.iter().map(|row| {
             let place = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-            let (look_at, read_upto, told_upto) = (row.try_get(3)?, row.try_get(4)?, row.try_get(5)?);
-            Ok((place, Seat { look_at, read_upto, told_upto, changed: false }))
+            let (look_at, read_upto) = (row.try_get(3)?, row.try_get(4)?);
+            let (told_upto, told_since) = (row.try_get(5)?, row.try_get(6)?);
+            Ok((place, Seat { look_at, read_upto, told_upto, told_since, changed: false }))
         });
         Ok(Seats(seats.collect::<Result<_, sqlx::Error>>()?))
     }
@@ -140,9 +147,10 @@ impl Seats {
             return Ok(());
         }
         sqlx::query(
-            "update presence.members m set look_at = x.look_at, read_upto = x.read_upto, told_upto = x.told_upto
-             from unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::bigint[], $6::bigint[])
-                 as x(tenant, room_id, user_id, look_at, read_upto, told_upto)
+            "update presence.members m
+             set look_at = x.look_at, read_upto = x.read_upto, told_upto = x.told_upto, told_since = x.told_since
+             from unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::bigint[], $6::bigint[], $7::bigint[])
+                 as x(tenant, room_id, user_id, look_at, read_upto, told_upto, told_since)
              where m.tenant = x.tenant and m.room_id = x.room_id and m.user_id = x.user_id",
         )
         .bind(changed.iter().map(|(place, _)| place.0.as_str()).collect::<Vec<_>>())
@@ -151,6 +159,7 @@ impl Seats {
         .bind(changed.iter().map(|(_, seat)| seat.look_at).collect::<Vec<_>>())
         .bind(changed.iter().map(|(_, seat)| seat.read_upto).collect::<Vec<_>>())
         .bind(changed.iter().map(|(_, seat)| seat.told_upto).collect::<Vec<_>>())
+        .bind(changed.iter().map(|(_, seat)| seat.told_since).collect::<Vec<_>>())
         .execute(db)
         .await?;
         Ok(())
@@ -163,12 +172,15 @@ mod tests {
 
     #[test]
     fn reading_goes_on_only_and_is_late_once_when_it_passes_what_was_told() {
-        let mut seat = Seat { look_at: None, read_upto: 3, told_upto: 7, changed: false };
+        let mut seat = Seat { look_at: None, read_upto: 3, told_upto: 0, told_since: 0, changed: false };
+        assert_eq!((seat.told(5), seat.told(7)), (5, 5), "nothing was read in between");
+        seat.changed = false;
         assert_eq!(seat.known(), 7);
         assert_eq!((seat.read(3), seat.changed), (Read::Before, false));
         assert_eq!(seat.read(6), Read::On, "the last of what was told is not read yet");
-        assert_eq!((seat.read(9), seat.changed), (Read::Late, true));
+        assert_eq!((seat.read(9), seat.changed), (Read::Late(5), true));
         assert_eq!((seat.read(12), seat.read(7)), (Read::On, Read::Before));
         assert_eq!(seat.known(), 12);
+        assert_eq!((seat.told(15), seat.read(15)), (15, Read::Late(15)), "it begins anew");
     }
 }

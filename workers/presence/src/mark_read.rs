@@ -35,7 +35,7 @@ impl HandleMany<MarkRead> for Presence {
             let read = seat.read(upto);
             answers.push(Ok(match read {
                 Read::Before => Events::none(),
-                Read::On | Read::Late => told_late(read, room, &user, upto)
+                Read::On | Read::Late(_) => told_late(read, room, &user, upto)
                     .about(room.as_str(), RoomRead { room_id: room.clone(), user, revision: upto }),
             }));
         }
@@ -60,8 +60,10 @@ async fn last_revisions(db: &mut PgConnection, many: &[One<'_, MarkRead>]) -> Re
 /// Whoever was written to because of it need not be any more.
 pub(crate) fn told_late(read: Read, room: &Token, user: &Token, revision: i64) -> Events {
     match read {
-        Read::Late => Events::none()
-            .about(room.as_str(), MessagesReadLate { user: user.clone(), room_id: room.clone(), revision }),
+        Read::Late(told_since) => {
+            let late = MessagesReadLate { user: user.clone(), room_id: room.clone(), revision, told_since };
+            Events::none().about(room.as_str(), late)
+        }
         Read::Before | Read::On => Events::none(),
     }
 }

@@ -90,7 +90,7 @@ impl Presence {
         let (known, old_enough) = (seat.known(), due - wait);
         let mut events = Events::none();
         if let Some(waiting) = waiting(db, tenant, &room, &user, known, old_enough).await? {
-            seat.told(waiting.upto);
+            let told_since = seat.told(waiting.upto);
             let email: Option<String> =
                 sqlx::query_scalar("select email from presence.contacts where tenant = $1 and user_id = $2")
                     .bind(tenant)
@@ -101,8 +101,9 @@ impl Presence {
                 let Waiting { message_id, author, count, .. } = waiting;
                 let link = self.chat_url.as_ref().map(|url| url.replace("{room}", room.as_str()));
                 let (room_id, direct) = (room.clone(), is_direct(&room));
+                let user = user.clone();
                 let unread =
-                    MessagesUnread { user: user.clone(), room_id, direct, count, author, message_id, email, link };
+                    MessagesUnread { user, room_id, direct, count, author, message_id, told_since, email, link };
                 events = events.about(room.as_str(), unread);
             }
         }

@@ -23,15 +23,19 @@ async fn a_mail_about_what_is_read_meanwhile_is_taken_back_and_no_other() {
     let stage = stage().await;
     let running = run_with(&stage, &server, &["--defer-seconds", "600"]).await;
     // Told "later" by their servers, all of them wait.
-    let unread = |room: &str| MessagesUnread {
+    let unread = |room: &str, told_since| MessagesUnread {
         room_id: room.parse().unwrap(),
+        told_since,
         email: "defer@example.com".into(),
         ..MessagesUnread::example()
     };
     let mut waiting = Vec::new();
-    for (tenant, room) in [("acme", "lobby"), ("acme", "other"), ("globex", "lobby")] {
+    // Two are about the same room: the later one about what came after all of the first was read.
+    for (tenant, room, told_since) in
+        [("acme", "lobby", 6), ("acme", "lobby", 9), ("acme", "other", 6), ("globex", "lobby", 6)]
+    {
         let known = waiting.clone();
-        tell(&stage, tenant, &unread(room)).await;
+        tell(&stage, tenant, &unread(room, told_since)).await;
         let deferred =
             stage.event(|told| told.name == "email_deferred" && !known.contains(&told.data["email_id"])).await;
         waiting.push(deferred.data["email_id"].clone());
