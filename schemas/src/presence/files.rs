@@ -26,7 +26,8 @@ fn file_name(name: &str, _: &()) -> garde::Result {
 }
 
 /// Brings a file into a room: the body is the file itself, at most 25 MiB. Messages then name it by this command's id. It
-/// goes when every message that named it was taken back. One user has 10,000 files and 1 GiB of them at most, a tenant 10 GiB.
+/// goes when every message that named it was taken back. One user has 10,000 files and 1 GiB of them at most, a tenant
+/// 10 GiB.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
 pub struct ShareFile {
     /// The room.

@@ -48,6 +48,10 @@ pub struct CheckUnread {
     /// When it is to be looked. What is younger than the wait at this time gets a look of its own.
     #[garde(skip)]
     pub due: DateTime<Utc>,
+    /// Whether it was put off, because nobody was there in time. It is no second time.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[garde(skip)]
+    pub again: bool,
 }
 
 impl Command for CheckUnread {
@@ -58,7 +62,7 @@ impl Command for CheckUnread {
 
     fn example() -> Self {
         let due = DateTime::from_timestamp(1_790_000_000, 0).expect("a time of this century");
-        CheckUnread { room_id: token("lobby"), user: token("bob"), due }
+        CheckUnread { room_id: token("lobby"), user: token("bob"), due, again: false }
     }
 }
 

@@ -1,5 +1,5 @@
-//! What interrupted copies have left. An object's bytes are written under a name that the client makes up, and at the end the
-//! object, which has that name: whoever dies in between leaves bytes that nothing names.
+//! What interrupted copies have left. An object's bytes are written under a name that the client makes up, and at the end
+//! the object, which has that name: whoever dies in between leaves bytes that nothing names.
 
 use std::collections::HashSet;
 

@@ -213,7 +213,8 @@ impl Presence {
             let Some(seat) = floor.seats.get(&place(tenant, room, user)) else { continue };
             if seat.look_at().is_none_or(|at| at < now - LOST) {
                 seat.looks(Some(due));
-                events = events.then_at(due, CheckUnread { room_id: room.clone(), user: user.clone(), due });
+                let look = CheckUnread { room_id: room.clone(), user: user.clone(), due, again: false };
+                events = events.then_at(due, look);
             }
         }
         events

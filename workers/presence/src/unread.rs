@@ -79,13 +79,14 @@ impl Presence {
         tenant: &str,
         cmd: CheckUnread,
     ) -> Result<Events, Fail> {
-        let CheckUnread { room_id: room, user, due } = cmd;
+        let CheckUnread { room_id: room, user, due, again } = cmd;
         seat.looks(None);
         let Some(wait) = self.unread_after else { return Ok(Events::none()) };
         // The wall clock: a look may have waited for a worker, and what was read meanwhile may wait for one yet.
         let now = clock::now();
-        if now - due > LATE {
-            return Ok(again(seat, room, user, now + wait));
+        // Put off once: a worker that is behind all the time would never tell.
+        if now - due > LATE && !again {
+            return Ok(one_more(seat, room, user, now + wait, true));
         }
         let (known, old_enough) = (seat.known(), due - wait);
         let mut events = Events::none();
@@ -111,18 +112,18 @@ impl Presence {
         if let Some(posted) = oldest_after(db, tenant, &room, &user, known, old_enough).await? {
             let due = posted + wait;
             let due = if due > now { due } else { now + wait };
-            events = events.join(again(seat, room, user, due));
+            events = events.join(one_more(seat, room, user, due, false));
         }
         Ok(events)
     }
 }
 
 /// One look more.
-fn again(seat: &mut Seat, room_id: Token, user: Token, due: DateTime<Utc>) -> Events {
+fn one_more(seat: &mut Seat, room_id: Token, user: Token, due: DateTime<Utc>, again: bool) -> Events {
     // As exact as the database is: the look is found again by its time.
     let due = due.trunc_subsecs(6);
     seat.looks(Some(due));
-    Events::none().then_at(due, CheckUnread { room_id, user, due })
+    Events::none().then_at(due, CheckUnread { room_id, user, due, again })
 }
 
 /// Messages that address a user: all of another's in a room of two, elsewhere those that name him. The index has those that
@@ -132,8 +133,8 @@ fn addressed(direct: bool) -> String {
     format!("tenant = $1 and room_id = $2 and user_id <> $3 and revision > $4 and deleted_at is null {named}")
 }
 
-/// What is old enough, up to the first message that is not: revisions and times are not in the same order, and whoever is told
-/// up to a revision is told of nothing before it any more.
+/// What is old enough, up to the first message that is not: revisions and times are not in the same order, and whoever is
+/// told up to a revision is told of nothing before it any more.
 async fn waiting(
     db: &mut PgConnection,
     tenant: &str,

@@ -199,7 +199,7 @@ async fn what_came_while_no_worker_was_there_has_its_time_from_when_it_was_carri
         .execute(&scene.stage.db)
         .await
         .unwrap();
-    let look = CheckUnread { room_id: token("lobby"), user: token("carol"), due: late };
+    let look = CheckUnread { room_id: token("lobby"), user: token("carol"), due: late, again: false };
     let (id, _) = scene.done("acme", &look).await;
     assert_eq!(scene.events_of(id), ["command_done"]);
     let again = scene.look_at("carol").await.unwrap();
@@ -215,6 +215,57 @@ async fn what_came_while_no_worker_was_there_has_its_time_from_when_it_was_carri
     assert_eq!(scene.events_of(id), ["messages_unread"]);
     assert_eq!((&told.data["email"], &told.data["count"]), (&json!("carol@acme.test"), &json!(1)));
     assert_eq!(scene.look_at("carol").await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_that_is_late_once_more_tells_and_each_occasion_has_its_own_number() {
+    let scene = slow().await;
+    let at = DateTime::from_timestamp(clock::now().timestamp() - 600, 0).unwrap();
+    let late = CheckUnread { room_id: token("lobby"), user: token("carol"), due: at, again: true };
+    let mut occasions = Vec::new();
+    for text in ["First", "Second"] {
+        let (message, posted) = scene.done("acme", &naming(&["carol"], text)).await;
+        let old = "update presence.messages set posted_at = posted_at - interval '2 hours' where message_id = $1";
+        sqlx::query(old).bind(message).execute(&scene.stage.db).await.unwrap();
+        sqlx::query("update presence.members set look_at = $1 where user_id = 'carol'")
+            .bind(at)
+            .execute(&scene.stage.db)
+            .await
+            .unwrap();
+        let (id, told) = scene.done("acme", &late).await;
+        assert_eq!(scene.events_of(id), ["messages_unread"]);
+        assert_eq!(told.data["count"], 1);
+        let revision = posted.data["revision"].as_i64().unwrap();
+        let read = MarkRead { room_id: token("lobby"), user: Some(token("carol")), revision };
+        let (id, _) = scene.done("acme", &read).await;
+        let events = scene.stage.caused_by(id);
+        let read = events.iter().find(|event| event.name == "messages_read_late").unwrap();
+        assert_eq!(read.data["told_since"], told.data["told_since"]);
+        occasions.push(told.data["told_since"].clone());
+    }
+    assert_ne!(occasions[0], occasions[1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_told_past_a_message_that_has_not_had_its_time() {
+    let scene = slow().await;
+    let mut messages = Vec::new();
+    for text in ["Young", "Old"] {
+        messages.push(scene.done("acme", &naming(&["carol"], text)).await.0);
+    }
+    // Which was carried out first is not which was written first.
+    let old = "update presence.messages set posted_at = posted_at - interval '2 hours' where message_id = $1";
+    sqlx::query(old).bind(messages[1]).execute(&scene.stage.db).await.unwrap();
+    let now = DateTime::from_timestamp(clock::now().timestamp(), 0).unwrap();
+    sqlx::query("update presence.members set look_at = $1 where user_id = 'carol'")
+        .bind(now)
+        .execute(&scene.stage.db)
+        .await
+        .unwrap();
+    let look = CheckUnread { room_id: token("lobby"), user: token("carol"), due: now, again: false };
+    let (id, _) = scene.done("acme", &look).await;
+    assert_eq!(scene.events_of(id), ["command_done"]);
+    assert!(scene.look_at("carol").await.unwrap() > now, "both have their look");
 }
 
 #[tokio::test(flavor = "multi_thread")]
