@@ -59,6 +59,8 @@ pub(crate) async fn run(postgres: &Postgres, rounds: usize, seconds: u64, orders
         speed.push(orders as f64 / began.elapsed().as_secs_f64());
         memory.push(resident());
         grown.push(resident() - early);
+        // What autovacuum does within a minute of that many rows.
+        sqlx::query("analyze").execute(&stage.db).await?;
         checked.push(check(&stage, orders).await?);
         let mut times = visible(&stage, &codes, seconds).await?;
         p50.push(percentile(&mut times, 0.5));
