@@ -51,6 +51,24 @@ pub struct Settings {
     /// A bucket instead of the folder.
     #[command(flatten)]
     pub s3: S3Settings,
+    /// What files of evidence are held to. Not told from outside.
+    #[arg(skip)]
+    pub evidence: EvidenceLimits,
+}
+
+/// What files of evidence are held to.
+#[derive(Debug, Clone, Copy)]
+pub struct EvidenceLimits {
+    /// Files of one tenant's evidence, at most, in bytes.
+    pub most_bytes: u64,
+    /// After which time the parts of a file are no copy any more that is still under way.
+    pub stale: Duration,
+}
+
+impl Default for EvidenceLimits {
+    fn default() -> Self {
+        EvidenceLimits { most_bytes: 20 << 30, stale: Duration::from_secs(24 * 3600) }
+    }
 }
 
 /// A bucket of S3-compatible storage for checkpoints and tiles.

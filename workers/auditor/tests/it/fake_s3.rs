@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
@@ -68,6 +69,7 @@ impl FakeS3 {
             audit_s3_prefix: Some("mirror/logs".into()),
             audit_s3_access_key: Some(ACCESS_KEY.into()),
             audit_s3_secret_key: Some(SECRET_KEY.to_owned().into()),
+            patience: Some(Duration::ZERO),
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_nats::HeaderMap;
 use omnibus_auditor::export::{self, Flaw, Header, Report, VERSION};
 use omnibus_auditor::note::{Checkpoint, VerifierKey};
-use omnibus_auditor::settings::{ComplianceMode, S3Settings};
+use omnibus_auditor::settings::{ComplianceMode, EvidenceLimits, S3Settings};
 use omnibus_auditor::{Settings, worker};
 use omnibus_runtime::settings::WorkSettings;
 use omnibus_runtime::testing::{Running, Stage, Told};
@@ -31,6 +31,7 @@ pub(crate) fn settings(dir: &Path) -> Settings {
         compliance_mode: ComplianceMode::Off,
         compliance_every: 1,
         s3: S3Settings::default(),
+        evidence: EvidenceLimits::default(),
     }
 }
 
