@@ -82,6 +82,11 @@ impl FakeS3 {
         self.store.kept.lock().unwrap().objects.clone()
     }
 
+    /// Takes out what lies below a name, as somebody with a key of the bucket would.
+    pub(crate) fn lose(&self, below: &str) {
+        self.store.kept.lock().unwrap().objects.retain(|name, _| !name.starts_with(below));
+    }
+
     /// All that was ever put, in order.
     pub(crate) fn puts(&self) -> Vec<(String, Vec<u8>)> {
         self.store.kept.lock().unwrap().puts.clone()

@@ -193,6 +193,13 @@ impl Scene {
         export::check(export.as_bytes(), &self.key(tenant).await, kept)
     }
 
+    /// As a restore does that lacks all of it, or whoever has the database and the secret and begins the log anew.
+    pub(crate) async fn log_is_gone(&self) {
+        for table in ["entries", "tiles", "heads", "past_heads", "ids", "arrivals"] {
+            self.sql(&format!("delete from auditor.{table}")).await;
+        }
+    }
+
     pub(crate) async fn sql(&self, statement: &str) -> u64 {
         sqlx::query(AssertSqlSafe(statement.to_owned())).execute(&self.stage.db).await.unwrap().rows_affected()
     }
