@@ -15,7 +15,7 @@ use omnibus_schemas::auditor::{
     EvidenceItem, EvidenceLink, Framework, HoldPlaced, LiftHold, PlaceHold, UploadEvidence,
 };
 use omnibus_schemas::bucket::UPLOADS;
-use omnibus_schemas::{Command, Object};
+use omnibus_schemas::{Command, Encoding, Object, body, subject};
 use serde_json::Value;
 use sha2::Sha256;
 use tokio::io::AsyncReadExt;
@@ -354,8 +354,11 @@ async fn a_command_that_comes_again_finds_its_copy_and_needs_no_upload() {
     let uploads = scene.stage.operator.jetstream().get_object_store(UPLOADS).await.unwrap();
     uploads.delete(&upload.object.name).await.unwrap();
     let running = scene.run().await;
+    let subject = subject::command(UploadEvidence::DOMAIN, UploadEvidence::LANE, UploadEvidence::NAME, "acme");
     for _ in 0..2 {
-        scene.stage.publish_as(id, "acme", &upload).await;
+        // Without an id by which the bus itself would tell the second.
+        let map = headers(&[("ce-id", &id.to_string()), ("ce-actor", "ada"), ("Content-Type", "application/json")]);
+        scene.stage.publish_raw(&subject, map, body::encode(Encoding::Json, &upload)).await;
         assert_eq!(scene.stage.outcome(id).await.name, "evidence_filed");
     }
     let after = scene.filed(&scene.uploaded("acme", b"who else").await).await;
