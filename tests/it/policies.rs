@@ -34,7 +34,8 @@ async fn a_malformed_policy_is_refused_at_the_door_and_the_log_knows_nothing_of_
     let taken = send(r#"{"policy":"access","title":"Access","text":"Keys end."}"#).await.unwrap();
     assert_eq!(taken.status(), StatusCode::OK);
     // Its acceptance and its outcome.
-    let size = "select count(*) from auditor.entries where tenant = 'acme' and leaf like '%policy%'";
+    let size = r#"select count(*) from auditor.entries where tenant = 'acme'
+                  and (leaf like '%"what":"auditor.draft_policy"%' or leaf like '%"what":"auditor.policy_moved"%')"#;
     let entries = async {
         while sqlx::query_scalar::<_, i64>(size).fetch_one(&stage.db).await.unwrap() < 2 {
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
