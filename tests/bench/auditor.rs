@@ -41,6 +41,7 @@ pub(crate) async fn run(postgres: &Postgres, rounds: usize, entries: usize) -> a
             compliance_mode: omnibus_auditor::settings::ComplianceMode::Watch,
             compliance_every: 30,
             s3: omnibus_auditor::settings::S3Settings::default(),
+            evidence: omnibus_auditor::settings::EvidenceLimits::default(),
         };
         let began = Instant::now();
         let running = stage.run(worker(settings)?).await;

@@ -25,6 +25,7 @@ pub(crate) fn auditor(home: &Path) -> omnibus_auditor::Settings {
         compliance_mode: omnibus_auditor::settings::ComplianceMode::Watch,
         compliance_every: 1,
         s3: omnibus_auditor::settings::S3Settings::default(),
+        evidence: omnibus_auditor::settings::EvidenceLimits::default(),
     }
 }
 

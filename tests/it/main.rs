@@ -19,6 +19,7 @@ mod look_ups;
 mod many;
 mod opened;
 mod permissions;
+mod policies;
 mod quiet;
 mod reactions;
 mod repeats;

@@ -179,6 +179,25 @@ impl Draft {
         Draft { key: key("event", &meta.tenant, &id), tenant: meta.tenant.clone(), people, body, payload }
     }
 
+    /// Of what the auditor did to one of its things without being asked, which is done once.
+    pub(crate) fn unasked(tenant: &str, name: &str, target: String, at: DateTime<Utc>, payload: Vec<u8>) -> Self {
+        let id = format!("{target}/auditor.{name}");
+        let body = Body {
+            id: id.clone(),
+            kind: "event",
+            what: format!("auditor.{name}"),
+            version: 1,
+            actor: Some("auditor".to_owned()),
+            target: Some(target),
+            source: Some("omnibus/auditor".to_owned()),
+            occurred_at: time(at),
+            received_at: time(at),
+            bytes: payload.len(),
+            ..Body::default()
+        };
+        Draft { key: key("event", tenant, &id), tenant: tenant.to_owned(), people: People::default(), body, payload }
+    }
+
     /// With the keys of its people.
     pub(crate) fn finish(mut self, known: &Known) -> anyhow::Result<Arrival> {
         let stored = keys::chance::<32>()?;

@@ -56,6 +56,7 @@ pub fn worker_of(catalogue: Catalogue, settings: Settings) -> anyhow::Result<Wor
                 ("0002_policies", include_str!("../migrations/0002_policies.sql")),
                 ("0003_compliance", include_str!("../migrations/0003_compliance.sql")),
                 ("0004_evidence_files", include_str!("../migrations/0004_evidence_files.sql")),
+                ("0005_evidence_copies", include_str!("../migrations/0005_evidence_copies.sql")),
             ],
         )
         .handles::<EraseSubject>()
@@ -111,6 +112,7 @@ pub fn worker_of(catalogue: Catalogue, settings: Settings) -> anyhow::Result<Wor
         .runs("ingest", ingest::run)
         .runs("sequencer", sequence::run)
         .runs("mirror", mirror::follow::run)
+        .runs("evidence", compliance::evidence::keep::run)
         .runs("watch", compliance::watch::run)
         .build())
 }

@@ -12,6 +12,9 @@ pub(crate) mod follow;
 use anyhow::Context;
 use sqlx::PgConnection;
 
+use crate::keys::hex;
+use crate::note::Checkpoint;
+use crate::settings::Settings;
 use crate::store;
 use crate::tree::Place;
 
@@ -21,20 +24,76 @@ async fn tile(db: &mut PgConnection, tenant: &str, place: Place, width: u64) -> 
     Ok(hashes.get(..width as usize).context("a tile is too short")?.concat())
 }
 
-/// From which size on a mirror that has this checkpoint is to be continued; from nothing, if it has none that fits.
-fn reached(checkpoint: &str, to: u64) -> u64 {
-    checkpoint.lines().nth(1).and_then(|size| size.parse().ok()).filter(|from| *from <= to).unwrap_or(0)
+/// How a mirror is to be written on.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Plan {
+    /// With how many entries the log stands there already.
+    from: u64,
+    /// How many entries the checkpoint that lies there has, whosever they are.
+    had: u64,
+    /// Where the checkpoint that lies there is kept, if it is none of this log's: a signature under a tree that the log
+    /// no longer has is a proof, and what it signs is written over.
+    aside: Option<String>,
+}
+
+/// What is to be done about a mirror in which this checkpoint lies, for a log of `to` entries. Its size alone says nothing:
+/// after a restore of the database, the log may have as many entries again, and they are others.
+///
+/// An `Err` inside is why nothing may be written there.
+async fn plan(
+    db: &mut PgConnection,
+    settings: &Settings,
+    tenant: &str,
+    lies: &str,
+    to: u64,
+) -> anyhow::Result<Result<Plan, String>> {
+    let there = match claim(lies, &settings.origin(tenant), to) {
+        Ok(Some(there)) => there,
+        Ok(None) => return Ok(Ok(Plan::default())),
+        Err(why) => return Ok(Err(format!("{tenant}: {why}"))),
+    };
+    let root = store::ask(db, tenant, |tiles| tiles.root(there.size)).await?;
+    let size = there.size;
+    if root == there.root {
+        return Ok(Ok(Plan { from: size, had: size, aside: None }));
+    }
+    let aside = format!("checkpoint.{size}.{}", hex(&there.root[..8]));
+    tracing::error!(tenant, size, aside, "the mirror's checkpoint does not begin this log; all of it is written anew");
+    Ok(Ok(Plan { from: 0, had: size, aside: Some(aside) }))
+}
+
+/// The checkpoint in a mirror, if it may be this log's: `None` if none lies there. Otherwise why it can't be.
+fn claim(lies: &str, origin: &str, to: u64) -> Result<Option<Checkpoint>, String> {
+    let Ok(there) = Checkpoint::read(lies) else { return Ok(None) };
+    if there.origin != origin {
+        return Err(format!("the checkpoint that lies there is of {:?}, another log", there.origin));
+    }
+    if there.size > to {
+        let size = there.size;
+        return Err(format!(
+            "the checkpoint that lies there has {size} entries and the log has fewer: it was rolled back"
+        ));
+    }
+    Ok(Some(there))
 }
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+
     use super::*;
 
     #[test]
-    fn a_mirror_is_continued_from_its_checkpoint_unless_that_is_ahead() {
-        assert_eq!(reached("omnibus.test/audit/acme\n12\nroot\n", 20), 12);
-        assert_eq!(reached("omnibus.test/audit/acme\n12\nroot\n", 11), 0);
-        assert_eq!(reached("", 20), 0);
-        assert_eq!(reached("a\nb\nc", 20), 0);
+    fn a_checkpoint_that_is_ahead_or_another_logs_is_never_written_over() {
+        let root = STANDARD.encode([7_u8; 32]);
+        let note = format!("omnibus.test/audit/acme\n12\n{root}\n\n\u{2014} x y\n");
+        let claimed = claim(&note, "omnibus.test/audit/acme", 12).unwrap().unwrap();
+        assert_eq!((claimed.size, claimed.root), (12, [7; 32]));
+        assert!(claim(&note, "omnibus.test/audit/acme", 11).unwrap_err().contains("12 entries"));
+        assert!(claim(&note, "omnibus.test/audit/globex", 20).unwrap_err().contains("audit/acme"));
+        for none in ["", "a\nb\nc", "omnibus.test/audit/acme\n12\nroot\n"] {
+            assert_eq!(claim(none, "omnibus.test/audit/acme", 20), Ok(None));
+        }
     }
 }

@@ -155,7 +155,8 @@ impl Checkpoint {
         }
     }
 
-    fn read(text: &str) -> Result<Self, NoteError> {
+    /// What a checkpoint says, whoever has signed it.
+    pub(crate) fn read(text: &str) -> Result<Self, NoteError> {
         let mut lines = text.lines();
         let (Some(origin), Some(size), Some(root)) = (lines.next(), lines.next(), lines.next()) else {
             return Err(NoteError::Form("a checkpoint has an origin, a size and a root"));

@@ -14,8 +14,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use omnibus_runtime::{Desk, clock};
 use sqlx::{PgConnection, PgPool};
 
-use crate::compliance::evidence::keep;
-use crate::mirror::folder;
+use crate::mirror::folder::{self, Folder};
 use crate::note::Checkpoint;
 use crate::store::{self, count, number};
 use crate::tree::{Hash, Place, Tiles};
@@ -25,28 +24,27 @@ use crate::{Auditor, retention};
 const ROUND: i64 = 10_000;
 /// Between two looks while nothing arrives.
 const IDLE: Duration = Duration::from_millis(200);
-/// Between two looks at what is due: partitions, retention, the ledger's file.
+/// Between two looks at what is due: partitions, retention, the whole folder.
 const UPKEEP: chrono::TimeDelta = chrono::TimeDelta::minutes(10);
 
 pub(crate) async fn run(auditor: Arc<Auditor>, desk: Desk) -> anyhow::Result<()> {
+    // What this replica said of the folder while it was alone, another may say by now.
+    desk.health.well(folder::PART);
     let Some(mut alone) = desk.alone("sequencer").await? else { return Ok(()) };
     auditor.ledger.replay(&desk.db).await?;
-    folder::catch_up(&auditor, &desk.db).await?;
+    let mut folder = Folder::default();
     let mut kept_up: Option<DateTime<Utc>> = None;
     loop {
         alone.still().await?;
         let now = clock::now();
         if kept_up.is_none_or(|last| now - last > UPKEEP || now < last) {
             retention::upkeep(&auditor, &desk.db, now).await?;
-            if let Err(error) = keep::upkeep(&auditor, &desk, now).await {
-                // The log does not wait for the object store.
-                tracing::warn!(%error, "files of evidence past their retention are still there");
-            }
+            folder.catch_up(&auditor, &desk).await?;
             kept_up = Some(now);
         }
         auditor.ledger.file(&desk.db).await?;
         let sequenced = round(&auditor, &desk.db).await?;
-        folder::write(&auditor, &desk.db, &sequenced.heads).await?;
+        folder.write(&auditor, &desk, &sequenced.heads).await?;
         if sequenced.entries < ROUND as u64 && !desk.pause(IDLE).await {
             return Ok(());
         }

@@ -51,6 +51,24 @@ pub struct Settings {
     /// A bucket instead of the folder.
     #[command(flatten)]
     pub s3: S3Settings,
+    /// What files of evidence are held to. Not told from outside.
+    #[arg(skip)]
+    pub evidence: EvidenceLimits,
+}
+
+/// What files of evidence are held to.
+#[derive(Debug, Clone, Copy)]
+pub struct EvidenceLimits {
+    /// Files of one tenant's evidence, at most, in bytes.
+    pub most_bytes: u64,
+    /// After which time the parts of a file are no copy any more that is still under way.
+    pub stale: Duration,
+}
+
+impl Default for EvidenceLimits {
+    fn default() -> Self {
+        EvidenceLimits { most_bytes: 20 << 30, stale: Duration::from_secs(24 * 3600) }
+    }
 }
 
 /// A bucket of S3-compatible storage for checkpoints and tiles.
@@ -76,7 +94,13 @@ pub struct S3Settings {
     /// The key's secret.
     #[arg(long, env = "AUDIT_S3_SECRET_KEY", hide_env_values = true)]
     pub audit_s3_secret_key: Option<SecretString>,
+    /// For how long the store may be away before readiness says so; five minutes if absent. Not told from outside.
+    #[arg(skip)]
+    pub patience: Option<Duration>,
 }
+
+/// A store that is away for a moment is no reason to turn callers away.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// [`S3Settings`] that are whole.
 #[derive(Debug)]
@@ -91,10 +115,14 @@ pub(crate) struct BucketSettings<'a> {
 }
 
 impl S3Settings {
+    pub(crate) fn patience(&self) -> Duration {
+        self.patience.unwrap_or(PATIENCE)
+    }
+
     /// What is wrong with them, in words; `None` if no bucket is asked for.
     pub(crate) fn bucket(&self) -> anyhow::Result<Option<BucketSettings<'_>>> {
         let said = |value: &'_ Option<String>| value.as_deref().map(str::trim).is_some_and(|text| !text.is_empty());
-        let secret = self.audit_s3_secret_key.as_ref().filter(|secret| !secret.expose_secret().is_empty());
+        let secret = self.audit_s3_secret_key.as_ref().filter(|secret| !secret.expose_secret().trim().is_empty());
         let needed = [
             ("AUDIT_S3_ENDPOINT", said(&self.audit_s3_endpoint)),
             ("AUDIT_S3_BUCKET", said(&self.audit_s3_bucket)),

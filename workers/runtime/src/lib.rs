@@ -56,7 +56,7 @@ pub mod worker;
 pub use bus::{Bus, BusSettings};
 pub use calls_many::{Each, EffectMany, Returned};
 pub use cx::Cx;
-pub use desk::Desk;
+pub use desk::{Alone, Desk};
 pub use envelope::Meta;
 pub use events::Events;
 pub use follow::{Followed, follow};

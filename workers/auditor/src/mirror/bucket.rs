@@ -38,7 +38,7 @@ pub(crate) enum Kind {
 pub(crate) struct Trouble {
     words: String,
     /// May be otherwise in a moment.
-    passing: bool,
+    pub(crate) passing: bool,
 }
 
 /// The bucket.
@@ -68,7 +68,7 @@ impl Bucket {
             settings.region.to_owned(),
         )
         .map_err(|_| anyhow::anyhow!("AUDIT_S3_ENDPOINT must be an address of http or https"))?;
-        let credentials = Credentials::new(settings.access_key, settings.secret_key.expose_secret());
+        let credentials = Credentials::new(settings.access_key, settings.secret_key.expose_secret().trim());
         Ok(Bucket { http, bucket, credentials, prefix: settings.prefix })
     }
 

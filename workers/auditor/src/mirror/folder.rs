@@ -1,31 +1,103 @@
 //! The mirror as files.
 
+use std::collections::{BTreeMap, HashMap};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use omnibus_runtime::Desk;
 use sqlx::PgPool;
 
-use super::{reached, tile};
+use super::{plan, tile};
 use crate::Auditor;
 use crate::sequence::Moved;
 use crate::store;
 use crate::tree::{Place, WIDTH};
 
+/// What readiness calls it.
+pub(crate) const PART: &str = "audit-folder";
+
 fn folder(auditor: &Auditor, tenant: &str) -> PathBuf {
     auditor.settings.audit_dir.join("logs").join(tenant)
 }
 
-/// Writes what these heads need, unless a bucket is written instead.
-pub(crate) async fn write(auditor: &Auditor, db: &PgPool, heads: &[Moved]) -> anyhow::Result<()> {
-    if auditor.bucket.is_some() {
-        return Ok(());
+/// The folder of a sequencer.
+#[derive(Debug, Default)]
+pub(crate) struct Folder {
+    /// With how many entries each tenant's log stands there, as far as this sequencer has seen to it.
+    stands: HashMap<String, u64>,
+    /// Why nothing is written for these tenants.
+    refused: BTreeMap<String, String>,
+}
+
+impl Folder {
+    /// Writes what these heads need, unless a bucket is written instead.
+    pub(crate) async fn write(&mut self, auditor: &Auditor, desk: &Desk, heads: &[Moved]) -> anyhow::Result<()> {
+        if auditor.bucket.is_some() || heads.is_empty() {
+            return Ok(());
+        }
+        for moved in heads {
+            self.bring(auditor, &desk.db, moved).await?;
+        }
+        self.tell(desk);
+        Ok(())
     }
-    for moved in heads {
-        let folder = folder(auditor, &moved.tenant);
+
+    /// Looks at all of it, and writes what a sequencer that ended between its commit and its files has left out, what is
+    /// lost there, or all if the folder is new.
+    pub(crate) async fn catch_up(&mut self, auditor: &Auditor, desk: &Desk) -> anyhow::Result<()> {
+        if auditor.bucket.is_some() {
+            return Ok(());
+        }
+        self.stands.clear();
+        let heads: Vec<(String, i64, String)> =
+            sqlx::query_as("select tenant, size, checkpoint from auditor.heads").fetch_all(&desk.db).await?;
+        for (tenant, size, checkpoint) in heads {
+            self.bring(auditor, &desk.db, &Moved { tenant, from: 0, to: store::count(size), checkpoint }).await?;
+        }
+        self.tell(desk);
+        Ok(())
+    }
+
+    fn tell(&self, desk: &Desk) {
+        match self.refused.values().next() {
+            None => desk.health.well(PART),
+            Some(why) => desk.health.ill(PART, format!("AUDIT_DIR: {why}")),
+        }
+    }
+
+    async fn bring(&mut self, auditor: &Auditor, db: &PgPool, moved: &Moved) -> anyhow::Result<()> {
+        let tenant = &moved.tenant;
+        let folder = folder(auditor, tenant);
         let mut connection = db.acquire().await?;
-        for (place, width) in Place::grown(moved.from, moved.to) {
-            let hashes = tile(&mut connection, &moved.tenant, place, width).await?;
+        // Taken out until all is written: what ends halfway is looked at again.
+        let from = match self.stands.remove(tenant) {
+            Some(stands) if stands == moved.from => stands,
+            _ => {
+                let there = tokio::fs::read_to_string(folder.join("checkpoint")).await.unwrap_or_default();
+                if there == moved.checkpoint {
+                    self.refused.remove(tenant);
+                    self.stands.insert(tenant.clone(), moved.to);
+                    return Ok(());
+                }
+                let plan = match plan(&mut connection, &auditor.settings, tenant, &there, moved.to).await? {
+                    Ok(plan) => plan,
+                    Err(why) => {
+                        if self.refused.insert(tenant.clone(), why.clone()).is_none() {
+                            tracing::error!(tenant, why, "nothing is written into the folder of this log");
+                        }
+                        return Ok(());
+                    }
+                };
+                if let Some(aside) = plan.aside {
+                    let file = folder.join(aside);
+                    tokio::task::spawn_blocking(move || put(&file, there.as_bytes())).await??;
+                }
+                plan.from
+            }
+        };
+        for (place, width) in Place::grown(from, moved.to) {
+            let hashes = tile(&mut connection, tenant, place, width).await?;
             let file = folder.join(place.path(width));
             tokio::task::spawn_blocking(move || put(&file, &hashes)).await??;
             if width == WIDTH {
@@ -36,27 +108,10 @@ pub(crate) async fn write(auditor: &Auditor, db: &PgPool, heads: &[Moved]) -> an
         }
         let (file, note) = (folder.join("checkpoint"), moved.checkpoint.clone());
         tokio::task::spawn_blocking(move || put(&file, note.as_bytes())).await??;
+        self.refused.remove(tenant);
+        self.stands.insert(tenant.clone(), moved.to);
+        Ok(())
     }
-    Ok(())
-}
-
-/// Writes what a sequencer that ended between its commit and its files has left out, or a folder that is new has not.
-pub(crate) async fn catch_up(auditor: &Auditor, db: &PgPool) -> anyhow::Result<()> {
-    if auditor.bucket.is_some() {
-        return Ok(());
-    }
-    let heads: Vec<(String, i64, String)> =
-        sqlx::query_as("select tenant, size, checkpoint from auditor.heads").fetch_all(db).await?;
-    for (tenant, size, checkpoint) in heads {
-        let there = tokio::fs::read_to_string(folder(auditor, &tenant).join("checkpoint")).await.unwrap_or_default();
-        if there == checkpoint {
-            continue;
-        }
-        let to = store::count(size);
-        let from = reached(&there, to);
-        write(auditor, db, &[Moved { tenant, from, to, checkpoint }]).await?;
-    }
-    Ok(())
 }
 
 /// A reader sees the whole file, or the one before.

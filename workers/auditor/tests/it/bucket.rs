@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use omnibus_auditor::Settings;
 use omnibus_auditor::note::{Checkpoint, VerifierKey};
@@ -179,6 +180,110 @@ async fn a_setting_that_is_wrong_is_named_and_no_secret_told() {
     assert!(store.puts().is_empty());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_was_written_anew_is_put_anew_and_the_head_that_lay_there_is_kept() {
+    let (scene, store) = (Scene::new().await, FakeS3::start().await);
+    let running = scene.run_into(store.settings()).await;
+    scene.log(0, 300).await;
+    scene.mirrored(&store, 300).await;
+    let key = scene.key("acme").await;
+    let old = store.objects()[&name("checkpoint")].clone();
+    running.stop().await;
+
+    scene.log_is_gone().await;
+    store.away(true);
+    let running = scene.run_into(store.settings()).await;
+    scene.log(0, 600).await;
+    store.away(false);
+    scene.mirrored(&store, 600).await;
+    let objects = store.objects();
+    assert_eq!(stands(&objects, &key), 600);
+    let kept = objects.iter().find(|(object, _)| object.starts_with(&name("checkpoint.300.")));
+    assert!(kept.is_some_and(|(_, note)| *note == old), "{:?}", objects.keys());
+    eventually("the beginnings of the old log's tiles are gone", || async {
+        !store.objects().contains_key(&name("tile/0/001.p/44"))
+    })
+    .await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_that_is_ahead_of_the_log_or_another_logs_is_not_written_over_and_named() {
+    let (scene, store) = (Scene::new().await, FakeS3::start().await);
+    let running = scene.run_into(store.settings()).await;
+    scene.log(0, 300).await;
+    scene.mirrored(&store, 300).await;
+    let key = scene.key("acme").await;
+    running.stop().await;
+
+    scene.log_is_gone().await;
+    let before = store.objects();
+    let named = async |running: &Running, what: &str| {
+        eventually(what, || async {
+            running
+                .health
+                .missing()
+                .get(PART)
+                .is_some_and(|why| why.starts_with("AUDIT_S3_BUCKET: acme") && why.contains(what))
+        })
+        .await;
+    };
+    let running = scene.run_into(store.settings()).await;
+    scene.log(0, 10).await;
+    named(&running, "300 entries").await;
+    assert!(store.objects() == before, "nothing was put");
+    assert_eq!(stands(&store.objects(), &key), 300);
+    running.stop().await;
+
+    // As another installation does that was given the same bucket.
+    let other =
+        Settings { audit_origin: "other.test/audit".into(), s3: store.settings(), ..settings(scene.dir.path()) };
+    let running = scene.run_with(other).await;
+    named(&running, "another log").await;
+    assert!(store.objects() == before, "nothing was put");
+    running.stop().await;
+
+    // Whoever has put away what lay there has it written again.
+    store.lose(&name(""));
+    let running = scene.run_into(store.settings()).await;
+    scene.log(10, 20).await;
+    scene.mirrored(&store, 20).await;
+    assert_eq!(stands(&store.objects(), &key), 20);
+    assert_eq!(running.health.missing().get(PART), None);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_away_for_a_moment_turns_nobody_away_and_a_wrong_key_is_named_at_once() {
+    let (scene, store) = (Scene::new().await, FakeS3::start().await);
+    let patient = || S3Settings { patience: Some(Duration::from_secs(600)), ..store.settings() };
+    let running = scene.run_into(patient()).await;
+    scene.log(0, 5).await;
+    scene.mirrored(&store, 5).await;
+    store.away(true);
+    scene.log(5, 10).await;
+    // Longer than all tries of one request.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(running.health.missing().get(PART), None);
+    store.away(false);
+    scene.mirrored(&store, 10).await;
+    running.stop().await;
+
+    let wrong = S3Settings { audit_s3_secret_key: Some("not the secret".to_owned().into()), ..patient() };
+    let running = scene.run_into(wrong).await;
+    eventually("readiness names it", || async {
+        running.health.missing().get(PART).is_some_and(|why| why.starts_with("AUDIT_S3_SECRET_KEY"))
+    })
+    .await;
+    running.stop().await;
+    // What was copied with a line's end is the same secret.
+    let spaced = S3Settings { audit_s3_secret_key: Some(format!(" {SECRET_KEY}\n").into()), ..patient() };
+    let running = scene.run_into(spaced).await;
+    scene.log(10, 12).await;
+    scene.mirrored(&store, 12).await;
+    running.stop().await;
+}
+
 #[test]
 fn settings_of_a_bucket_are_whole_or_refused_in_words() {
     let dir = tempfile::tempdir().unwrap();
@@ -199,6 +304,7 @@ fn settings_of_a_bucket_are_whole_or_refused_in_words() {
     assert!(omnibus_auditor::worker(with(&|s| *s = S3Settings::default())).is_ok());
     let missing = refused(&|s| s.audit_s3_secret_key = None);
     assert_eq!(missing, "AUDIT_S3_SECRET_KEY is missing: AUDIT_S3_ENDPOINT is set");
+    assert!(refused(&|s| s.audit_s3_secret_key = Some(" \n".to_owned().into())).starts_with("AUDIT_S3_SECRET_KEY is"));
     assert!(refused(&|s| s.audit_s3_bucket = Some(" ".into())).starts_with("AUDIT_S3_BUCKET is missing"));
     for endpoint in ["s3.example.com", "ftp://s3.example.com", "https://key:hush@s3.example.com"] {
         let words = refused(&|s| s.audit_s3_endpoint = Some(endpoint.into()));

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
@@ -68,6 +69,7 @@ impl FakeS3 {
             audit_s3_prefix: Some("mirror/logs".into()),
             audit_s3_access_key: Some(ACCESS_KEY.into()),
             audit_s3_secret_key: Some(SECRET_KEY.to_owned().into()),
+            patience: Some(Duration::ZERO),
         }
     }
 
@@ -78,6 +80,11 @@ impl FakeS3 {
 
     pub(crate) fn objects(&self) -> BTreeMap<String, Vec<u8>> {
         self.store.kept.lock().unwrap().objects.clone()
+    }
+
+    /// Takes out what lies below a name, as somebody with a key of the bucket would.
+    pub(crate) fn lose(&self, below: &str) {
+        self.store.kept.lock().unwrap().objects.retain(|name, _| !name.starts_with(below));
     }
 
     /// All that was ever put, in order.

@@ -1,6 +1,13 @@
 //! Evidence that is a file: filed, kept, shown, fetched, and removed when its time is over.
 
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
+use hmac::{Hmac, Mac};
+use omnibus_auditor::Settings;
 use omnibus_auditor::compliance::oscal;
+use omnibus_auditor::settings::EvidenceLimits;
 use omnibus_auditor::tree::digest;
 use omnibus_runtime::{Visit, clock};
 use omnibus_schemas::auditor::{
@@ -8,12 +15,13 @@ use omnibus_schemas::auditor::{
     EvidenceItem, EvidenceLink, Framework, HoldPlaced, LiftHold, PlaceHold, UploadEvidence,
 };
 use omnibus_schemas::bucket::UPLOADS;
-use omnibus_schemas::{Command, Object};
+use omnibus_schemas::{Command, Encoding, Object, body, subject};
 use serde_json::Value;
+use sha2::Sha256;
 use tokio::io::AsyncReadExt;
 use uuid::Uuid;
 
-use crate::scene::{Scene, eventually};
+use crate::scene::{Scene, eventually, headers, settings};
 
 /// More than one message of the bus carries.
 fn bytes() -> Vec<u8> {
@@ -55,6 +63,11 @@ impl Scene {
         let mut bytes = Vec::new();
         store.get(name).await.ok()?.read_to_end(&mut bytes).await.unwrap();
         Some(bytes)
+    }
+
+    /// Whether the file of the last evidence was removed.
+    async fn removed(&self, tenant: &str) -> bool {
+        self.items(tenant).await[0].file.as_ref().unwrap().removed_at.is_some()
     }
 
     async fn items(&self, tenant: &str) -> Vec<EvidenceItem> {
@@ -200,6 +213,8 @@ async fn a_file_goes_when_its_retention_is_over_and_no_hold_stands() {
     let scene = Scene::new().await;
     let running = scene.run().await;
     let evidence_id = scene.filed(&scene.uploaded("acme", b"who was there").await).await;
+    let theirs = scene.uploaded("globex", b"others").await;
+    assert_eq!(scene.code("globex", "eve", &theirs).await, "evidence_filed");
     let name = format!("acme/{evidence_id}");
     let told = scene.does("acme", &PlaceHold { reason: "matter 1".into() }).await;
     let placed: HoldPlaced = serde_json::from_value(told.data).unwrap();
@@ -212,27 +227,166 @@ async fn a_file_goes_when_its_retention_is_over_and_no_hold_stands() {
     running.stop().await;
 
     let running = scene.run().await;
-    // The upkeep of the start comes before the first round.
-    scene.greeted("acme", "later").await;
-    eventually("a round was made", || async {
-        let entries = scene.leaves("acme").await;
-        entries.iter().any(|leaf| leaf["id"] == "later")
-    })
-    .await;
+    eventually("another tenant's is removed", || async { scene.removed("globex").await }).await;
     assert_eq!(scene.kept(&name).await.as_deref(), Some(b"who was there".as_slice()), "it is held");
     let lift = LiftHold { hold_id: placed.hold_id, reason: "settled".into() };
     assert_eq!(scene.does("acme", &lift).await.name, "hold_lifted");
     running.stop().await;
 
     let running = scene.run().await;
-    eventually("the file is removed", || async {
-        scene.items("acme").await[0].file.as_ref().unwrap().removed_at.is_some()
-    })
-    .await;
+    eventually("the file is removed", || async { scene.removed("acme").await }).await;
     assert_eq!(scene.kept(&name).await, None);
     let item = scene.items("acme").await.remove(0);
     assert_eq!(item.sha256, Some(sha256(b"who was there")), "what it was can still be told");
     let (code, words) = scene.link("acme", evidence_id).await.unwrap_err();
     assert!(code == 404 && words.contains("retention"), "{words}");
+    // And that it went is on the record.
+    let of =
+        |leaf: &Value| leaf["what"] == "auditor.evidence_file_removed" && leaf["target"] == evidence_id.to_string();
+    eventually("the log says so", || async { scene.leaves("acme").await.iter().filter(|leaf| of(leaf)).count() == 1 })
+        .await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_was_lost_does_not_keep_those_after_it() {
+    let scene = Scene::new().await;
+    let running = scene.run().await;
+    let lost = scene.filed(&scene.uploaded("acme", b"who was there").await).await;
+    let other = scene.filed(&scene.uploaded("acme", b"who was not").await).await;
+    running.stop().await;
+    let subject = format!("$O.{EVIDENCE}.M.{}", URL_SAFE.encode(format!("acme/{lost}")));
+    let stream = scene.stage.operator.jetstream().get_stream(format!("OBJ_{EVIDENCE}")).await.unwrap();
+    assert_eq!(stream.purge().filter(subject).await.unwrap().purged, 1);
+    scene
+        .sql(&format!(
+            "update auditor.evidence set effective_from = '2014-01-01', filed_at = '2014-01-01',
+                 expires_at = case evidence_id when '{lost}' then '2015-01-01'::timestamptz else '2016-01-01' end"
+        ))
+        .await;
+    let running = scene.run().await;
+    eventually("both are removed", || async {
+        scene.items("acme").await.iter().all(|item| item.file.as_ref().unwrap().removed_at.is_some())
+    })
+    .await;
+    assert_eq!(scene.kept(&format!("acme/{other}")).await, None);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_copy_that_broke_off_has_left_goes_and_nothing_else() {
+    let scene = Scene::new().await;
+    let running = scene.run().await;
+    let evidence_id = scene.filed(&scene.uploaded("acme", b"who was there").await).await;
+    running.stop().await;
+    let broken = format!("$O.{EVIDENCE}.C.broken");
+    scene.stage.publish_raw(&broken, headers(&[]), "the first half").await;
+    let stream = scene.stage.operator.jetstream().get_stream(format!("OBJ_{EVIDENCE}")).await.unwrap();
+    let there = async || stream.get_last_raw_message_by_subject(&broken).await.is_ok();
+
+    // It may be a copy under way.
+    let running = scene.run().await;
+    scene.filed(&scene.uploaded("acme", b"who else").await).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(there().await);
+    running.stop().await;
+
+    let evidence = EvidenceLimits { stale: Duration::ZERO, ..EvidenceLimits::default() };
+    let running = scene.run_with(Settings { evidence, ..settings(scene.dir.path()) }).await;
+    eventually("it is gone", || async { !there().await }).await;
+    assert_eq!(scene.kept(&format!("acme/{evidence_id}")).await.as_deref(), Some(b"who was there".as_slice()));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_not_the_one_that_was_filed_any_more_is_not_given_out() {
+    let scene = Scene::new().await;
+    let running = scene.run().await;
+    let evidence_id = scene.filed(&scene.uploaded("acme", b"who was there").await).await;
+    let link = scene.link("acme", evidence_id).await.unwrap();
+    let store = scene.stage.operator.jetstream().get_object_store(EVIDENCE).await.unwrap();
+    let name = format!("acme/{evidence_id}");
+    store.put(name.as_str(), &mut b"who should have been".as_slice()).await.unwrap();
+    let (code, words) = scene.link("acme", evidence_id).await.unwrap_err();
+    assert!(code == 404 && words.contains("SHA-256"), "{words}");
+    assert_eq!(scene.stage.visit::<EvidenceContent>(&visit(&link.path)).await.unwrap_err().0, 404);
+    store.delete(&name).await.unwrap();
+    assert_eq!(scene.link("acme", evidence_id).await.unwrap_err().0, 404);
+    running.stop().await;
+}
+
+/// A link as the auditor signs it, until any moment.
+fn link_until(evidence_id: Uuid, until: i64) -> String {
+    let keyed = |key: &[u8], bytes: &[u8]| {
+        let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(key).unwrap();
+        mac.update(bytes);
+        mac.finalize().into_bytes().to_vec()
+    };
+    let key = keyed(b"a secret of tests, thirty-two characters long", b"omnibus audit links");
+    let body = serde_json::json!({ "t": "acme", "f": evidence_id, "e": until }).to_string();
+    let sign = URL_SAFE_NO_PAD.encode(keyed(&key, body.as_bytes()));
+    format!("/evidence-files/{}.{sign}", URL_SAFE_NO_PAD.encode(body))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_ends() {
+    let scene = Scene::new().await;
+    let running = scene.run().await;
+    let evidence_id = scene.filed(&scene.uploaded("acme", b"who was there").await).await;
+    let now = clock::now().timestamp();
+    let good = scene.stage.visit::<EvidenceContent>(&visit(&link_until(evidence_id, now + 60))).await.unwrap();
+    assert_eq!(good.code(), 200);
+    for ended in [now, now - 1, i64::MIN] {
+        let answer = scene.stage.visit::<EvidenceContent>(&visit(&link_until(evidence_id, ended))).await;
+        assert_eq!(answer.unwrap_err().0, 404, "{ended}");
+    }
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_comes_again_finds_its_copy_and_needs_no_upload() {
+    let scene = Scene::new().await;
+    let upload = scene.uploaded("acme", b"who was there").await;
+    let id = clock::new_id();
+    // As a worker leaves it that was killed after the copy, and comes again after the upload has gone.
+    let store = scene.stage.operator.jetstream().get_object_store(EVIDENCE).await.unwrap();
+    store.put(format!("acme/{id}").as_str(), &mut b"who was there".as_slice()).await.unwrap();
+    let uploads = scene.stage.operator.jetstream().get_object_store(UPLOADS).await.unwrap();
+    uploads.delete(&upload.object.name).await.unwrap();
+    let running = scene.run().await;
+    let subject = subject::command(UploadEvidence::DOMAIN, UploadEvidence::LANE, UploadEvidence::NAME, "acme");
+    for _ in 0..2 {
+        // Without an id by which the bus itself would tell the second.
+        let map = headers(&[("ce-id", &id.to_string()), ("ce-actor", "ada"), ("Content-Type", "application/json")]);
+        scene.stage.publish_raw(&subject, map, body::encode(Encoding::Json, &upload)).await;
+        assert_eq!(scene.stage.outcome(id).await.name, "evidence_filed");
+    }
+    let after = scene.filed(&scene.uploaded("acme", b"who else").await).await;
+    let ids: Vec<Uuid> = scene.items("acme").await.iter().map(|item| item.evidence_id).collect();
+    assert!(ids.len() == 2 && ids.contains(&id) && ids.contains(&after), "{ids:?}");
+    assert_eq!(scene.kept(&format!("acme/{id}")).await.as_deref(), Some(b"who was there".as_slice()));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenants_files_have_no_more_bytes_than_they_may_also_when_they_come_at_once() {
+    let scene = Scene::new().await;
+    let evidence = EvidenceLimits { most_bytes: 30, ..EvidenceLimits::default() };
+    let running = scene.run_with(Settings { evidence, ..settings(scene.dir.path()) }).await;
+    let file = scene.uploaded("acme", b"who was there").await;
+    let mut codes: Vec<String> =
+        futures_util::future::join_all((0..5).map(|_| async { scene.code("acme", "ada", &file).await })).await;
+    codes.sort();
+    assert_eq!(codes, ["evidence_filed", "evidence_filed", "too_many_files", "too_many_files", "too_many_files"]);
+    // Another tenant's do not count, and a file that is refused for another reason takes nothing.
+    let theirs = scene.uploaded("globex", b"who was there").await;
+    let wrong = Object { sha256: sha256(b"something else"), ..theirs.object.clone() };
+    let wrong = UploadEvidence { object: wrong, ..theirs.clone() };
+    for (code, upload) in
+        [("wrong_hash", &wrong), ("wrong_hash", &wrong), ("evidence_filed", &theirs), ("evidence_filed", &theirs)]
+    {
+        assert_eq!(scene.code("globex", "eve", upload).await, code);
+    }
+    assert_eq!(scene.count("select count(*) from auditor.evidence_copies").await, 0);
     running.stop().await;
 }

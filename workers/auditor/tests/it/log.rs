@@ -126,6 +126,31 @@ async fn what_is_malformed_or_forged_is_on_the_record_as_that_and_harms_nothing(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_message_as_large_as_the_bus_takes_becomes_an_entry_that_commits_to_all_of_it() {
+    let scene = Scene::new().await;
+    let running = scene.run().await;
+    // The bus takes 1 MiB together with the headers.
+    let name = "x".repeat((1 << 20) - 1024);
+    let payload = format!(r#"{{"greeting_id":"01979f6e-5a00-7000-8000-000000000002","name":"{name}","revision":1}}"#);
+    let map = headers(&[("ce-id", "big"), ("ce-tenant", "acme"), ("ce-type", "omnibus.greeter.greeted.v1")]);
+    scene.stage.publish_raw("evt.greeter.greeted.acme", map, payload.clone()).await;
+    scene.greeted("acme", "after").await;
+    scene.grown("acme", 2).await;
+    let leaves = scene.leaves("acme").await;
+    assert_eq!((leaves[0]["id"].as_str(), leaves[0].get("malformed")), (Some("big"), None));
+    assert_eq!((&leaves[0]["bytes"], &leaves[1]["id"]), (&payload.len().into(), &"after".into()));
+
+    use base64::Engine as _;
+    let base64 = base64::engine::general_purpose::STANDARD;
+    let salt = scene.asks("acme", &PersonalFields { index: 0 }).await.unwrap().salt.unwrap();
+    let salt = base64.decode(salt).unwrap();
+    let hash = omnibus_auditor::tree::digest(&[b"omnibus audit payload", &salt, payload.as_bytes()]);
+    assert_eq!(leaves[0]["commitment"], base64.encode(hash));
+    assert!(scene.checked("acme", None).await.is_ok());
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_auditor_says_nothing_onto_what_it_reads() {
     let topology = Topology::of(&Catalogue::omnibus(), &Settings::default());
     let events = topology.logs("auditor").find(|log| log.stream == "EVT").unwrap();

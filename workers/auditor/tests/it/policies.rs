@@ -100,3 +100,42 @@ async fn another_tenants_policies_can_be_neither_read_nor_moved() {
     assert_eq!(scene.asks("globex", &Policy { policy: name(), hash: Some(hash) }).await.unwrap_err().0, 404);
     running.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_is_malformed_is_refused_by_field_and_harms_no_log() {
+    let scene = Scene::new().await;
+    let running = scene.run().await;
+    let subject = subject::command(DraftPolicy::DOMAIN, DraftPolicy::LANE, DraftPolicy::NAME, "acme");
+    let said = async |body: &str| {
+        let id = omnibus_runtime::clock::new_id();
+        let map = headers(&[("ce-id", &id.to_string()), ("ce-actor", "ada"), ("Content-Type", "application/json")]);
+        scene.stage.publish_raw(&subject, map, body.to_owned()).await;
+        scene.stage.outcome(id).await
+    };
+    for body in [
+        "not json \0 at all",
+        "{}",
+        "[]",
+        r#"{"policy":"Not A Token","title":"Access","text":"Keys end."}"#,
+        r#"{"policy":"access","title":7,"text":"Keys end."}"#,
+    ] {
+        let told = said(body).await;
+        assert_eq!(told.data["code"], "undecodable", "{body}: {:?}", told.data);
+        assert!(!told.data["detail"].as_str().unwrap().is_empty());
+    }
+    for (field, body) in [
+        ("/title", r#"{"policy":"access","title":"","text":"Keys end."}"#),
+        ("/text", r#"{"policy":"access","title":"Access","text":""}"#),
+    ] {
+        let told = said(body).await;
+        assert_eq!(told.data["faults"][0]["pointer"], field, "{:?}", told.data);
+    }
+    // Each is on the record as asked for, none as done, and the log goes on.
+    drafted(&scene, "Keys end.").await;
+    scene.grown("acme", 9).await;
+    let leaves = scene.leaves("acme").await;
+    let of = |what: &str| leaves.iter().filter(|leaf| leaf["what"] == what).count();
+    assert_eq!((of("auditor.draft_policy"), of("auditor.policy_moved")), (8, 1));
+    assert!(scene.checked("acme", None).await.is_ok());
+    running.stop().await;
+}

@@ -7,7 +7,7 @@ use omnibus_auditor::note::{Checkpoint, VerifierKey};
 use omnibus_auditor::tree::{self, Hash};
 use omnibus_schemas::auditor::{ConsistencyProof, EntryProof, LogHead};
 
-use crate::scene::Scene;
+use crate::scene::{Scene, eventually};
 
 fn hash(text: &str) -> Hash {
     STANDARD.decode(text).unwrap().try_into().unwrap()
@@ -93,10 +93,7 @@ async fn a_log_that_was_rolled_back_and_written_anew_does_not_continue_what_was_
     log_of(&scene, 30).await;
     let kept = scene.asks("acme", &LogHead {}).await.unwrap().checkpoint;
     running.stop().await;
-    // Whoever has the database and the secret begins the log anew.
-    for table in ["entries", "tiles", "heads", "past_heads", "ids", "arrivals"] {
-        scene.sql(&format!("delete from auditor.{table}")).await;
-    }
+    scene.log_is_gone().await;
     let running = scene.run().await;
     for n in 0..10 {
         scene.greeted("acme", &format!("other-{n}")).await;
@@ -183,7 +180,7 @@ async fn the_files_are_a_mirror_that_proves_itself() {
     log_of(&scene, 300).await;
     let head = scene.asks("acme", &LogHead {}).await.unwrap();
     let folder = scene.dir.path().join("logs/acme");
-    crate::scene::eventually("the checkpoint is written", || async {
+    eventually("the checkpoint is written", || async {
         std::fs::read_to_string(folder.join("checkpoint")).is_ok_and(|note| note == head.checkpoint)
     })
     .await;
@@ -199,7 +196,50 @@ async fn the_files_are_a_mirror_that_proves_itself() {
     running.stop().await;
     std::fs::remove_dir_all(&folder).unwrap();
     let running = scene.run().await;
-    crate::scene::eventually("it is there again", || async { folder.join("checkpoint").exists() }).await;
+    eventually("it is there again", || async { folder.join("checkpoint").exists() }).await;
     assert_eq!(read("tile/0/000"), leaves[..256]);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_is_ahead_of_the_log_stays_as_it_is_until_the_log_outgrows_it_and_its_head_is_kept() {
+    let scene = Scene::new().await;
+    let running = scene.run().await;
+    log_of(&scene, 30).await;
+    let (old, key) = (scene.asks("acme", &LogHead {}).await.unwrap().checkpoint, scene.key("acme").await);
+    let folder = scene.dir.path().join("logs/acme");
+    let lies = || std::fs::read_to_string(folder.join("checkpoint")).unwrap_or_default();
+    eventually("the checkpoint is written", || async { lies() == old }).await;
+    running.stop().await;
+
+    scene.log_is_gone().await;
+    let running = scene.run().await;
+    log_of(&scene, 10).await;
+    eventually("readiness names it", || async {
+        running
+            .health
+            .missing()
+            .get("audit-folder")
+            .is_some_and(|why| why.contains("acme") && why.contains("30 entries"))
+    })
+    .await;
+    assert_eq!(lies(), old);
+    for n in 10..40 {
+        scene.greeted("acme", &format!("e-{n}")).await;
+    }
+    let head = scene.grown("acme", 40).await;
+    eventually("the folder has the head", || async { lies() == head.checkpoint }).await;
+    eventually("readiness is content", || async { !running.health.missing().contains_key("audit-folder") }).await;
+    let leaves: Vec<Hash> = std::fs::read(folder.join("tile/0/000.p/40"))
+        .unwrap()
+        .chunks_exact(32)
+        .map(|chunk| chunk.try_into().unwrap())
+        .collect();
+    assert_eq!(tree::root_of(&leaves), Checkpoint::open(&head.checkpoint, &key).unwrap().root);
+    let kept = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .find(|entry| entry.file_name().to_str().is_some_and(|name| name.starts_with("checkpoint.30.")));
+    assert_eq!(std::fs::read_to_string(kept.unwrap().path()).unwrap(), old);
     running.stop().await;
 }

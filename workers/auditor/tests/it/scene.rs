@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_nats::HeaderMap;
 use omnibus_auditor::export::{self, Flaw, Header, Report, VERSION};
 use omnibus_auditor::note::{Checkpoint, VerifierKey};
-use omnibus_auditor::settings::{ComplianceMode, S3Settings};
+use omnibus_auditor::settings::{ComplianceMode, EvidenceLimits, S3Settings};
 use omnibus_auditor::{Settings, worker};
 use omnibus_runtime::settings::WorkSettings;
 use omnibus_runtime::testing::{Running, Stage, Told};
@@ -31,6 +31,7 @@ pub(crate) fn settings(dir: &Path) -> Settings {
         compliance_mode: ComplianceMode::Off,
         compliance_every: 1,
         s3: S3Settings::default(),
+        evidence: EvidenceLimits::default(),
     }
 }
 
@@ -190,6 +191,13 @@ impl Scene {
     pub(crate) async fn checked(&self, tenant: &str, kept: Option<&str>) -> Result<Report, Flaw> {
         let export = self.export(tenant, kept).await;
         export::check(export.as_bytes(), &self.key(tenant).await, kept)
+    }
+
+    /// As a restore does that lacks all of it, or whoever has the database and the secret and begins the log anew.
+    pub(crate) async fn log_is_gone(&self) {
+        for table in ["entries", "tiles", "heads", "past_heads", "ids", "arrivals"] {
+            self.sql(&format!("delete from auditor.{table}")).await;
+        }
     }
 
     pub(crate) async fn sql(&self, statement: &str) -> u64 {

@@ -3,6 +3,10 @@
 //! A browser fetches a file without a credential of ours, so whoever may read evidence is given a link: the tenant, the
 //! evidence and the end, signed (HMAC-SHA-256) with a key that is derived from the secret.
 
+use std::time::Duration;
+
+use anyhow::anyhow;
+use async_nats::jetstream::object_store::InfoErrorKind;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
@@ -16,11 +20,13 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::item;
-use super::upload_evidence::name_of;
+use super::upload_evidence::{hexadecimal, name_of};
 use crate::Auditor;
 
 /// How long a link is good.
 const GOOD: TimeDelta = TimeDelta::minutes(5);
+/// For the object store to say what it keeps.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a link gives.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,9 +62,33 @@ async fn filed(
     }
 }
 
+impl Auditor {
+    /// Holds what is kept against what was filed: nobody is to be given another file for it.
+    async fn as_filed(&self, tenant: &str, item: &EvidenceItem) -> Result<(), AskError> {
+        let store = self.desk().await.objects(EVIDENCE).await.map_err(AskError::Failed)?;
+        let name = name_of(tenant, item.evidence_id);
+        let asked = tokio::time::timeout(PATIENCE, store.info(&name)).await;
+        let kept = match asked.map_err(|_| AskError::Failed(anyhow!("the object store does not answer")))? {
+            Ok(kept) if !kept.deleted => kept.digest.as_deref().and_then(hexadecimal),
+            Err(error) if error.kind() != InfoErrorKind::NotFound => return Err(AskError::Failed(error.into())),
+            _ => {
+                tracing::error!(name, "a file of evidence is not in the object store any more");
+                return Err(AskError::NotFound("the file is not where it was kept".to_owned()));
+            }
+        };
+        if kept == item.sha256 {
+            return Ok(());
+        }
+        tracing::error!(name, kept, filed = item.sha256, "a file of evidence is not the one that was filed");
+        let words = "the file that is kept is not the one that was filed: its SHA-256 is another. It is not given out";
+        Err(AskError::NotFound(words.to_owned()))
+    }
+}
+
 impl Answer<EvidenceDownload> for Auditor {
     async fn answer(&self, ask: &mut Ask<'_>, query: EvidenceDownload) -> Result<EvidenceLink, AskError> {
         let (item, file) = filed(ask.db, ask.tenant, query.evidence_id).await?;
+        self.as_filed(ask.tenant, &item).await?;
         let until = clock::now() + GOOD;
         let given = Given { t: ask.tenant.to_owned(), f: item.evidence_id, e: until.timestamp() };
         let key = self.keys.links().map_err(AskError::Failed)?;
@@ -80,7 +110,8 @@ impl Receive<EvidenceContent> for Auditor {
         let gone = || AskError::NotFound("this link is good for nothing any more, or never was".to_owned());
         let key = self.keys.links().map_err(AskError::Failed)?;
         let given = check(key, link).filter(|given| given.e > at.now.timestamp()).ok_or_else(gone)?;
-        let (_, file) = filed(at.db, &given.t, given.f).await?;
+        let (item, file) = filed(at.db, &given.t, given.f).await?;
+        self.as_filed(&given.t, &item).await?;
         // Nobody has looked into it: a browser must neither guess what it is nor run it.
         Ok(Reply::status(200)
             .header("content-type", "application/octet-stream")

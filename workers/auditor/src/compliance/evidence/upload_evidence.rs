@@ -8,7 +8,7 @@ use async_nats::jetstream::object_store::{GetErrorKind, Object as Stored, Object
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
 use chrono::{DateTime, Utc};
-use omnibus_runtime::{CallError, Cx, Effect, Events, Fail, Found, Meta, Policy, Prepared, WhenUncertain};
+use omnibus_runtime::{CallError, Cx, Effect, Events, Fail, Found, Meta, Policy, Prepared, Settled, WhenUncertain};
 use omnibus_schemas::auditor::{EVIDENCE, EvidenceFiled, EvidenceUpload, UploadEvidence};
 use omnibus_schemas::bucket::UPLOADS;
 use omnibus_schemas::{Command, Object, Token};
@@ -21,9 +21,8 @@ use crate::Auditor;
 use crate::compliance::book::book;
 use crate::compliance::fault;
 use crate::keys::hex;
+use crate::store::count;
 
-/// Files of one tenant's evidence, at most, in bytes.
-const MOST_BYTES: i64 = 20 << 30;
 /// A file was stored before the command that names it, but not by every replica of the store at once.
 const LOOKS: u32 = 3;
 /// Between two looks.
@@ -46,7 +45,7 @@ pub(crate) fn name_of(tenant: &str, evidence_id: Uuid) -> String {
 }
 
 /// Of the URL-safe base64 in which the store writes a digest.
-fn hexadecimal(digest: &str) -> Option<String> {
+pub(super) fn hexadecimal(digest: &str) -> Option<String> {
     Some(hex(&URL_SAFE.decode(digest.strip_prefix("SHA-256=")?).ok()?))
 }
 
@@ -95,6 +94,54 @@ async fn opened(store: &ObjectStore, name: &str) -> Result<Stored, CallError> {
     Err(CallError::Refused { code: "no_such_object", detail })
 }
 
+impl Auditor {
+    /// Takes the file's bytes from what the tenant may keep. It is taken before the copy is made and not looked at after: a
+    /// copy that is done can't be refused any more, and many may be under way at once.
+    async fn room_for(&self, cx: &mut Cx<'_>, size: u64) -> Result<(), Fail> {
+        let (tenant, evidence_id) = (cx.tenant(), cx.meta().id);
+        sqlx::query("select pg_advisory_xact_lock(hashtextextended('omnibus.auditor.evidence.' || $1, 0))")
+            .bind(tenant)
+            .execute(cx.db())
+            .await?;
+        let bytes: i64 = sqlx::query_scalar(
+            "select coalesce(sum(size), 0)::bigint from (
+                 select size from auditor.evidence
+                 where tenant = $1 and evidence_id <> $2 and filename is not null and removed_at is null
+                 union all
+                 select size from auditor.evidence_copies where tenant = $1 and evidence_id <> $2) files",
+        )
+        .bind(tenant)
+        .bind(evidence_id)
+        .fetch_one(cx.db())
+        .await?;
+        let most = self.settings.evidence.most_bytes;
+        if count(bytes).saturating_add(size) > most {
+            let words = format!("/object: the tenant's files of evidence have {most} bytes together at most");
+            return Err(Fail::reject("too_many_files", words));
+        }
+        sqlx::query(
+            "insert into auditor.evidence_copies (tenant, evidence_id, size) values ($1, $2, $3)
+             on conflict (tenant, evidence_id) do update set size = excluded.size",
+        )
+        .bind(tenant)
+        .bind(evidence_id)
+        .bind(i64::try_from(size)?)
+        .execute(cx.db())
+        .await?;
+        Ok(())
+    }
+
+    async fn copied(&self, cx: &mut Cx<'_>) -> Result<(), Fail> {
+        let (tenant, evidence_id) = (cx.tenant(), cx.meta().id);
+        sqlx::query("delete from auditor.evidence_copies where tenant = $1 and evidence_id = $2")
+            .bind(tenant)
+            .bind(evidence_id)
+            .execute(cx.db())
+            .await?;
+        Ok(())
+    }
+}
+
 impl Effect<UploadEvidence> for Auditor {
     const POLICY: Policy = Policy { attempts: 6, timeout: Duration::from_secs(240), ..Policy::DEFAULT };
 
@@ -106,15 +153,7 @@ impl Effect<UploadEvidence> for Auditor {
         book().control(&cmd.control).ok_or_else(|| fault("/control", "there is no such control"))?;
         let (effective_from, expires_at) = period(cx.now(), cmd.effective_from, cmd.expires_at)?;
         let UploadEvidence { control, title, filename, mut object, .. } = cmd;
-        let bytes: i64 = sqlx::query_scalar(
-            "select coalesce(sum(size), 0)::bigint from auditor.evidence where tenant = $1 and removed_at is null",
-        )
-        .bind(cx.tenant())
-        .fetch_one(cx.db())
-        .await?;
-        if bytes.saturating_add(i64::try_from(object.size)?) > MOST_BYTES {
-            return Err(Fail::reject("too_many_files", "/object: the tenant's evidence has files of 20 GiB together"));
-        }
+        self.room_for(cx, object.size).await?;
         object.sha256.make_ascii_lowercase();
         Ok(Prepared::go(Filing { control, title, filename, object, effective_from, expires_at }))
     }
@@ -150,6 +189,7 @@ impl Effect<UploadEvidence> for Auditor {
 
     async fn record(&self, cx: &mut Cx<'_>, filing: Filing, (): ()) -> Result<Events, Fail> {
         let Filing { control, title, filename, object, effective_from, expires_at } = filing;
+        self.copied(cx).await?;
         let (tenant, evidence_id, now) = (cx.tenant(), cx.meta().id, cx.now());
         sqlx::query(
             "insert into auditor.evidence (tenant, evidence_id, control, title, sha256, place, filename, content_type,
@@ -190,6 +230,14 @@ impl Effect<UploadEvidence> for Auditor {
 
     fn when_uncertain(&self, _: &Filing) -> WhenUncertain {
         WhenUncertain::Resend
+    }
+
+    async fn settle(&self, cx: &mut Cx<'_>, _: Option<Filing>, how: &Settled) -> Result<Events, Fail> {
+        // Whoever decides what nobody knows may still find that the copy is there.
+        if !matches!(how, Settled::Uncertain { .. }) {
+            self.copied(cx).await?;
+        }
+        Ok(Events::none())
     }
 }
 
