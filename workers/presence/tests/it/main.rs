@@ -48,6 +48,17 @@ impl Scene {
         (id, self.stage.outcome(id).await)
     }
 
+    /// Waits until the worker watches the bucket: by then it has found the sight from which it counts on.
+    async fn watches(&self) {
+        let bucket = || self.stage.operator.jetstream().get_stream("KV_presence");
+        let watching = async {
+            while bucket().await.unwrap().cached_info().state.consumer_count == 0 {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(30), watching).await.expect("it watches");
+    }
+
     /// The code of a refusal.
     async fn refused<C: Command>(&self, tenant: &str, command: &C) -> String {
         let (_, told) = self.done(tenant, command).await;
@@ -273,6 +284,7 @@ async fn a_notice_goes_to_a_room_a_user_or_the_tenant_and_to_nobody_else() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_of_presence_is_told_once_and_an_older_sight_changes_nothing() {
     let scene = Scene::new().await;
+    scene.watches().await;
     // Later than any sight that the worker has of its own: it sees that nobody is connected.
     let later = omnibus_runtime::clock::now().timestamp_micros() + 3_600_000_000;
     let note = |status, seen: i64| NotePresence { user: token("ada"), status, seen: later + seen };

@@ -65,14 +65,7 @@ async fn a_users_own_token_reads_of_the_rooms_he_is_in_and_a_back_end_of_all() {
 #[tokio::test(flavor = "multi_thread")]
 async fn those_who_are_there_are_listed_by_name_and_counted() {
     let scene = Scene::new().await;
-    // The worker counts on from what it finds when it begins to watch.
-    let bucket = || scene.stage.operator.jetstream().get_stream("KV_presence");
-    let watching = async {
-        while bucket().await.unwrap().cached_info().state.consumer_count == 0 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), watching).await.expect("it watches");
+    scene.watches().await;
     // Later than what the worker itself sees: that nobody is connected.
     let seen = omnibus_runtime::clock::now().timestamp_micros() + 3_600_000_000;
     for (tenant, user, status) in [
