@@ -7,6 +7,7 @@
 use sqlx::Row;
 
 use crate::catalogue::workers;
+use crate::scene::Scene;
 use omnibus_runtime::testing::Stage;
 use omnibus_schemas::Catalogue;
 
@@ -64,4 +65,50 @@ async fn a_row_is_looked_up_by_its_whole_key_also_when_nothing_is_known_of_its_t
     }
     elsewhere.retain(|table| !SMALL.contains(&table.as_str()));
     assert!(elsewhere.is_empty(), "let no other index of these begin as their key does: {elsewhere:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_a_call_reads_its_own_row_however_many_there_are() {
+    let scene = Scene::new().await;
+    let running = scene.run().await;
+    let charged = async |count: usize| {
+        let mut ids = vec![];
+        for _ in 0..count {
+            ids.push(scene.charge("ok", "done").await);
+        }
+        for id in ids {
+            scene.stage.outcome(id).await;
+        }
+    };
+    // How to look up is settled while the table is all but empty.
+    for _ in 0..10 {
+        charged(1).await;
+    }
+    scene
+        .sql(
+            "insert into bus.inbox (consumer, tenant, message_id, name, sequence, deliveries, outcome, received_at,
+                finished_at, published_at)
+             select consumer, tenant, gen_random_uuid(), name, sequence, deliveries, outcome, received_at, finished_at,
+                published_at
+             from bus.inbox, generate_series(1, 300)",
+        )
+        .await;
+    charged(40).await;
+    // A connection's counts are told at the latest when it ends.
+    running.stop().await;
+    scene.stage.db.close().await;
+    let counts = "select n_tup_ins, seq_tup_read + idx_tup_fetch from pg_stat_user_tables
+        where relid = 'bus.inbox'::regclass";
+    let told = async {
+        loop {
+            let mut db = <sqlx::PgConnection as sqlx::Connection>::connect(&scene.stage.database_url).await.unwrap();
+            let (written, read): (i64, i64) = sqlx::query_as(counts).fetch_one(&mut db).await.unwrap();
+            if written == 10 + 3000 + 40 {
+                break read;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    let read = tokio::time::timeout(std::time::Duration::from_secs(30), told).await.expect("the counts are told");
+    assert!(read < 3000, "{read} rows were read for 50 calls");
 }

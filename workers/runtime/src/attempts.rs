@@ -143,6 +143,9 @@ pub(crate) struct Closing<'a> {
 /// Closes attempts as done, ends their commands and notes (under `note`) that their messages are not on the bus, all at
 /// once. `false` if one of the attempts is not ours any more, or one of the commands has ended: then this transaction must
 /// be rolled back.
+///
+/// Each row is looked up by its key before it is joined: of a table that was never analysed the planner would read all rows
+/// of the consumer, for every batch. A row that somebody writes meanwhile is not found again, which counts as not ours.
 pub(crate) async fn close_and_finish(
     db: &mut PgConnection,
     consumer: &str,
@@ -158,7 +161,10 @@ pub(crate) async fn close_and_finish(
              update bus.inbox i
              set outcome = $6, messages = x.messages, finished_at = now(), published_at = coalesce(published_at, now())
              from unnest($3::text[], $4::uuid[], $5::bytea[]) as x(tenant, id, messages)
-             where i.consumer = $1 and i.tenant = x.tenant and i.message_id = x.id and i.outcome is null
+             cross join lateral (
+                 select ctid from bus.inbox where consumer = $1 and tenant = x.tenant and message_id = x.id limit 1
+             ) row
+             where i.ctid = row.ctid and i.outcome is null
              returning 1
          ), noted as (
              insert into bus.unpublished (id, consumer, tenants, message_ids) values ($7, $1, $3, $4)
