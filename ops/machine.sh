@@ -288,7 +288,7 @@ dev) omnibus=$target/debug/omnibus ;;
 esac
 build_omnibus() {
     if [ ! -x "$omnibus" ] && [ "${OMNIBUS_PROFILE:-release}" = release ]; then
-        say "building omnibus: the first time about 15 minutes on 2 cores, after that seconds"
+        say "building omnibus: the first time about 17 minutes on 2 cores, after that seconds"
     fi
     (cd "$root" && cargo build --profile "${OMNIBUS_PROFILE:-release}" --locked --package omnibus) ||
         die "the build failed; see above"
