@@ -11,8 +11,9 @@ use uuid::Uuid;
 
 use crate::Texter;
 
-/// How often counts are rolled up. What is not yet is added up anew for every text that leaves.
-const ROLL_UP: Duration = Duration::from_millis(500);
+/// How often counts are rolled up, while there are any and while there are none. What is not yet is added up anew for every
+/// text that leaves.
+const ROLL_UP: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(500));
 /// How often texts are looked for of which nothing was heard, and after how long that is too long.
 const LISTEN: Duration = Duration::from_secs(60);
 const UNHEARD_MINUTES: i32 = 15;
@@ -22,9 +23,11 @@ const BATCH: i64 = 500;
 /// Adds up what was counted since the last time. Nobody else writes the sums, so nobody waits for them.
 pub(crate) async fn roll_up(_: Arc<Texter>, desk: Desk) -> anyhow::Result<()> {
     let Some(mut alone) = desk.alone("roll_up").await? else { return Ok(()) };
-    while desk.pause(ROLL_UP).await {
+    let (busy, idle) = ROLL_UP;
+    let mut pause = idle;
+    while desk.pause(pause).await {
         alone.still().await?;
-        roll_up_once(&desk.db).await?;
+        pause = if roll_up_once(&desk.db).await? > 0 { busy } else { idle };
     }
     Ok(())
 }
