@@ -205,8 +205,12 @@ async fn a_content_is_cleared_away_when_it_is_nobodys_and_nobody_is_about_to_sto
     _running.stop().await;
     let _running = stage.run(worker(Settings::defaults()).unwrap()).await;
     let store = stage.operator.jetstream().get_object_store("assets").await.unwrap();
-    let gone = async { while store.info(&nobodys.0).await.is_ok_and(|info| !info.deleted) {} };
+    // Its row goes last, with the transaction in which the object went.
+    let row = "select exists (select from brander.contents where hash = $1)";
+    let there = || sqlx::query_scalar::<_, bool>(row).bind(&nobodys.0).fetch_one(&stage.db);
+    let gone = async { while there().await.unwrap() {} };
     tokio::time::timeout(std::time::Duration::from_secs(60), gone).await.expect("it is cleared away");
+    assert!(!store.info(&nobodys.0).await.is_ok_and(|info| !info.deleted));
     for kept in [&claimed, &shared] {
         assert!(store.info(&kept.0).await.is_ok_and(|info| !info.deleted), "{}", kept.0);
     }
