@@ -222,7 +222,7 @@ impl Session {
         if !wanted.recover {
             return Ok((begun, last));
         }
-        let missed = self.missed(log, epoch, last, wanted).await?;
+        let missed = self.missed(seat, log, (epoch, last), wanted).await?;
         begun.recovered = missed.is_some();
         Metric::Recoveries.count(&[("result", if begun.recovered { "whole" } else { "not_whole" })]);
         if begun.recovered {
@@ -233,7 +233,13 @@ impl Session {
         Ok((begun, seen))
     }
 
-    async fn missed(&self, log: &str, epoch: &str, last: u64, wanted: &Subscribe) -> Result<Option<Vec<Kept>>> {
+    async fn missed(
+        &self,
+        seat: &Seat,
+        log: &str,
+        (epoch, last): (&str, u64),
+        wanted: &Subscribe,
+    ) -> Result<Option<Vec<Kept>>> {
         if wanted.epoch != epoch {
             return Ok(None);
         }
@@ -242,7 +248,8 @@ impl Session {
         }
         let settings = &self.shared.settings;
         let most = Most { entries: settings.websocket_recover, bytes: settings.answer_bytes() };
-        self.shared.hub.log.missed(log, (epoch, wanted.offset), last, most).await.map_err(away)
+        let (reader, topic) = (&self.shared.hub.log, &seat.topic);
+        topic.catch_up.missed((reader, log), (epoch, wanted.offset), (last, || topic.last()), most).await.map_err(away)
     }
 
     /// An outcome that was there before anybody listened. Every domain is asked: the id alone does not say which.

@@ -151,6 +151,7 @@ async fn look_after(hub: &Hub, topic: &Weak<Topic>, reconnected: bool, heard: &m
         // Whatever is stored after this was answered, is heard.
         hub.bus.client().flush().await.map_err(|error| error.to_string())?;
     }
+    topic.catch_up.forget().await;
     let position = hub.log.position().await.map_err(|error| error.to_string())?;
     if topic.epoch().as_deref() != Some(&position.epoch) || position.last < topic.last() {
         return Err("the log was made anew".to_owned());
@@ -205,6 +206,10 @@ async fn fill(hub: &Hub, topic: &Topic, log: &str, upto: u64, heard: &mut Heard)
         Some(epoch) => hub.log.missed(log, (&epoch, topic.last()), upto, most).await?,
         None => None,
     };
+    // A replica that answers may be behind the one that the entry was heard of.
+    if missing.as_ref().is_some_and(|all| all.last().map(|kept| kept.sequence) != Some(upto)) {
+        return Err(Unread::behind());
+    }
     heard.filled = upto;
     let Some(missing) = missing else {
         topic.skip(upto);

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod catch_up;
 mod channel;
 mod codes;
 pub mod command;

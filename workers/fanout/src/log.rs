@@ -32,6 +32,13 @@ const AROUND: usize = 64;
 #[error("the stream {ROOMS} can't be read: {0}")]
 pub(crate) struct Unread(String);
 
+impl Unread {
+    /// Whoever answered does not have yet what others have told of.
+    pub(crate) fn behind() -> Self {
+        Unread("the answer ends before what was heard of".to_owned())
+    }
+}
+
 /// Where the stream stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Position {
@@ -287,27 +294,47 @@ impl Log {
         let mut answers = client.subscribe(inbox.clone()).await.map_err(|e| failed(&e))?;
         let subject = format!("$JS.API.DIRECT.GET.{ROOMS}");
         client.publish_with_reply(subject, inbox, ask.to_string().into()).await.map_err(|e| failed(&e))?;
-        let mut found = Vec::new();
+        let mut batch = Batch::default();
         while let Some(message) = answers.next().await {
-            match message.status.map(|status| status.as_u16()) {
-                None => {}
-                // The end of a batch; 404 if there was nothing at all.
-                Some(204) => {
-                    let left = number(message.headers.as_ref(), "Nats-Num-Pending").unwrap_or(0);
-                    return Ok((found, left));
-                }
-                Some(404) => return Ok((found, 0)),
-                Some(code) => return Err(Unread(format!("the server says {code}"))),
+            if let Some(more) = batch.take(message)? {
+                return Ok((batch.found, more));
             }
-            let sequence = number(message.headers.as_ref(), SEQUENCE);
-            let sequence = sequence.ok_or_else(|| Unread("an entry without a sequence".to_owned()))?;
-            found.push(Kept { sequence, body: message.payload });
         }
         Err(Unread("the connection was lost".to_owned()))
     }
 
     async fn within<T>(&self, work: impl Future<Output = Result<T, Unread>>) -> Result<T, Unread> {
         tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(|_| Err(Unread("no answer in time".to_owned())))
+    }
+}
+
+/// What came of one batched get. A connection that is lost and found again in the middle loses entries and not the end, so
+/// each message must follow the one before it: it says which that was.
+#[derive(Debug, Default)]
+struct Batch {
+    found: Vec<Kept>,
+}
+
+impl Batch {
+    /// One more message. How many entries there are beyond, if it is the end.
+    fn take(&mut self, message: Message) -> Result<Option<u64>, Unread> {
+        let headers = message.headers.as_ref();
+        let more = match message.status.map(|status| status.as_u16()) {
+            None => None,
+            Some(204) => Some(number(headers, "Nats-Num-Pending").unwrap_or(0)),
+            // There was nothing at all.
+            Some(404) => return Ok(Some(0)),
+            Some(code) => return Err(Unread(format!("the server says {code}"))),
+        };
+        let last = self.found.last().map_or(0, |kept| kept.sequence);
+        if number(headers, LAST_SEQUENCE) != Some(last) {
+            return Err(Unread("a part of the answer was lost on the way".to_owned()));
+        }
+        if more.is_none() {
+            let sequence = number(headers, SEQUENCE).ok_or_else(|| Unread("an entry without a sequence".to_owned()))?;
+            self.found.push(Kept { sequence, body: message.payload });
+        }
+        Ok(more)
     }
 }
 
@@ -325,4 +352,52 @@ pub(crate) fn repeated(message: &Message) -> Option<(u64, u64)> {
     let headers = message.headers.as_ref()?;
     headers.get("Nats-Stream").filter(|stream| stream.as_str() == ROOMS)?;
     Some((number(Some(headers), SEQUENCE)?, number(Some(headers), LAST_SEQUENCE).unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A message of a batch, as the server writes it.
+    fn message(status: Option<u16>, said: &[(&str, u64)]) -> Message {
+        let mut headers = HeaderMap::new();
+        said.iter().for_each(|(name, value)| headers.insert(*name, value.to_string()));
+        let status = status.map(|code| async_nats::StatusCode::from_u16(code).unwrap());
+        let (subject, payload) = ("_INBOX.a".into(), Bytes::new());
+        Message { subject, reply: None, payload, headers: Some(headers), status, description: None, length: 0 }
+    }
+
+    fn entry(sequence: u64, last: u64, more: u64) -> Message {
+        message(None, &[(SEQUENCE, sequence), (LAST_SEQUENCE, last), ("Nats-Num-Pending", more)])
+    }
+
+    fn end(last: u64, more: u64) -> Message {
+        message(Some(204), &[(LAST_SEQUENCE, last), ("Nats-Num-Pending", more)])
+    }
+
+    fn batch(messages: Vec<Message>) -> Result<Option<(Vec<u64>, u64)>, Unread> {
+        let mut batch = Batch::default();
+        for message in messages {
+            if let Some(more) = batch.take(message)? {
+                return Ok(Some((batch.found.iter().map(|kept| kept.sequence).collect(), more)));
+            }
+        }
+        Ok(None)
+    }
+
+    #[test]
+    fn a_batch_is_believed_whole_or_not_at_all() {
+        let whole = batch(vec![entry(2, 0, 4), entry(4, 2, 3), end(4, 3)]).unwrap();
+        assert_eq!(whole, Some((vec![2, 4], 3)));
+        assert_eq!(batch(vec![message(Some(404), &[])]).unwrap(), Some((vec![], 0)), "there is nothing");
+        assert_eq!(batch(vec![entry(2, 0, 4)]).unwrap(), None, "there is more to come");
+        for (what, holed) in [
+            ("the first", vec![entry(4, 2, 3), end(4, 3)]),
+            ("one in the middle", vec![entry(2, 0, 4), entry(6, 4, 2), end(6, 2)]),
+            ("the last", vec![entry(2, 0, 4), end(4, 3)]),
+            ("all", vec![end(4, 3)]),
+        ] {
+            assert!(batch(holed).is_err(), "{what} was lost on the way");
+        }
+    }
 }

@@ -10,6 +10,7 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::DropGuard;
 use uuid::Uuid;
 
+use crate::catch_up::CatchUp;
 use crate::codes::{Close, INSUFFICIENT_STATE};
 use crate::link::Link;
 use crate::protocol::{publication, unsubscribed};
@@ -24,6 +25,8 @@ pub(crate) struct Topic {
     /// Most bytes that may wait for one who catches up.
     queue_bytes: usize,
     state: Mutex<State>,
+    /// What those who come back have missed of the log.
+    pub(crate) catch_up: CatchUp,
     /// The epoch, once the bus subscription stands.
     ready: watch::Sender<Option<String>>,
     /// Ends what feeds it.
@@ -89,7 +92,8 @@ impl Listener {
 impl Topic {
     pub(crate) fn new(subject: String, kind: TopicKind, queue_bytes: usize, stop: DropGuard) -> Self {
         let ready = watch::Sender::new(None);
-        Topic { subject, kind, queue_bytes, state: Mutex::default(), ready, _stop: stop }
+        let (state, catch_up) = (Mutex::default(), CatchUp::default());
+        Topic { subject, kind, queue_bytes, state, catch_up, ready, _stop: stop }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -67,7 +67,7 @@ pub struct NatsServer {
     dir: PathBuf,
     temporary: bool,
     /// Claims `dir`.
-    _lock: fs::File,
+    _lock: process::Lock,
 }
 
 impl NatsServer {

@@ -53,7 +53,7 @@ pub struct Postgres {
     socket: PathBuf,
     temporary: bool,
     /// Claims `dir`.
-    _lock: fs::File,
+    _lock: process::Lock,
 }
 
 impl Postgres {

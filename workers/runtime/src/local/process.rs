@@ -177,11 +177,23 @@ fn command_line(pid: u32) -> Option<String> {
     Some(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Claims a folder until the returned file is dropped or the process dies.
-pub(super) fn lock(path: &Path) -> Result<File> {
+/// A claim on a folder.
+#[derive(Debug)]
+pub(super) struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing the file is not enough: a process that is just being started holds a copy until it has become another
+        // program. Unlocking counts for all copies.
+        let _ = self.0.unlock();
+    }
+}
+
+/// Claims a folder until what is returned is dropped or the process dies.
+pub(super) fn lock(path: &Path) -> Result<Lock> {
     let file = File::options().create(true).append(true).open(path).map_err(io_error("open", path))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Lock(file)),
         Err(TryLockError::WouldBlock) => Err(LocalError::InUse { path: path.to_owned() }),
         Err(TryLockError::Error(source)) => Err(LocalError::Io { action: "lock", path: path.to_owned(), source }),
     }
@@ -212,4 +224,21 @@ pub(super) fn unique() -> String {
     use std::hash::{BuildHasher, Hasher};
     let chance = std::collections::hash_map::RandomState::new().build_hasher().finish();
     format!("{}-{chance:016x}", std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_ends_though_a_process_that_is_being_started_still_holds_a_copy() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let claim = lock(&path).unwrap();
+        // What a fork has until it becomes another program.
+        let _copy = claim.0.try_clone().unwrap();
+        assert!(matches!(lock(&path), Err(LocalError::InUse { .. })));
+        drop(claim);
+        lock(&path).unwrap();
+    }
 }
