@@ -280,13 +280,14 @@ remove_home() {
 }
 
 # Builds the `omnibus` program; `omnibus` is where it stands. OMNIBUS_PROFILE=dev builds it as the tests are built,
-# which is quicker to make and slower to run.
+# which is quicker to make and slower to run. OMNIBUS_BUILT says that it stands there already.
 case ${OMNIBUS_PROFILE:-release} in
 release) omnibus=$target/release/omnibus ;;
 dev) omnibus=$target/debug/omnibus ;;
 *) die "OMNIBUS_PROFILE is $OMNIBUS_PROFILE; it may be release or dev" ;;
 esac
 build_omnibus() {
+    [ -z "${OMNIBUS_BUILT:-}" ] || { [ -x "$omnibus" ] || die "there is no $omnibus"; return; }
     if [ ! -x "$omnibus" ] && [ "${OMNIBUS_PROFILE:-release}" = release ]; then
         say "building omnibus: the first time about 17 minutes on 2 cores, after that seconds"
     fi
