@@ -26,11 +26,14 @@ enum Manner {
     Refused(StatusCode),
 }
 
+/// Names and values.
+type Form = Vec<(String, String)>;
+
 #[derive(Default)]
 struct Gateway {
     next: Mutex<VecDeque<Manner>>,
-    /// The fields of every POST, with its credentials.
-    posts: Mutex<Vec<(String, Vec<(String, String)>)>>,
+    /// Every POST: its credentials and its fields.
+    posts: Mutex<Vec<(String, Form)>>,
     /// The ids of those that were taken.
     taken: Mutex<Vec<String>>,
 }
