@@ -1,10 +1,14 @@
 //! What texts cost, and what stops them from costing more. Amounts are whole millionths of a currency.
 
+use std::collections::BTreeMap;
+
 use garde::Validate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use uuid::Uuid;
 
+use super::many::{NAME, named_values};
 use super::send::SmsEncoding;
 use super::{DOMAIN, a_message, is_false};
 use crate::contract::{Command, Event, Http, Query};
@@ -141,13 +145,34 @@ pub struct EstimateSms {
     #[garde(inner(length(chars, min = 2, max = 2)))]
     #[schemars(length(min = 2, max = 2))]
     pub country: Option<String>,
-    /// The text, 1 to 1600 characters.
-    #[garde(length(chars, min = 1, max = 1600))]
+    /// The text, at most 1600 characters; or name a `template`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[garde(length(chars, max = 1600))]
     pub body: String,
-    /// As in `send_sms`.
+    /// As in `send_sms`. A template is estimated as it is sent, without.
     #[serde(default, skip_serializing_if = "is_false")]
     #[garde(skip)]
     pub smart_encoding: bool,
+    /// In place of a `body`: one of the templates that `GET /api/v1/sms/templates` lists, filled in as for
+    /// `send_template`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[garde(inner(length(chars, min = 1, max = 64)))]
+    #[schemars(length(min = 1, max = 64))]
+    pub template: Option<String>,
+    /// What stands in the template's places; each at most 500 characters.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[garde(length(max = 30), custom(named_values))]
+    #[schemars(extend(
+        "maxProperties" = 30,
+        "propertyNames" = json!({ "pattern": NAME }),
+        "additionalProperties" = json!({ "type": "string", "maxLength": 500 })
+    ))]
+    pub variables: BTreeMap<String, String>,
+    /// The template's language, such as `de`; English if absent or not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[garde(inner(length(chars, min = 2, max = 35)))]
+    #[schemars(length(min = 2, max = 35))]
+    pub locale: Option<String>,
 }
 
 /// What a text would be, and cost.
@@ -177,7 +202,15 @@ impl Query for EstimateSms {
     const SCOPE: &'static str = "sms:read";
 
     fn example() -> Self {
-        EstimateSms { to: "+14155552671".into(), country: None, body: "Hello".into(), smart_encoding: false }
+        EstimateSms {
+            to: "+14155552671".into(),
+            country: None,
+            body: "Hello".into(),
+            smart_encoding: false,
+            template: None,
+            variables: BTreeMap::new(),
+            locale: None,
+        }
     }
 }
 

@@ -13,9 +13,10 @@ use super::{DOMAIN, a_message};
 use crate::contract::{Command, Event, Http, Query};
 
 /// Names of variables, for the JSON Schema.
-const NAME: &str = "^[a-z][a-z0-9_]{0,39}$";
+pub(super) const NAME: &str = "^[a-z][a-z0-9_]{0,39}$";
 
-fn named_values(map: &BTreeMap<String, String>, _: &()) -> garde::Result {
+/// Are these names, with values of a length that is allowed?
+pub(super) fn named_values(map: &BTreeMap<String, String>, _: &()) -> garde::Result {
     for (name, value) in map {
         let fits = name.len() <= 40
             && name.starts_with(|c: char| c.is_ascii_lowercase())

@@ -115,17 +115,25 @@ impl Texter {
     async fn write(&self, cx: &mut Cx<'_>, mut plan: Plan, mut gate: Gate, likeness: &[u8]) -> Result<Step, Fail> {
         let (tenant, message_id, now) = (cx.tenant(), cx.meta().id, cx.now());
         if gate.before.is_some() {
-            // Another provider's price is booked when it has taken the text.
-            sqlx::query(
-                "update texter.messages set provider = $3, sender = $4, tries = tries + 1
-                 where tenant = $1 and message_id = $2",
+            // Another provider's price is booked when it has taken the text. The words of a code change from try to try:
+            // they say for how long it is good.
+            let again = sqlx::query(
+                "update texter.messages m set provider = $3, sender = $4, likeness = $5, tries = tries + 1
+                 where tenant = $1 and message_id = $2 and not exists (
+                     select 1 from texter.messages o
+                     where o.recipient = m.recipient and o.likeness = $5 and o.status = 'queued' and o.provider_id is null
+                       and (o.tenant, o.message_id) <> (m.tenant, m.message_id))",
             )
             .bind(tenant)
             .bind(message_id)
             .bind(&plan.provider)
             .bind(&plan.from)
+            .bind(likeness)
             .execute(cx.db())
             .await?;
+            if again.rows_affected() == 0 {
+                return Err(Fail::Snooze(Duration::from_secs(1)));
+            }
             (plan.others, plan.other_uncertain) = gate::others(cx, &plan.to, likeness).await?;
             return Ok(Step::Go(Box::new(plan), Events::none()));
         }

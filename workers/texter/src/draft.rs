@@ -66,7 +66,7 @@ pub struct Plan {
     pub(crate) since: DateTime<Utc>,
     /// The provider's ids of texts like this one, which it is not.
     pub(crate) others: Vec<String>,
-    /// Of another text like this one nobody knows whether it left.
+    /// Of another text like this one nobody knows whether it left, or by which id its provider has it.
     pub(crate) other_uncertain: bool,
     /// Its budget is nearly spent.
     pub(crate) low: bool,

@@ -105,9 +105,10 @@ pub(crate) async fn read(cx: &mut Cx<'_>, caps: &Caps, asked: &Question<'_>) -> 
     })
 }
 
-/// Texts that a look-up must not take for this one: those of the same words to the same recipient that the provider is known
-/// to have, and whether there is one of which nobody knows. To be asked once this one's row is written: that keeps others from
-/// leaving meanwhile, and whatever left before is in the table by then.
+/// Texts that a look-up must not take for this one: those of the same words to the same recipient that the provider is
+/// known to have, and whether there is one of which nobody knows, or for which a person alone has vouched. To be asked
+/// once this one's row is written: that keeps others from leaving meanwhile, and whatever left before is in the table
+/// by then.
 pub(crate) async fn others(
     cx: &mut Cx<'_>,
     recipient: &str,
@@ -116,7 +117,7 @@ pub(crate) async fn others(
     let (tenant, message_id) = (cx.tenant(), cx.meta().id);
     sqlx::query_as(
         "select coalesce(array_agg(provider_id) filter (where provider_id is not null), '{}'),
-                coalesce(bool_or(status = 'uncertain' and provider_id is null), false)
+                coalesce(bool_or(status in ('uncertain', 'accepted') and provider_id is null), false)
          from texter.messages
          where recipient = $3 and likeness = $4 and not (tenant = $1 and message_id = $2)
            and coalesce(sent_at, queued_at) > now() - make_interval(hours => $5)",

@@ -92,16 +92,17 @@ impl Texter {
                  update texter.messages m set provider_id = coalesce(m.provider_id, $3), provider = $4, detail = null,
                      status = case when m.status in ('queued', 'uncertain') or m.provider_id is null then $5 else m.status end,
                      sent_at = coalesce(m.sent_at, $6), revision = m.revision + 1
-                 from (select status as was from texter.messages where tenant = $1 and message_id = $2 for update) before
+                 from (select status as was, (status = 'failed' and provider_id is null) as given_up
+                       from texter.messages where tenant = $1 and message_id = $2 for update) before
                  where m.tenant = $1 and m.message_id = $2
-                 returning m.*, before.was
+                 returning m.*, before.was, before.given_up
              ), counted as (
                  insert into texter.deltas (tenant, day, country, what, n)
                  select $1, day, country, 'sent', 1 from row
                  union all
-                 select $1, day, country, was, -1 from row where was in ('failed', 'uncertain')
+                 select $1, day, country, was, -1 from row where given_up or was = 'uncertain'
              )
-             select {COLUMNS}, was from row"
+             select {COLUMNS}, given_up from row"
         );
         let row = sqlx::query(sqlx::AssertSqlSafe(statement))
             .bind(tenant)
@@ -114,8 +115,9 @@ impl Texter {
             .await?;
         let mut sent = Sent::read(&row)?;
         let mut events = Events::none();
-        if row.try_get::<String, _>("was")? == "failed" {
-            // It had been given up and its estimate given back; the truth came late.
+        if row.try_get("given_up")? {
+            // It had been given up and its estimate given back; the truth came late. One that failed at its provider,
+            // whose callback was faster than its answer, was not: it stands in the books.
             let booked = ledger::book(cx, message_id, &sent.account, "difference", sent.estimate, 1).await?;
             events = events.join(booked);
         }

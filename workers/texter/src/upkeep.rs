@@ -47,29 +47,33 @@ pub(crate) async fn roll_up_once(db: &PgPool) -> sqlx::Result<u64> {
 /// Asks for texts whose provider has told nothing for long, or no price; forgets what no limit counts any more.
 pub(crate) async fn listen(texter: Arc<Texter>, desk: Desk) -> anyhow::Result<()> {
     let Some(mut alone) = desk.alone("listen").await? else { return Ok(()) };
-    while desk.pause(LISTEN).await {
+    // At once, too: a texter that is started again and again forgets as well.
+    loop {
         alone.still().await?;
         forget(&desk.db).await?;
-        let askable: Vec<&str> = texter
-            .providers
-            .iter()
-            .filter(|provider| provider.can_be_asked())
-            .map(|provider| provider.name())
-            .collect();
-        if askable.is_empty() {
-            continue;
+        ask(&texter, &desk).await?;
+        if !desk.pause(LISTEN).await {
+            return Ok(());
         }
-        for row in unheard(&desk.db, &askable).await? {
-            let (tenant, message_id): (String, Uuid) = (row.try_get(0)?, row.try_get(1)?);
-            // The first question is one command however often this looks; it sees to those that follow.
-            let id = Uuid::new_v5(&message_id, b"unheard");
-            desk.publish(&tenant, id, &CheckMessage { message_id, round: 0 }).await?;
-            sqlx::query("update texter.messages set asked_at = now() where tenant = $1 and message_id = $2")
-                .bind(&tenant)
-                .bind(message_id)
-                .execute(&desk.db)
-                .await?;
-        }
+    }
+}
+
+async fn ask(texter: &Texter, desk: &Desk) -> anyhow::Result<()> {
+    let askable: Vec<&str> =
+        texter.providers.iter().filter(|provider| provider.can_be_asked()).map(|provider| provider.name()).collect();
+    if askable.is_empty() {
+        return Ok(());
+    }
+    for row in unheard(&desk.db, &askable).await? {
+        let (tenant, message_id): (String, Uuid) = (row.try_get(0)?, row.try_get(1)?);
+        // The first question is one command however often this looks; it sees to those that follow.
+        let id = Uuid::new_v5(&message_id, b"unheard");
+        desk.publish(&tenant, id, &CheckMessage { message_id, round: 0 }).await?;
+        sqlx::query("update texter.messages set asked_at = now() where tenant = $1 and message_id = $2")
+            .bind(&tenant)
+            .bind(message_id)
+            .execute(&desk.db)
+            .await?;
     }
     Ok(())
 }
@@ -93,6 +97,14 @@ async fn forget(db: &PgPool) -> sqlx::Result<()> {
     sqlx::query("delete from texter.code_requests where at < now() - interval '2 days'").execute(db).await?;
     sqlx::query("delete from texter.alarms where window_start < now() - interval '2 days'").execute(db).await?;
     sqlx::query("delete from texter.verifications where created_at < now() - interval '30 days'").execute(db).await?;
+    // What has expired is not sent again. The row stays: its checks count against the next code.
+    sqlx::query(
+        "update texter.verifications set code_sealed = null where code_sealed is not null and expires_at < now()",
+    )
+    .execute(db)
+    .await?;
+    // A lockout that ended a day ago makes the next one no longer.
+    sqlx::query("delete from texter.lockouts where until < now() - interval '1 day'").execute(db).await?;
     sqlx::query(
         "update texter.messages set body = null
          where body is not null and coalesce(send_at, sent_at, queued_at) < now() - interval '7 days'",

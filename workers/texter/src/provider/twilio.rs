@@ -250,11 +250,12 @@ fn receipt(message: &Message) -> Receipt {
 
 /// What a refusal means. An error of the server's own leaves it open whether the message was taken.
 fn refused(status: StatusCode, code: Option<u32>) -> CallError {
-    let code = code.or(match status {
+    // Twilio has several codes for each of these two, and they mean the same here.
+    let code = match status {
         StatusCode::TOO_MANY_REQUESTS => Some(20429),
         StatusCode::UNAUTHORIZED => Some(20003),
-        _ => None,
-    });
+        _ => code,
+    };
     // Only a 201 says that it was taken; another success leaves it open as well, and so does whoever waited in between.
     if status.is_server_error() || status.is_success() || status == StatusCode::REQUEST_TIMEOUT {
         return CallError::Unknown(anyhow::anyhow!("Twilio answers {status}"));
@@ -342,6 +343,8 @@ mod tests {
         let of = |status: u16, code| refused(StatusCode::from_u16(status).unwrap(), code);
         assert!(matches!(of(429, None), CallError::NotDone(_)));
         assert!(matches!(of(429, Some(20429)), CallError::NotDone(_)));
+        assert!(matches!(of(429, Some(21611)), CallError::NotDone(_)));
+        assert!(matches!(of(401, Some(20008)), CallError::Refused { code: "provider_credentials", .. }));
         assert!(matches!(of(500, None), CallError::Unknown(_)));
         assert!(matches!(of(503, Some(20500)), CallError::Unknown(_)));
         assert!(matches!(of(408, None), CallError::Unknown(_)));

@@ -459,3 +459,126 @@ async fn what_is_typed_unsealed_is_taken_out_of_the_stream_also_while_its_dead_l
     tokio::time::timeout(std::time::Duration::from_secs(120), gone).await.expect("it is taken out");
     scene.running.stop().await;
 }
+
+/// What a question leaves open: six digits, ten minutes, five sends.
+#[tokio::test]
+async fn a_code_has_six_digits_and_ten_minutes_and_is_sent_five_times() {
+    let scene = Scene::new().await;
+    let command = ask(&number(3910), |_| ());
+    let (_, told) = scene.send(&command).await;
+    assert_eq!((told.name.as_str(), &told.data["digits"]), ("code_sent", &json!(6)));
+    let good: f64 =
+        sqlx::query_scalar("select extract(epoch from expires_at - created_at)::float8 from texter.verifications")
+            .fetch_one(&scene.stage.db)
+            .await
+            .unwrap();
+    assert!((good - 600.0).abs() < 0.001, "{good}");
+    let body = scene.twilio.messages().await[0]["body"].as_str().unwrap().to_owned();
+    assert!(body.contains("10 minutes"), "{body}");
+    for _ in 1..5 {
+        assert_eq!(scene.send(&command).await.1.name, "code_sent");
+    }
+    assert_eq!(code(&scene.send(&command).await.1), "too_many_sends");
+    let again: Vec<String> =
+        scene.twilio.messages().await.iter().map(|text| code_in(text["body"].as_str().unwrap(), 6)).collect();
+    assert_eq!(again, vec![code_in(&body, 6); 5]);
+    assert_eq!(scene.spent().await, 5 * 7900);
+    scene.running.stop().await;
+}
+
+/// A later try says for how much longer the code is good. These words left, and no other text is to be taken for it.
+#[tokio::test]
+async fn a_code_whose_words_changed_between_two_tries_is_not_taken_for_the_next_one() {
+    let scene = Scene::new().await;
+    let command = ask(&number(3911), |_| ());
+    scene.twilio.next(json!([{ "delay_ms": 2000, "status": 429 }])).await;
+    let first = scene.stage.publish("acme", &command).await;
+    scene.stage.event(|told| told.name == "cost_booked" && told.causation == first.to_string()).await;
+    // Time passes while the first try is out.
+    sqlx::query("update texter.verifications set expires_at = expires_at - interval '5 minutes'")
+        .execute(&scene.stage.db)
+        .await
+        .unwrap();
+    let told = scene.stage.outcome(first).await;
+    assert_eq!(told.name, "code_sent", "{}", told.data);
+    // The next one says the same, and does not arrive at first.
+    scene.twilio.next(json!([{ "status": 503 }])).await;
+    let (_, told) = scene.send(&command).await;
+    assert_eq!(told.name, "code_sent", "{}", told.data);
+    let bodies: Vec<Value> = scene.twilio.messages().await.iter().map(|text| text["body"].clone()).collect();
+    assert_eq!(bodies[0], bodies[1], "they were to be alike");
+    assert_eq!(scene.twilio.counts().await, (4, 2));
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn a_code_that_expires_before_it_could_be_sent_is_refused_and_costs_nothing() {
+    let scene = Scene::new().await;
+    scene.twilio.next(json!([{ "delay_ms": 2000, "status": 429 }])).await;
+    let id = scene.stage.publish("acme", &ask(&number(3912), |_| ())).await;
+    scene.stage.event(|told| told.name == "cost_booked" && told.causation == id.to_string()).await;
+    let_expire(&scene).await;
+    let told = scene.stage.outcome(id).await;
+    assert_eq!((told.outcome, code(&told)), (Some(Outcome::Rejected), "expired"));
+    assert_eq!((scene.twilio.counts().await, scene.spent().await), ((1, 0), 0));
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn codes_that_are_typed_in_raise_no_alarm() {
+    let scene = Scene::with(|settings| settings.fraud_least_codes = 4).await;
+    for n in 0..4 {
+        let (id, right) = code_for(&scene, &ask(&number(3420 + n), |_| ())).await;
+        if n == 0 {
+            assert_eq!(check(&scene, id, &right).await.name, "code_verified");
+        }
+    }
+    sqlx::query("update texter.verifications set created_at = created_at - interval '5 minutes'")
+        .execute(&scene.stage.db)
+        .await
+        .unwrap();
+    // A quarter was typed in; the alarm is for less than a fifth. What it says would have come before this.
+    let (_, told) = scene.send(&ask(&number(3430), |_| ())).await;
+    assert_eq!(told.name, "code_sent");
+    assert!(scene.stage.told().iter().all(|told| told.name != "fraud_suspected"));
+    scene.running.stop().await;
+}
+
+/// Nobody asks again: the code goes all the same, and so does a lockout that counts for nothing any more.
+#[tokio::test]
+async fn what_has_expired_is_forgotten_by_itself() {
+    let scene = Scene::new().await;
+    code_for(&scene, &ask(&number(3913), |_| ())).await;
+    let (waits, _) = code_for(&scene, &ask(&number(3914), |_| ())).await;
+    sqlx::query("update texter.verifications set expires_at = now() - interval '1 second' where verification_id <> $1")
+        .bind(waits)
+        .execute(&scene.stage.db)
+        .await
+        .unwrap();
+    sqlx::query(
+        "insert into texter.lockouts (tenant, recipient, purpose, level, until) values
+             ('acme', '+14155553913', 'login', 3, now() - interval '25 hours'),
+             ('acme', '+14155553914', 'login', 3, now() - interval '1 hour')",
+    )
+    .execute(&scene.stage.db)
+    .await
+    .unwrap();
+    // A texter looks when it starts, and from time to time.
+    let Scene { stage, twilio, running } = scene;
+    running.stop().await;
+    let running = stage.run(omnibus_texter::worker(twilio.settings()).unwrap()).await;
+    let kept = "select (select array_agg(verification_id) from texter.verifications where code_sealed is not null),
+                       (select array_agg(recipient) from texter.lockouts)";
+    let forgotten = async {
+        loop {
+            let (codes, lockouts): (Vec<Uuid>, Vec<String>) = sqlx::query_as(kept).fetch_one(&stage.db).await.unwrap();
+            if (codes.as_slice(), lockouts.len()) == (&[waits][..], 1) {
+                return lockouts;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    let lockouts = tokio::time::timeout(std::time::Duration::from_secs(120), forgotten).await.expect("it is forgotten");
+    assert_eq!(lockouts, [number(3914)]);
+    running.stop().await;
+}

@@ -105,3 +105,31 @@ async fn tenants_who_ask_at_once_have_limits_of_their_own_and_wait_in_no_circle(
     let got = at_once(|settings| settings.codes_per_country = 4, &asks).await;
     assert_eq!(got, tenants.map(|tenant| (tenant.to_owned(), 4)).into());
 }
+
+/// A number is one number, however it is written; and a range of numbers is told by what they have in common.
+#[tokio::test]
+async fn spellings_share_a_limit_and_neighbours_raise_an_alarm_for_their_range() {
+    let scene = Scene::with(|settings| {
+        settings.codes_per_recipient = 2;
+        settings.codes_per_prefix = 3;
+    })
+    .await;
+    for (n, to) in [number(3950), "+1 (415) 555-3950".to_owned(), "415.555.3950".to_owned()].into_iter().enumerate() {
+        let ask = ask(&to, |a| (a.country, a.purpose) = (Some("US".into()), Some(format!("p{n}"))));
+        let (_, told) = scene.send(&ask).await;
+        assert_eq!(code(&told) == "too_many_codes", n == 2, "{to}: {}", told.data);
+    }
+    assert_eq!(scene.send(&ask(&number(3951), |_| ())).await.1.name, "code_sent");
+    assert_eq!(code(&scene.send(&ask(&number(3952), |_| ())).await.1), "too_many_codes");
+    let alarms: Vec<(String, String)> = scene
+        .stage
+        .told()
+        .iter()
+        .filter(|told| told.name == "fraud_suspected")
+        .map(|told| ["kind", "key"].map(|field| told.data[field].as_str().unwrap().to_owned()).into())
+        .collect();
+    let expected = [("recipient", "+1415*****50"), ("prefix", "+14155")];
+    assert_eq!(alarms, expected.map(|(kind, key)| (kind.to_owned(), key.to_owned())));
+    assert_eq!(scene.twilio.counts().await.1, 3);
+    scene.running.stop().await;
+}

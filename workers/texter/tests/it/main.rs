@@ -2,11 +2,15 @@
 #![expect(clippy::unwrap_used, reason = "a test that can not go on has failed")]
 
 mod codes;
+mod consent;
 mod contract;
 mod door;
+mod gateway;
 mod killed;
 mod limits;
+mod look_up;
 mod money;
+mod quiet;
 mod scene;
 mod sending;
 mod waiting;

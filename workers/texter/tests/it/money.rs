@@ -203,13 +203,14 @@ async fn an_estimate_says_what_a_text_would_be_and_sends_nothing() {
         country: Some("DE".into()),
         body: body.into(),
         smart_encoding,
+        ..omnibus_schemas::Query::example()
     };
     let quoted = format!("\u{201c}{}\u{201d}", "a".repeat(100));
     let plain = scene.stage.ask("texter", "acme", &ask(&quoted, false)).await.unwrap();
     assert_eq!((plain.segments, plain.estimate_micro, plain.country.as_str()), (2, 150_000, "DE"));
     let smart = scene.stage.ask("texter", "acme", &ask(&quoted, true)).await.unwrap();
     assert_eq!((smart.segments, smart.estimate_micro), (1, 75_000));
-    let nobody = EstimateSms { to: "nonsense".into(), country: None, body: "a".into(), smart_encoding: false };
+    let nobody = EstimateSms { to: "nonsense".into(), ..omnibus_schemas::Query::example() };
     assert_eq!(scene.stage.ask("texter", "acme", &nobody).await.unwrap_err().0, 422);
     assert_eq!(scene.twilio.counts().await, (0, 0));
 
@@ -331,5 +332,60 @@ async fn cost_events_add_up_to_the_ledger_whatever_was_tried() {
         .map(|told| told.data["amount_micro"].as_i64().unwrap())
         .sum();
     assert_eq!((booked, scene.spent().await), (7_900, 7_900));
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn a_template_is_estimated_as_it_is_sent() {
+    let scene = Scene::new().await;
+    // In the small alphabet, and in the large one, where it takes two segments.
+    for (n, name, segments) in [(5610, "Ada".to_owned(), 1), (5611, "\u{436}".repeat(30), 2)] {
+        let mut filled = SendTemplate { to: number(n), ..SendTemplate::example() };
+        filled.variables.insert("name".into(), name);
+        let ask = EstimateSms {
+            to: filled.to.clone(),
+            body: String::new(),
+            template: Some(filled.template.clone()),
+            variables: filled.variables.clone(),
+            ..omnibus_schemas::Query::example()
+        };
+        let estimate = scene.stage.ask("texter", "acme", &ask).await.unwrap();
+        let (_, told) = scene.send(&filled).await;
+        assert_eq!(told.name, "sms_sent", "{}", told.data);
+        let texts = scene.twilio.messages().await;
+        let body = texts.last().unwrap()["body"].as_str().unwrap();
+        assert_eq!((estimate.characters as usize, estimate.segments), (body.chars().count(), segments));
+        assert_eq!(json!(estimate.encoding), told.data["encoding"]);
+        assert_eq!(json!(estimate.segments), told.data["segments"]);
+        assert_eq!(json!(estimate.estimate_micro), told.data["estimate_micro"]);
+    }
+    let of = |template: Option<&str>, body: &str| EstimateSms {
+        template: template.map(str::to_owned),
+        body: body.into(),
+        ..omnibus_schemas::Query::example()
+    };
+    for (wrong, word) in [
+        (of(Some("welcome"), ""), "/variables/brand"),
+        (of(Some("nothing"), ""), "/template"),
+        (of(Some("two_factor"), ""), "/2fa"),
+        (of(Some("welcome"), "Hello"), "not both"),
+        (of(None, ""), "/body"),
+    ] {
+        let (status, words) = scene.stage.ask("texter", "acme", &wrong).await.unwrap_err();
+        assert!(status == 422 && words.contains(word), "{status} {words}");
+    }
+    assert_eq!(scene.twilio.counts().await, (2, 2), "an estimate sends nothing");
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn a_country_has_a_cap_though_nobody_has_set_a_budget() {
+    let scene = Scene::with(|settings| settings.sms_country_cap = 7_900).await;
+    assert_eq!(scene.send(&to(5621)).await.1.name, "sms_sent");
+    let tripped = scene.event("spend_fuse_tripped").await;
+    assert_eq!((&tripped.data["country"], &tripped.data["cap_micro"]), (&json!("US"), &json!(7_900)));
+    let held = scene.stage.publish("acme", &to(5622)).await;
+    assert_eq!(scene.waiting(held).await.waits_for, Some(WaitsFor::SpendFuse));
+    assert_eq!(scene.send(&text(|t| t.to = "+4915123456704".into())).await.1.name, "sms_sent");
     scene.running.stop().await;
 }

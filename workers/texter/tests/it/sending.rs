@@ -258,3 +258,34 @@ async fn what_a_person_decides_about_a_held_text_is_done() {
     taken.abort();
     scene.running.stop().await;
 }
+
+/// A person's word does not say under which id the provider has it.
+#[tokio::test]
+async fn a_text_that_a_person_has_vouched_for_is_not_taken_for_another() {
+    let scene = Scene::new().await;
+    scene.send(&SendSms::example()).await;
+    // As it stands once somebody has said that it left.
+    sqlx::query("update texter.messages set provider_id = null").execute(&scene.stage.db).await.unwrap();
+    scene.twilio.next(json!([{ "status": 503 }])).await;
+    let (id, told) = scene.send(&SendSms::example()).await;
+    assert_eq!(told.outcome, Some(Outcome::Held), "{}", told.data);
+    assert_eq!(scene.status(id).await.status, SmsState::Uncertain);
+    assert_eq!(scene.twilio.counts().await, (2, 1));
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn a_suspended_account_stops_the_provider_for_everybody() {
+    let scene = Scene::new().await;
+    // A try may follow before the first one's trouble is written down.
+    scene.twilio.next(json!(vec![json!({ "code": 30002 }); 6])).await;
+    let id = scene.stage.publish("acme", &SendSms::example()).await;
+    let stopped = scene.event("provider_stopped").await;
+    assert_eq!((&stopped.data["error_code"], &stopped.data["tenant_only"]), (&json!(30002), &json!(false)));
+    let ask = omnibus_schemas::texter::SendCode { to: number(2020), ..Command::example() };
+    let theirs = scene.stage.publish("globex", &ask).await;
+    assert_eq!(code(&scene.stage.outcome(theirs).await), "provider_stopped");
+    assert!(scene.stage.caused_by(id).iter().all(|told| told.outcome.is_none()), "the text was not put off");
+    assert_eq!(scene.twilio.counts().await.1, 0);
+    scene.running.stop().await;
+}

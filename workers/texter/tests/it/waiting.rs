@@ -4,7 +4,7 @@ use chrono::{DateTime, Duration, Utc};
 use omnibus_runtime::clock;
 use omnibus_schemas::platform::Outcome;
 use omnibus_schemas::texter::{
-    CancelSms, CheckMessage, Costs, PutOptOut, SendSms, SetQuietHours, SmsState, WaitsAt, WaitsFor,
+    CancelSms, CheckMessage, ClearQuietHours, Costs, PutOptOut, SendSms, SetQuietHours, SmsState, WaitsAt, WaitsFor,
 };
 use serde_json::json;
 
@@ -184,5 +184,33 @@ async fn a_text_that_is_handed_over_for_quiet_hours_comes_after_them() {
     let row: DateTime<Utc> =
         sqlx::query_scalar("select send_at from texter.messages").fetch_one(&scene.stage.db).await.unwrap();
     assert!(row > at + Duration::minutes(28) && row <= at + Duration::minutes(30), "{row} for {at}");
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn quiet_hours_are_on_the_clock_of_the_text_or_of_its_country_or_of_the_tenant() {
+    let scene = Scene::new().await;
+    // Half an hour to both sides of now in UTC: over, or yet to come, wherever clocks show another hour.
+    let now = clock::now();
+    let minute = |at: DateTime<Utc>| at.format("%H:%M").to_string();
+    let (from, to) = (minute(now - Duration::minutes(30)), minute(now + Duration::minutes(30)));
+    scene.send(&SetQuietHours { from, to, timezone: "UTC".into() }).await;
+    let for_her = |to: &str, zone: Option<&str>| {
+        text(|t| {
+            t.to = to.into();
+            t.timezone = zone.map(str::to_owned);
+        })
+    };
+    // The United States have several zones, Germany has one: an hour or two ahead.
+    let (american, german) = (number(8010), "+4915123456705");
+    for waits in [for_her(&american, None), for_her(german, Some("UTC"))] {
+        let id = scene.stage.publish("acme", &waits).await;
+        assert_eq!(scene.waiting(id).await.waits_for, Some(WaitsFor::QuietHours), "{waits:?}");
+    }
+    for leaves in [for_her(&american, Some("Asia/Tokyo")), for_her(german, None)] {
+        assert_eq!(scene.send(&leaves).await.1.name, "sms_sent", "{leaves:?}");
+    }
+    assert_eq!(scene.send(&ClearQuietHours {}).await.1.name, "quiet_hours_changed");
+    assert_eq!(scene.send(&for_her(&number(8011), None)).await.1.name, "sms_sent");
     scene.running.stop().await;
 }

@@ -8,7 +8,8 @@ use omnibus_schemas::Command;
 use omnibus_schemas::Hook;
 use omnibus_schemas::platform::Outcome;
 use omnibus_schemas::texter::{
-    CheckMessage, NoteStatus, OptOuts, RetrySms, SendSms, SmsState, TwilioInbound, TwilioStatus,
+    CheckMessage, Costs, NoteStatus, OptOuts, PutOptOut, ResumeProvider, RetrySms, SendSms, SmsState, SmsStats,
+    TwilioInbound, TwilioStatus,
 };
 use serde_json::json;
 use uuid::Uuid;
@@ -326,5 +327,100 @@ async fn what_could_not_be_delivered_for_now_is_sent_once_more() {
         assert_eq!(code(&scene.send(&RetrySms { message_id, number: 2 }).await.1), "not_found");
     }
     assert_eq!(scene.twilio.counts().await, (2, 2));
+    scene.running.stop().await;
+}
+
+/// Commands that stand in the schedule.
+async fn scheduled(scene: &Scene, command: &str) -> usize {
+    let mut schedule = scene.stage.operator.jetstream().get_stream("SCHEDULE").await.unwrap();
+    let last = schedule.info().await.unwrap().state.last_sequence;
+    let mut found = 0;
+    for sequence in 1..=last {
+        let Ok(message) = schedule.get_raw_message(sequence).await else { continue };
+        let target = message.headers.get(async_nats::header::NATS_SCHEDULE_TARGET);
+        found += usize::from(target.is_some_and(|target| target.as_str().contains(command)));
+    }
+    found
+}
+
+#[tokio::test]
+async fn what_could_not_be_delivered_is_put_on_the_schedule_again_only_if_the_reason_passes() {
+    let scene = Scene::new().await;
+    for (n, error, again) in [(4010, "30005", 0), (4011, "30006", 0), (4012, "30003", 1), (4013, "30008", 2)] {
+        let (id, sid) = sent(&scene, &text(|t| t.to = number(n))).await;
+        visited::<TwilioStatus>(&scene, &told(id, &sid, "undelivered", Some(error))).await;
+        scene.stage.event(|told| told.name == "sms_status_changed" && told.data["message_id"] == id.to_string()).await;
+        assert_eq!(scheduled(&scene, "retry_sms").await, again, "{error}");
+    }
+    scene.running.stop().await;
+}
+
+/// What a callback tells of a text before its own answer is no text that was given up.
+#[tokio::test]
+async fn a_failure_that_overtakes_the_answer_is_booked_and_counted_once() {
+    let scene = Scene::new().await;
+    // The answer is late; and of another text it is lost.
+    for (n, manner) in [(1, json!([{ "delay_ms": 1500 }])), (2, json!([{ "lose": true, "delay_ms": 1500 }]))] {
+        scene.twilio.next(manner).await;
+        let id = scene.stage.publish("acme", &text(|t| t.to = number(4020 + n))).await;
+        scene.stage.event(|told| told.name == "cost_booked" && told.causation == id.to_string()).await;
+        let failed = told(id, &format!("SM{n:032x}"), "failed", Some("30005"));
+        visited::<TwilioStatus>(&scene, &failed).await;
+        scene.stage.event(|told| told.name == "sms_status_changed" && told.data["message_id"] == id.to_string()).await;
+        let told = scene.stage.outcome(id).await;
+        assert_eq!((told.name.as_str(), &told.data["status"]), ("sms_sent", &json!("failed")));
+        assert_eq!(scene.spent().await, i64::from(n) * 7900);
+    }
+    let costs = scene.stage.ask("texter", "acme", &Costs { from: None, to: None, country: None }).await.unwrap();
+    assert_eq!((costs.totals[0].messages, costs.totals[0].amount_micro), (2, 2 * 7900));
+    let stats = scene.stage.ask("texter", "acme", &SmsStats { from: None, to: None }).await.unwrap();
+    assert_eq!((stats.days[0].sent, stats.days[0].failed), (2, 2));
+    scene.running.stop().await;
+}
+
+/// Of JSON, the address alone is signed, and the address carries the body's hash.
+#[tokio::test]
+async fn a_status_in_json_is_believed_by_the_hash_in_its_address() {
+    let scene = Scene::new().await;
+    let (id, sid) = sent(&scene, &SendSms::example()).await;
+    let body = json!({ "AccountSid": "AC1", "MessageSid": sid, "MessageStatus": "delivered" }).to_string();
+    let hash = ring::digest::digest(&ring::digest::SHA256, body.as_bytes());
+    let hex: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let query = format!("tenant=acme&message={id}&bodySHA256={hex}");
+    let mut right = visit("/webhooks/twilio/status", &query, &[]);
+    right.headers.insert("content-type".into(), "application/json".into());
+    let forged = Visit { body: body.replace("delivered", "failed").into_bytes(), ..right.clone() };
+    assert_eq!(visited::<TwilioStatus>(&scene, &forged).await, 403);
+    right.body = body.into_bytes();
+    assert_eq!(visited::<TwilioStatus>(&scene, &right).await, 204);
+    assert_eq!(scene.event("sms_status_changed").await.data["status"], json!("delivered"));
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn a_tenant_lifts_a_stop_that_holds_for_it_alone() {
+    let scene = Scene::new().await;
+    let (id, sid) = sent(&scene, &SendSms::example()).await;
+    visited::<TwilioStatus>(&scene, &told(id, &sid, "undelivered", Some("30007"))).await;
+    scene.event("provider_stopped").await;
+    let waits = scene.stage.publish("acme", &text(|t| t.to = number(4030))).await;
+    assert_eq!(scene.waiting(waits).await.waits_for, Some(omnibus_schemas::texter::WaitsFor::Provider));
+    let resume = ResumeProvider { provider: "twilio".into(), note: "the words are others now".into() };
+    let foreign = scene.stage.publish("globex", &resume).await;
+    assert_eq!(code(&scene.stage.outcome(foreign).await), "not_stopped");
+    assert_eq!(scene.send(&resume).await.1.name, "provider_resumed");
+    sent(&scene, &text(|t| t.to = number(4031))).await;
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn start_takes_back_an_opt_out_by_command_too() {
+    let scene = Scene::new().await;
+    sent(&scene, &SendSms::example()).await;
+    scene.send(&PutOptOut { number: SendSms::example().to, ..PutOptOut::example() }).await;
+    assert_eq!(code(&scene.send(&text(|t| t.body = "After".into())).await.1), "opted_out");
+    visited::<TwilioInbound>(&scene, &inbound("START", "SM50")).await;
+    scene.stage.event(|told| told.name == "consent_changed" && told.data["state"] == "opted_in").await;
+    sent(&scene, &text(|t| t.body = "After".into())).await;
     scene.running.stop().await;
 }
