@@ -16,6 +16,7 @@ mod recipients;
 mod scene;
 mod senders;
 mod server;
+mod signed;
 mod stages;
 mod stats;
 mod templates;
