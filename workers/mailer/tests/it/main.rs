@@ -9,6 +9,7 @@ mod feedback;
 mod files;
 mod killed;
 mod login;
+mod pipelining;
 mod providers;
 mod quiet;
 mod raw;
