@@ -15,7 +15,9 @@ use lettre::message::header::HeaderName;
 
 use crate::settings::Senders;
 
-/// What is signed, as far as a mail has it. Both headers of one-click unsubscription are among it: RFC 8058 §4.
+/// What is signed, as far as a mail has it. Both headers of one-click unsubscription are among it: RFC 8058 §4. `Content-Type`
+/// is not: to lettre it is the body's, so it would be named as signed and signed as if it were not there, and no signature
+/// would be true.
 const SIGNED: &[&str] = &[
     "From",
     "To",
@@ -25,7 +27,6 @@ const SIGNED: &[&str] = &[
     "Message-ID",
     "Reply-To",
     "MIME-Version",
-    "Content-Type",
     "List-Unsubscribe",
     "List-Unsubscribe-Post",
 ];

@@ -11,6 +11,13 @@ use crate::Mailer;
 use crate::content::{BUILT_IN_VERSION, ContentError, Rendered, Wanted};
 use crate::delivery::{Dispatch, Order};
 
+/// As whom a mail is sent, as far as anybody has said.
+pub(crate) struct Speaks {
+    pub(crate) from: Option<String>,
+    pub(crate) from_name: Option<String>,
+    pub(crate) reply_to: Option<String>,
+}
+
 impl Dispatch for SendTemplate {
     const NAMES_EMAIL: bool = true;
 
@@ -18,10 +25,8 @@ impl Dispatch for SendTemplate {
         let email_id = cx.meta().id;
         let wanted = Wanted { name: &self.template, version: self.version, unsubscribe_url: None };
         let said = mailer.words(cx, email_id, wanted, &self.variables, &self.stream).await?;
-        let (from, from_name) = match self.from {
-            Some(from) => (Some(from), self.from_name),
-            None => mailer.brands_sender(cx, &said, self.from_name).await?,
-        };
+        let given = Speaks { from: self.from, from_name: self.from_name, reply_to: self.reply_to };
+        let Speaks { from, from_name, reply_to } = mailer.or_the_brand(cx, given, &said).await?;
         // Whoever waits for a code would rather have it twice than not at all.
         let resend = self.resend_uncertain.unwrap_or(said.confidential);
         let email = SendEmail {
@@ -30,7 +35,7 @@ impl Dispatch for SendTemplate {
             bcc: self.bcc,
             from,
             from_name,
-            reply_to: self.reply_to,
+            reply_to,
             subject: said.subject,
             body: said.text,
             html: said.html,
@@ -108,14 +113,15 @@ impl Mailer {
         Ok(kind.as_deref().unwrap_or(stream) == "marketing")
     }
 
-    /// The brand's sender, if its domain is one from which the tenant may send; else its name alone.
-    pub(crate) async fn brands_sender(
+    /// What is not said is the brand's to say: its sender, if its domain is one from which the tenant may send, else its name
+    /// alone; and where answers go. Whoever names a sender speaks for itself.
+    pub(crate) async fn or_the_brand(
         &self,
         cx: &mut Cx<'_>,
+        given: Speaks,
         said: &Rendered,
-        name: Option<String>,
-    ) -> Result<(Option<String>, Option<String>), sqlx::Error> {
-        let Some(sender) = &said.brand.sender else { return Ok((None, name)) };
+    ) -> Result<Speaks, sqlx::Error> {
+        let (None, Some(sender)) = (&given.from, &said.brand.sender) else { return Ok(given) };
         let domain = sender.email.rsplit('@').next().unwrap_or_default().to_ascii_lowercase();
         let own: bool = sqlx::query_scalar(
             "select exists (select from mailer.sender_domains
@@ -128,6 +134,10 @@ impl Mailer {
         let shared = sender.email.parse().is_ok_and(|address| self.senders.everybodys(&address));
         let from = (own || shared).then(|| sender.email.clone());
         let brands = sender.name.clone().unwrap_or_else(|| said.brand.name.clone());
-        Ok((from, name.or(Some(brands))))
+        Ok(Speaks {
+            from,
+            from_name: given.from_name.or(Some(brands)),
+            reply_to: given.reply_to.or_else(|| sender.reply_to.clone()),
+        })
     }
 }

@@ -22,6 +22,7 @@ Options, all of them optional:
     reply_times how often it says that before it behaves; for ever if absent
     defer_times how often a recipient whose name begins with `defer` is told "later"; for ever if absent
     hang_up     true: it closes the connection after every mail
+    pipelining  true: it says that it takes several commands in one piece
 
 A recipient whose name begins with `refuse-policy` gets 550 for another reason than the address; with `refuse`, `defer` or `closing` gets 550, 450 or 421.
 """
@@ -63,6 +64,12 @@ def reply(place, default):
 
 
 class Handler:
+    async def handle_EHLO(self, server, session, envelope, hostname, responses):
+        session.host_name = hostname
+        if OPTIONS.get("pipelining"):
+            responses.insert(1, "250-PIPELINING")
+        return responses
+
     async def handle_MAIL(self, server, session, envelope, address, options):
         answer = reply("mail", "250 OK")
         if answer.startswith("250"):

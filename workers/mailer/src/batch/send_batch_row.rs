@@ -10,6 +10,7 @@ use sqlx::Row;
 use crate::Mailer;
 use crate::content::Wanted;
 use crate::delivery::{Dispatch, Order, refused};
+use crate::send_template::Speaks;
 
 impl Dispatch for SendBatchRow {
     const NAMES_EMAIL: bool = false;
@@ -32,7 +33,8 @@ impl Dispatch for SendBatchRow {
         variables.extend(own.as_object().cloned().unwrap_or_default());
         let email_id = row.try_get(2)?;
         let mut said = None;
-        let (mut from, mut from_name) = (batch.from.clone(), batch.from_name.clone());
+        let (from, from_name, reply_to) = (batch.from.clone(), batch.from_name.clone(), batch.reply_to.clone());
+        let mut speaks = Speaks { from, from_name, reply_to };
         if let Some(template) = &batch.template {
             let wanted = Wanted { name: template, version: batch.version, unsubscribe_url: None };
             match mailer.words(cx, email_id, wanted, &variables, &batch.stream).await {
@@ -40,8 +42,8 @@ impl Dispatch for SendBatchRow {
                 Err(fail) => return refused(cx, email_id, Some((self.batch_id, self.row)), &[], fail).await.map(Err),
             }
         }
-        if let (Some(said), None) = (&said, &from) {
-            (from, from_name) = mailer.brands_sender(cx, said, from_name).await?;
+        if let Some(said) = &said {
+            speaks = mailer.or_the_brand(cx, speaks, said).await?;
         }
         let confidential = said.as_ref().is_some_and(|said| said.confidential);
         let template = said.as_ref().map(|said| said.template.clone());
@@ -56,9 +58,9 @@ impl Dispatch for SendBatchRow {
             to: vec![row.try_get(0)?],
             cc: vec![],
             bcc: vec![],
-            from,
-            from_name,
-            reply_to: batch.reply_to.clone(),
+            from: speaks.from,
+            from_name: speaks.from_name,
+            reply_to: speaks.reply_to,
             subject,
             body,
             html,

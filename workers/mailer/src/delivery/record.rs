@@ -4,7 +4,7 @@ use chrono::{DateTime, Duration, Utc};
 use omnibus_runtime::{Cx, Events, Fail};
 use omnibus_schemas::mailer::{
     DeliverEmail, DeliveryCause, EmailBounced, EmailDeferred, EmailFailed, EmailSent, EmailState, EmailUncertain,
-    SuppressionReason,
+    SendBatchRow, SuppressionReason,
 };
 
 use super::prepare::suppress;
@@ -105,7 +105,12 @@ impl Mailer {
         let mut events = events;
         if let Some(tries) = later.iter().map(|addressee| addressee.tries).max() {
             let only = later.iter().map(|addressee| addressee.recipient).collect();
-            events = events.then_at(at + self.wait(tries), follow_up(DeliveryCause::Deferred, only));
+            let at = at + self.wait(tries);
+            events = match plan.batch {
+                // As many as a batch may have, at one time: they wait in the lane of batches, and their text is made again.
+                Some((batch_id, row)) => events.then_at(at, SendBatchRow { batch_id, row }),
+                None => events.then_at(at, follow_up(DeliveryCause::Deferred, only)),
+            };
         }
         if !unheard.is_empty() {
             events = events.then(follow_up(DeliveryCause::Unknown, unheard));

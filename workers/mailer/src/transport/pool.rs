@@ -7,9 +7,10 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
+use lettre::transport::smtp::Error;
 use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, TlsParameters};
-use lettre::transport::smtp::commands::Rset;
+use lettre::transport::smtp::commands::{Ehlo, Rset};
 use lettre::transport::smtp::extension::ClientId;
 use secrecy::ExposeSecret;
 use tokio::net::TcpStream;
@@ -79,7 +80,8 @@ impl Server {
         })
     }
 
-    async fn connect(&self) -> anyhow::Result<AsyncSmtpConnection> {
+    /// A connection, and whether its server pipelines.
+    async fn connect(&self) -> anyhow::Result<(AsyncSmtpConnection, bool)> {
         let place = (self.host.as_str(), self.port);
         let away = |words: String| anyhow!("can't connect to {}:{}: {words}", self.host, self.port);
         let connected = match &self.tls {
@@ -106,13 +108,25 @@ impl Server {
             let upgraded = connection.starttls(tls.clone(), &self.helo).await;
             upgraded.map_err(|e| anyhow!("STARTTLS with {} failed: {}", self.host, reply::words(&e)))?;
         }
+        let pipelining = pipelines(&mut connection, &self.helo).await.map_err(|error| away(reply::words(&error)))?;
         if let Some(credentials) = &self.credentials {
             let welcome = connection.auth(DEFAULT_MECHANISMS, credentials).await;
             welcome.map_err(|e| {
                 anyhow!("{} refused the login (SMTP_USERNAME, SMTP_PASSWORD): {}", self.host, reply::words(&e))
             })?;
         }
-        Ok(connection)
+        Ok((connection, pipelining))
+    }
+}
+
+/// Does the server take several commands in one piece (RFC 2920)? lettre asks for what it can do as well, and keeps
+/// nothing of this.
+async fn pipelines(connection: &mut AsyncSmtpConnection, helo: &ClientId) -> Result<bool, Error> {
+    match connection.command(Ehlo::new(helo.clone())).await {
+        Ok(response) => Ok(response.message().any(|line| line.trim().eq_ignore_ascii_case("PIPELINING"))),
+        // It does not like to be asked twice.
+        Err(error) if error.status().is_some() => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -137,6 +151,7 @@ pub(super) struct Pool {
 
 struct Resting {
     connection: AsyncSmtpConnection,
+    pipelining: bool,
     since: Instant,
     /// Did it end with a mail that was taken?
     clean: bool,
@@ -151,6 +166,8 @@ impl fmt::Debug for Resting {
 /// A connection on loan. Dropped, it is closed; [`Loan::give_back`] keeps it.
 pub(super) struct Loan<'p> {
     pub(super) connection: AsyncSmtpConnection,
+    /// Does its server take several commands in one piece?
+    pub(super) pipelining: bool,
     /// Did it carry a mail before?
     pub(super) used: bool,
     pool: &'p Pool,
@@ -183,10 +200,11 @@ impl Pool {
                     continue;
                 }
             }
-            return Ok(Loan { connection: resting.connection, used: true, pool: self, _permit: permit });
+            let Resting { connection, pipelining, .. } = resting;
+            return Ok(Loan { connection, pipelining, used: true, pool: self, _permit: permit });
         }
-        let connection = self.server.connect().await?;
-        Ok(Loan { connection, used: false, pool: self, _permit: permit })
+        let (connection, pipelining) = self.server.connect().await?;
+        Ok(Loan { connection, pipelining, used: false, pool: self, _permit: permit })
     }
 
     fn rouse(&self) -> Option<Resting> {
@@ -206,8 +224,9 @@ impl Loan<'_> {
     }
 
     fn rest(self, clean: bool) {
-        let rested = Resting { connection: self.connection, since: Instant::now(), clean };
-        self.pool.resting.lock().expect("no holder of this lock panics").push(rested);
+        let Loan { connection, pipelining, pool, .. } = self;
+        let rested = Resting { connection, pipelining, since: Instant::now(), clean };
+        pool.resting.lock().expect("no holder of this lock panics").push(rested);
     }
 }
 

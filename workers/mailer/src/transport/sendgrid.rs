@@ -88,7 +88,8 @@ impl SendGrid {
             503 => CallError::NotDone(anyhow!(detail)),
             // An address that leads elsewhere is the settings' fault.
             300..=399 | 404 | 405 => CallError::NotDone(anyhow!("{detail} (SENDGRID_URL)")),
-            ..=299 | 500.. => CallError::Unknown(anyhow!(detail)),
+            // The end of a wait, too: how far the request had come is not said.
+            ..=299 | 408 | 500.. => CallError::Unknown(anyhow!(detail)),
             _ => CallError::Refused { code: "refused", detail },
         })
     }

@@ -1,9 +1,11 @@
-//! One mail over SMTP, command by command, so that it is known how far it came when something breaks.
+//! One mail over SMTP, command by command, so that it is known how far it came when something breaks. A server that pipelines
+//! (RFC 2920) hears MAIL, RCPT and DATA in one piece: of four ways there and back, two are left.
 //!
 //! Up to the final dot the server has nothing it could deliver: whatever happens before is `NotDone`. After the dot only
 //! its answer tells: 2xx is done, 4xx is not done, 5xx is a no, and silence is `Unknown`, which is neither a failure nor
 //! a reason to send again. `AsyncSmtpTransport::send` can't tell these apart: all of them are "network error" there.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::anyhow;
@@ -11,7 +13,7 @@ use lettre::Address;
 use lettre::transport::smtp::Error;
 use lettre::transport::smtp::client::AsyncSmtpConnection;
 use lettre::transport::smtp::commands::{Data, Mail as MailFrom, Rcpt};
-use lettre::transport::smtp::response::Severity;
+use lettre::transport::smtp::response::{Response, Severity};
 use omnibus_runtime::{CallError, clock};
 
 use super::pool::{Loan, Pool, Server};
@@ -50,6 +52,8 @@ struct Opened {
     verdicts: Vec<Verdict>,
     /// Did it take anybody, and so waits for the mail?
     waits: bool,
+    /// If not: does nobody know where the talk stands?
+    lost: bool,
 }
 
 impl Smtp {
@@ -65,7 +69,7 @@ impl Smtp {
         let limit = pool.server.timeout;
         loop {
             let mut loan = pool.lend().await.map_err(CallError::NotDone)?;
-            let opened = tokio::time::timeout(limit, open(&mut loan.connection, mail)).await;
+            let opened = tokio::time::timeout(limit, open(&mut loan.connection, loan.pipelining, mail)).await;
             let opened = match opened {
                 Ok(Ok(opened)) => opened,
                 // Servers also close a connection after so many mails: that is not this mail's fault.
@@ -77,7 +81,9 @@ impl Smtp {
                 }
             };
             if !opened.waits {
-                loan.give_back();
+                if !opened.lost {
+                    loan.give_back();
+                }
                 return Ok(Receipt { at: clock::now(), verdicts: opened.verdicts });
             }
             let handed = hand_over(&mut loan.connection, mail, limit * 2).await;
@@ -148,19 +154,74 @@ fn setback(doing: &str, error: &Error) -> Setback {
 }
 
 /// MAIL, RCPT, DATA: up to the server's word that it listens.
-async fn open(connection: &mut AsyncSmtpConnection, mail: &Mail) -> Result<Opened, Setback> {
-    let sender = address(&mail.sender)?;
-    if let Err(error) = connection.command(MailFrom::new(Some(sender), vec![])).await {
+async fn open(connection: &mut AsyncSmtpConnection, pipelining: bool, mail: &Mail) -> Result<Opened, Setback> {
+    let mut commands = vec![MailFrom::new(Some(address(&mail.sender)?), vec![]).to_string()];
+    for recipient in &mail.recipients {
+        commands.push(Rcpt::new(address(recipient)?, vec![]).to_string());
+    }
+    commands.push(Data.to_string());
+    let mut talk = Talk { connection, answers: VecDeque::new(), broken: false };
+    if pipelining {
+        talk.say_all(&commands).await;
+    }
+    let opened = hear(&mut talk, &commands).await;
+    // Said in one piece, DATA is said even where nobody was taken. A server that listens all the same must not take the
+    // next mail's commands for this one's text.
+    let listens = matches!(talk.answers.back(), Some(Ok(response)) if response.has_code(354));
+    match opened {
+        Ok(opened) if talk.broken || listens => Ok(Opened { lost: true, ..opened }),
+        Err(Setback { error, connection: After::Usable }) if talk.broken || listens => {
+            Err(Setback { error, connection: After::Lost })
+        }
+        opened => opened,
+    }
+}
+
+/// The commands before the mail itself, and their answers.
+struct Talk<'c> {
+    connection: &'c mut AsyncSmtpConnection,
+    /// Answers to what was said in one piece, as far as they have not been asked for.
+    answers: VecDeque<Result<Response, Error>>,
+    /// Did they break off, or make no sense? Then the last one says how.
+    broken: bool,
+}
+
+impl Talk<'_> {
+    /// One piece, one way there and back: RFC 2920.
+    async fn say_all(&mut self, commands: &[String]) {
+        let mut answer = self.connection.command(commands.concat()).await;
+        loop {
+            self.broken = matches!(&answer, Err(error) if error.status().is_none());
+            self.answers.push_back(answer);
+            if self.broken || self.answers.len() == commands.len() {
+                return;
+            }
+            answer = self.connection.read_response().await;
+        }
+    }
+
+    /// The answer to the next command, which is said now if that was not done before.
+    async fn say(&mut self, command: &str) -> Result<Response, Error> {
+        match self.answers.pop_front() {
+            Some(answer) => answer,
+            None => self.connection.command(command).await,
+        }
+    }
+}
+
+async fn hear(talk: &mut Talk<'_>, commands: &[String]) -> Result<Opened, Setback> {
+    let [sender, recipients @ .., data] = commands else { unreachable!("there are MAIL and DATA") };
+    if let Err(error) = talk.say(sender).await {
         let mut setback = setback("MAIL", &error);
         if setback.connection == After::Lost {
             setback.connection = After::LostUntouched;
         }
         return Err(setback);
     }
-    let mut verdicts = Vec::with_capacity(mail.recipients.len());
+    let mut verdicts = Vec::with_capacity(recipients.len());
     let mut last = None;
-    for recipient in &mail.recipients {
-        let Err(error) = connection.command(Rcpt::new(address(recipient)?, vec![])).await else {
+    for recipient in recipients {
+        let Err(error) = talk.say(recipient).await else {
             verdicts.push(Verdict::Sent);
             continue;
         };
@@ -177,13 +238,14 @@ async fn open(connection: &mut AsyncSmtpConnection, mail: &Mail) -> Result<Opene
         });
         last = Some(setback);
     }
+    let over = |verdicts| Opened { verdicts, waits: false, lost: false };
     let deferred = verdicts.iter().any(|verdict| matches!(verdict, Verdict::Deferred(_)));
     match last {
         Some(setback) if !verdicts.contains(&Verdict::Sent) => {
             // Nobody was taken, each with words of their own. If the only one was refused for good, so is the mail. What is
             // left of the talk is undone by the RSET before the connection's next mail.
             let each = deferred || verdicts.len() > 1;
-            return if each { Ok(Opened { verdicts, waits: false }) } else { Err(setback) };
+            return if each { Ok(over(verdicts)) } else { Err(setback) };
         }
         _ => {}
     }
@@ -191,14 +253,14 @@ async fn open(connection: &mut AsyncSmtpConnection, mail: &Mail) -> Result<Opene
         let later = setback.is_later();
         match setback.connection {
             After::Usable => match settled_for_some(verdicts, setback.error, later) {
-                Ok(receipt) => Ok(Opened { verdicts: receipt.verdicts, waits: false }),
+                Ok(receipt) => Ok(over(receipt.verdicts)),
                 Err(error) => Err(Setback { error, connection: After::Usable }),
             },
             connection => Err(Setback { error: setback.error, connection }),
         }
     };
-    match connection.command(Data).await {
-        Ok(response) if response.has_code(354) => Ok(Opened { verdicts, waits: true }),
+    match talk.say(data).await {
+        Ok(response) if response.has_code(354) => Ok(Opened { verdicts, waits: true, lost: false }),
         Ok(response) => {
             let words = format!("{} where 354 was due", response.code());
             all(verdicts, Setback::not_done("DATA", &words, After::Lost))

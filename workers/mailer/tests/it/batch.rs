@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::files::upload;
 use crate::raw::listener;
-use crate::scene::{done, rejected, run, stage};
+use crate::scene::{done, rejected, run, run_with, stage, status, until};
 use crate::server::{SmtpServer, settings};
 
 fn to(address: &str) -> BatchRecipient {
@@ -203,6 +203,54 @@ async fn a_batchs_own_steps_are_its_tenants_alone_and_its_mails_can_be_taken_bac
     stage.publish_raw("cmd.mailer.bulk.send_batch.acme", headers, body).await;
     let completed = stage.event(|told| told.name == "batch_completed" && told.data["batch_id"] == id.to_string()).await;
     assert_eq!((&completed.data["sent"], &completed.data["others"]), (&json!(0), &json!(2)));
+    running.stop().await;
+    assert_eq!(server.rest().await.iter().filter(|event| *event == "accepted").count(), 1);
+}
+
+#[tokio::test]
+async fn a_row_that_is_told_later_is_tried_again_in_the_lane_of_batches_as_the_mail_that_it_was() {
+    let mut server = SmtpServer::start(json!({ "replies": { "dot": "451 4.3.0 later" }, "reply_times": 2 })).await;
+    let stage = stage().await;
+    let running = run_with(&stage, &server, &["--defer-seconds", "1"]).await;
+    let letter = SaveTemplate {
+        name: "letter".into(),
+        subject: "Hello {{name}}".into(),
+        text: "Hello {{name}}".into(),
+        html: None,
+        variables: vec![Variable::new("name", Kind::Text, "Whom it greets.")],
+        activate: true,
+    };
+    done(&stage, "acme", &letter).await;
+    let ada = BatchRecipient {
+        to: "ada@example.com".into(),
+        variables: json!({ "name": "Ada" }).as_object().unwrap().clone(),
+    };
+    let mail = SendBatch { template: Some("letter".into()), subject: None, body: None, ..batch(vec![ada]) };
+    let id = done(&stage, "acme", &mail).await;
+    let deferred = stage.event(|told| told.name == "email_deferred").await;
+    let email_id: Uuid = deferred.data["email_id"].as_str().unwrap().parse().unwrap();
+    // What is in use by then is not what this mail is made of.
+    done(&stage, "acme", &SaveTemplate { text: "Another".into(), variables: vec![], subject: "x".into(), ..letter })
+        .await;
+    let report = until(|| status(&stage, email_id), |report| report.status == EmailState::Sent).await;
+    assert_eq!(report.deliveries[0].tries, 3);
+    let mut offered = vec![];
+    for _ in 0..3 {
+        offered.push(server.next("offered").await["text"].as_str().unwrap().to_owned());
+    }
+    assert!(offered[0].contains("Hello Ada") && offered[0].contains(&report.message_id), "{}", offered[0]);
+    assert_eq!((&offered[0], &offered[1]), (&offered[1], &offered[2]));
+    // By which commands it was carried: none of them is of the lane in which single mails wait.
+    let carriers: Vec<(String, String)> = sqlx::query_as(
+        "select consumer, name from bus.inbox
+         where message_id in (select message_id from bus.attempts) order by received_at",
+    )
+    .fetch_all(&stage.db)
+    .await
+    .unwrap();
+    assert_eq!(carriers, vec![("mailer_bulk".to_owned(), "send_batch_row".to_owned()); 3]);
+    let rows = stage.ask("mailer", "acme", &BatchRows { batch_id: id, after: 0, limit: 10 }).await.unwrap().rows;
+    assert_eq!((rows.len(), rows[0].status.as_str(), rows[0].email_id), (1, "sent", Some(email_id)));
     running.stop().await;
     assert_eq!(server.rest().await.iter().filter(|event| *event == "accepted").count(), 1);
 }

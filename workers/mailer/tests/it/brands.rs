@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use omnibus_mailer::worker;
 use omnibus_runtime::testing::Stage;
-use omnibus_schemas::brand::{BUCKET, Brand, DRAFTS};
-use omnibus_schemas::mailer::{Preview, PreviewTemplate};
-use omnibus_schemas::{Bucket, Catalogue, Domain, Query};
+use omnibus_schemas::brand::{BUCKET, Brand, DRAFTS, Sender};
+use omnibus_schemas::mailer::{AddSenderDomain, BatchRecipient, Preview, PreviewTemplate, SendBatch, SendTemplate};
+use omnibus_schemas::{Bucket, Catalogue, Command, Domain, Query};
+use serde_json::{Map, json};
 
-use crate::server::folder_settings;
+use crate::scene::{done, run_with};
+use crate::senders::approval;
+use crate::server::{SmtpServer, folder_settings};
 
 /// The product's catalogue, with somebody who owns the bucket.
 fn catalogue() -> Catalogue {
@@ -104,5 +107,70 @@ async fn a_mail_is_seen_in_a_look_that_nobody_else_sees_yet() {
         assert_eq!(refused.0, 404, "{tenant} {number}: {refused:?}");
     }
     assert_eq!(stage.ask("mailer", "acme", &query(Some(Brand::example()), 7)).await.unwrap_err().0, 422);
+    running.stop().await;
+}
+
+/// What a header of a mail says on its first line.
+fn header<'t>(text: &'t str, name: &str) -> Option<&'t str> {
+    let head = text.split("\r\n\r\n").next().unwrap();
+    head.split("\r\n").find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+}
+
+#[tokio::test]
+async fn a_mail_is_sent_as_the_brand_says_and_from_its_address_only_where_that_is_the_tenants() {
+    let mut server = SmtpServer::start(json!({})).await;
+    let stage = Stage::new(catalogue()).await;
+    let bucket = stage.operator.jetstream().get_key_value(BUCKET).await.unwrap();
+    let sender = Sender {
+        email: "hello@shop.example".into(),
+        name: Some("Northwind".into()),
+        reply_to: Some("answers@shop.example".into()),
+    };
+    let brand = serde_json::to_vec(&Brand { sender: Some(sender), ..Brand::example() }).unwrap();
+    for tenant in ["acme", "globex"] {
+        bucket.put(tenant, brand.clone().into()).await.unwrap();
+    }
+    let running = run_with(&stage, &server, &["--sender-approval-secret", "operator"]).await;
+    let variables = json!({ "action_url": "https://example.com/" }).as_object().unwrap().clone();
+    let welcome = SendTemplate { template: "welcome".into(), variables: variables.clone(), ..SendTemplate::example() };
+    let to = |to: &str| BatchRecipient { to: to.into(), variables: Map::new() };
+    let batch = SendBatch {
+        template: Some("welcome".into()),
+        variables,
+        recipients: vec![to("ada@example.com")],
+        subject: None,
+        body: None,
+        stream: "transactional".into(),
+        ..SendBatch::example()
+    };
+
+    // The name and where answers go are the brand's; the address is not the tenant's yet.
+    done(&stage, "acme", &welcome).await;
+    let accepted = server.next("accepted").await;
+    let text = accepted["text"].as_str().unwrap();
+    assert_eq!(accepted["from"], "office@example.com");
+    assert!(header(text, "From").unwrap().contains("Northwind"), "{text}");
+    assert_eq!(header(text, "Reply-To"), Some("answers@shop.example"));
+
+    done(&stage, "acme", &AddSenderDomain { domain: "shop.example".into() }).await;
+    done(&stage, "acme", &approval("acme")).await;
+    done(&stage, "acme", &welcome).await;
+    assert_eq!(server.next("accepted").await["from"], "hello@shop.example");
+    done(&stage, "acme", &batch).await;
+    let accepted = server.next("accepted").await;
+    assert_eq!(accepted["from"], "hello@shop.example");
+    assert_eq!(header(accepted["text"].as_str().unwrap(), "Reply-To"), Some("answers@shop.example"));
+    // The same brand in another tenant's hands opens no foreign domain.
+    done(&stage, "globex", &welcome).await;
+    assert_eq!(server.next("accepted").await["from"], "office@example.com");
+
+    // What the caller says goes first.
+    done(&stage, "acme", &SendTemplate { reply_to: Some("me@example.com".into()), ..welcome.clone() }).await;
+    let accepted = server.next("accepted").await;
+    assert_eq!(header(accepted["text"].as_str().unwrap(), "Reply-To"), Some("me@example.com"));
+    done(&stage, "acme", &SendTemplate { from: Some("office@example.com".into()), ..welcome }).await;
+    let accepted = server.next("accepted").await;
+    let text = accepted["text"].as_str().unwrap();
+    assert_eq!((header(text, "From"), header(text, "Reply-To")), (Some("office@example.com"), None));
     running.stop().await;
 }

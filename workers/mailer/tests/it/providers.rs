@@ -67,7 +67,7 @@ async fn sendgrids_answers_are_told_apart_refused_not_done_and_unknown() {
     assert_eq!((status(&stage, id).await.status, sendgrid.taken().len()), (EmailState::Sent, 1));
     running.stop().await;
 
-    for mood in [Mood::Silent, Mood::Answers(500), Mood::Answers(502)] {
+    for mood in [Mood::Silent, Mood::Answers(408), Mood::Answers(500), Mood::Answers(502)] {
         let sendgrid = FakeSendGrid::start(&[mood]).await;
         let running = run(&stage, nobody(), &sendgrid, &only).await;
         let id = stage.publish("acme", &email(|_| {})).await;

@@ -85,13 +85,13 @@ async fn no_bare_line_feed_and_no_undoubled_dot_is_ever_on_the_wire() {
 }
 
 /// The values of a tag list, unfolded: `a=rsa-sha256; h=from:to`.
-fn tag(header: &str, name: &str) -> String {
+pub(crate) fn tag(header: &str, name: &str) -> String {
     let whole: String = header.split("\r\n").map(str::trim_start).collect();
     let found = whole.split(';').find_map(|tag| tag.trim().strip_prefix(&format!("{name}=")).map(str::to_owned));
     found.unwrap_or_else(|| panic!("no {name}= in {whole}"))
 }
 
-fn dkim(text: &str) -> Option<&str> {
+pub(crate) fn dkim(text: &str) -> Option<&str> {
     let head = text.split("\r\n\r\n").next().unwrap();
     let from = head.find("DKIM-Signature: ")?;
     let rest = &head[from..];

@@ -41,16 +41,18 @@ async fn later_means_not_done_and_never_means_refused() {
 
 #[tokio::test]
 async fn a_recipients_no_touches_only_that_recipient() {
-    let mut server = SmtpServer::start(json!({})).await;
-    let mailer = mailer(&server.settings(&[]));
-    let to = ["refuse@example.com", "a@example.com", "defer@example.com", "b@example.com"];
-    let receipt = mailer.transport().send(&mail(&to)).await.unwrap();
-    assert_eq!(receipt.refused(), 2);
-    assert_eq!(receipt.detail().unwrap(), "550 5.1.1 <address> no such user");
-    let bounced = Verdict::Bounced { detail: "550 5.1.1 <address> no such user".into(), hard: true };
-    let deferred = Verdict::Deferred("450 4.2.0 <address> greylisted".into());
-    assert_eq!(receipt.verdicts, [bounced, Verdict::Sent, deferred, Verdict::Sent]);
-    assert_eq!(server.next("accepted").await["to"], json!(["a@example.com", "b@example.com"]));
+    for pipelining in [false, true] {
+        let mut server = SmtpServer::start(json!({ "pipelining": pipelining })).await;
+        let mailer = mailer(&server.settings(&[]));
+        let to = ["refuse@example.com", "a@example.com", "defer@example.com", "b@example.com"];
+        let receipt = mailer.transport().send(&mail(&to)).await.unwrap();
+        assert_eq!(receipt.refused(), 2);
+        assert_eq!(receipt.detail().unwrap(), "550 5.1.1 <address> no such user");
+        let bounced = Verdict::Bounced { detail: "550 5.1.1 <address> no such user".into(), hard: true };
+        let deferred = Verdict::Deferred("450 4.2.0 <address> greylisted".into());
+        assert_eq!(receipt.verdicts, [bounced, Verdict::Sent, deferred, Verdict::Sent]);
+        assert_eq!(server.next("accepted").await["to"], json!(["a@example.com", "b@example.com"]));
+    }
 }
 
 #[tokio::test]
