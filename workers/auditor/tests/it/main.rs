@@ -9,6 +9,7 @@ mod fake_s3;
 mod files;
 mod killed;
 mod log;
+mod look_ups;
 mod policies;
 mod proofs;
 mod report;
