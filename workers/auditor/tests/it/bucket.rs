@@ -262,8 +262,8 @@ async fn a_store_that_is_away_for_a_moment_turns_nobody_away_and_a_wrong_key_is_
     scene.mirrored(&store, 5).await;
     store.away(true);
     scene.log(5, 10).await;
-    // Longer than all tries of one request.
-    tokio::time::sleep(Duration::from_secs(4)).await;
+    // All tries of one request, and the first of the next round.
+    eventually("it is tried for long", || async { store.refused() > 4 }).await;
     assert_eq!(running.health.missing().get(PART), None);
     store.away(false);
     scene.mirrored(&store, 10).await;
