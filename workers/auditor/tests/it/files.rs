@@ -35,7 +35,7 @@ fn sha256(bytes: &[u8]) -> String {
 
 impl Scene {
     /// As the door does it: the file, then the command that names it.
-    async fn uploaded(&self, tenant: &str, bytes: &[u8]) -> UploadEvidence {
+    pub(crate) async fn uploaded(&self, tenant: &str, bytes: &[u8]) -> UploadEvidence {
         let store = self.stage.operator.jetstream().get_object_store(UPLOADS).await.unwrap();
         let object = Object {
             name: format!("{tenant}/{}", clock::new_id()),
@@ -59,7 +59,7 @@ impl Scene {
     }
 
     /// What the store has under a name.
-    async fn kept(&self, name: &str) -> Option<Vec<u8>> {
+    pub(crate) async fn kept(&self, name: &str) -> Option<Vec<u8>> {
         let store = self.stage.operator.jetstream().get_object_store(EVIDENCE).await.unwrap();
         let mut bytes = Vec::new();
         store.get(name).await.ok()?.read_to_end(&mut bytes).await.unwrap();
