@@ -12,6 +12,7 @@ mod log;
 mod look_ups;
 mod policies;
 mod proofs;
+mod quiet;
 mod report;
 mod retention;
 mod scene;
