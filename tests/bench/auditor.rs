@@ -1,5 +1,6 @@
-//! Entries a second from `EVT` into the log, beside a bare loop that inserts the same rows in batches of the same size into
-//! the same table; the time from the bus to a signed head under a light load and a heavy one; and checking a long export.
+//! Entries a second from `EVT` into the log, beside a bare loop that inserts the same rows in batches of the same size
+//! into the same table; the time from the bus to a signed head under a light load and a heavy one; and checking a long
+//! export.
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
@@ -73,8 +74,8 @@ pub(crate) async fn run(postgres: &Postgres, rounds: usize, entries: usize) -> a
     let bare = vec!["bare: insert in batches".into(), bare.to_string(), "1.00".into()];
     Ok(Table {
         title: format!(
-            "The auditor: {entries} events waiting in EVT; then {SECONDS} s at {LIGHT} events a second, and at {HEAVY}; then \
-             an export of {EXPORT} entries: median (least..most) of {rounds} rounds"
+            "The auditor: {entries} events waiting in EVT; then {SECONDS} s at {LIGHT} events a second, and at {HEAVY}; \
+             then an export of {EXPORT} entries: median (least..most) of {rounds} rounds"
         ),
         columns: vec![
             "",
@@ -174,8 +175,8 @@ async fn head(db: &PgPool) -> anyhow::Result<i64> {
     Ok(size.unwrap_or(0))
 }
 
-/// Under a load of `rate` events a second: milliseconds from the bus to a signed head, for 99 of 100; and events a second
-/// that were published in truth.
+/// Under a load of `rate` events a second: milliseconds from the bus to a signed head, for 99 of 100; and events a
+/// second that were published in truth.
 async fn lag(stage: &Stage, rate: u64) -> anyhow::Result<(f64, f64)> {
     let (before, count) = (head(&stage.db).await?, (rate * SECONDS) as usize);
     let began = Instant::now();

@@ -69,7 +69,7 @@ impl Answer<Receipt> for Auditor {
     async fn answer(&self, ask: &mut Ask<'_>, query: Receipt) -> Result<Receipts, AskError> {
         let not_found = || AskError::NotFound("the log has no such message (yet)".to_owned());
         let keys = ["command", "event"].map(|kind| entry::key(kind, ask.tenant, &query.message_id));
-        // By the key alone, which is the asker's own: asked for the tenant too, the planner may read all of the tenant's log.
+        // By the key alone, which is the asker's own: asked for the tenant too, the planner may read its whole log.
         let found: Vec<(String, i64)> = sqlx::query_as("select tenant, idx from auditor.entries where key = any($1)")
             .bind(keys.as_slice())
             .fetch_all(&mut *ask.db)

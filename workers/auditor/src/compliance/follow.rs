@@ -223,8 +223,8 @@ async fn settle_strangers(
         .await?
         .into_iter()
         .collect();
-    // By the key alone, which is the tenant's own: asked for the tenant and the place too, the planner may read all of the log
-    // that lies before, each time.
+    // By the key alone, which is the tenant's own: asked for the tenant and the place too, the planner may read all of the
+    // log that lies before, each time.
     let entries: Vec<(Uuid, i64)> = sqlx::query_as("select key, idx from auditor.entries where key = any($1)")
         .bind(&commands)
         .fetch_all(db)

@@ -74,7 +74,8 @@ async fn three_times_are_kept_order_is_by_sequence_and_a_clock_that_is_days_off_
     running.stop().await;
 }
 
-/// Lets the sequencer go through whole rounds: each begins with a lock, which is lent to it here. Something must have arrived.
+/// Lets the sequencer go through whole rounds: each begins with a lock, which is lent to it here. Something must have
+/// arrived.
 async fn rounds_pass(scene: &Scene) {
     const LOCK: &str = "hashtextextended('omnibus.auditor.round', 0)";
     let waits = format!(

@@ -1,6 +1,6 @@
 //! How long files of evidence are kept: from the day on which the evidence ended, for as long as entries of the log, and as
-//! long as a hold of the tenant stands. The row with the hash stays, and an entry of the log says what went. What uploads that
-//! came to nothing have left in the store goes too.
+//! long as a hold of the tenant stands. The row with the hash stays, and an entry of the log says what went. What uploads
+//! that came to nothing have left in the store goes too.
 //!
 //! A task of its own: the log does not wait for the object store.
 
@@ -72,8 +72,8 @@ async fn delete(store: &ObjectStore, name: &str) -> anyhow::Result<bool> {
     }
 }
 
-/// Removes the copies of uploads that were given up after all of the file was in the store. Not at once: a worker that was
-/// taken for dead may still be writing.
+/// Removes the copies of uploads that were given up after all of the file was in the store. Not at once: a worker that
+/// was taken for dead may still be writing.
 async fn clear(desk: &Desk, stale: Duration, now: DateTime<Utc>) -> anyhow::Result<()> {
     let until = now - TimeDelta::from_std(stale)?;
     while given_up(desk, until).await? == ROUND as usize {}

@@ -96,8 +96,8 @@ async fn opened(store: &ObjectStore, name: &str) -> Result<Stored, CallError> {
     Err(CallError::Refused { code: "no_such_object", detail })
 }
 
-/// Removes the copy of this try, or of one before it whose end nobody heard: what is refused leaves nothing. As long as the
-/// store does not do so, nothing is refused yet.
+/// Removes the copy of this try, or of one before it whose end nobody heard: what is refused leaves nothing. As long as
+/// the store does not do so, nothing is refused yet.
 async fn clear(store: &ObjectStore, name: &str) -> Result<(), CallError> {
     match store.delete(name).await {
         Err(error) if error.kind() != DeleteErrorKind::NotFound => Err(CallError::NotDone(error.into())),
@@ -153,8 +153,8 @@ impl Auditor {
         Ok(())
     }
 
-    /// Leaves a note that the copy, as far as there is one, is to be removed. The time is the database's: the command's own
-    /// is its publisher's.
+    /// Leaves a note that the copy, as far as there is one, is to be removed. The time is the database's: the command's
+    /// own is its publisher's.
     async fn given_up(&self, cx: &mut Cx<'_>) -> Result<(), Fail> {
         let (tenant, evidence_id) = (cx.tenant(), cx.meta().id);
         sqlx::query("update auditor.evidence_copies set given_up_at = now() where tenant = $1 and evidence_id = $2")
@@ -187,8 +187,8 @@ impl Effect<UploadEvidence> for Auditor {
         let desk = self.desk().await;
         let to = desk.objects(EVIDENCE).await.map_err(CallError::NotDone)?;
         let (name, object) = (name_of(&meta.tenant, meta.id), &filing.object);
-        // A command that is replayed long after finds its copy, and nothing among the uploads any more. Whether it is there
-        // must be known: what is refused below is cleared away.
+        // A command that is replayed long after finds its copy, and nothing among the uploads any more. Whether it is
+        // there must be known: what is refused below is cleared away.
         match to.info(&name).await {
             Ok(there) => {
                 let digest = there.digest.as_deref().and_then(hexadecimal);
