@@ -1,95 +1,133 @@
-//! Entries a second from `EVT` into the log, beside a bare loop that inserts the same rows in batches of the same size into
-//! the same table; the time from the bus to the tree under a steady load; and checking a long export.
+//! Entries a second from `EVT` into the log, beside a bare loop that inserts the same rows in batches of the same size
+//! into the same table; the time from the bus to a signed head under a light load and a heavy one; and checking a long
+//! export.
 
-use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Write};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::message::PublishMessage;
+use chrono::{DateTime, Utc};
 use omnibus_auditor::export::{self, Header, Line, VERSION};
 use omnibus_auditor::note::{Checkpoint, VerifierKey};
 use omnibus_auditor::tree::{Place, Tiles, WIDTH, leaf_hash};
 use omnibus_auditor::{Settings, worker};
+use omnibus_runtime::clock;
 use omnibus_runtime::local::Postgres;
-use omnibus_runtime::testing::{Scenery, Stage};
+use omnibus_runtime::testing::{Running, Scenery, Stage};
 use omnibus_schemas::Catalogue;
 use ring::signature::Ed25519KeyPair;
 use sqlx::PgPool;
 
-use crate::figures::{Series, Table};
+use crate::figures::{Series, Table, percentile};
 
 /// As the auditor takes them.
 const BATCH: usize = 2000;
-/// Events a second under the steady load, and for how long.
-const STEADY: u64 = 500;
+/// Events a second under the light load and under the heavy one, and for how long.
+const LIGHT: u64 = 500;
+const HEAVY: u64 = 10_000;
 const SECONDS: u64 = 5;
+/// A load comes in a handful every so many milliseconds.
+const BEAT: u64 = 10;
+/// Entries of the export that is checked.
+const EXPORT: u64 = 1_000_000;
 
 pub(crate) async fn run(postgres: &Postgres, rounds: usize, entries: usize) -> anyhow::Result<Table> {
-    let (mut ours, mut bare, mut lag, mut checked) =
-        (Series::default(), Series::default(), Series::default(), Series::default());
+    let (mut ours, mut bare, mut checked) = (Series::default(), Series::default(), Series::default());
+    let (mut light, mut heavy, mut reached) = (Series::default(), Series::default(), Series::default());
+    let file = tempfile::NamedTempFile::new()?;
+    let key = write_export(file.path(), EXPORT)?;
     for round in 0..=rounds {
         let scenery = Scenery { deaf: true, ..Scenery::default() };
         let stage = Stage::set(Catalogue::omnibus(), omnibus_bus::Settings::default(), postgres, scenery).await;
-        publish(&stage, entries, None).await?;
         let dir = tempfile::tempdir()?;
-        let settings = Settings {
-            audit_secret: Some("a secret of the bench, thirty-two characters long".to_owned().into()),
-            audit_secret_file: dir.path().join("unused"),
-            audit_dir: dir.path().to_owned(),
-            audit_origin: "omnibus.bench/audit".into(),
-            audit_retention_days: 2555,
-            compliance_mode: omnibus_auditor::settings::ComplianceMode::Watch,
-            compliance_every: 30,
-            s3: omnibus_auditor::settings::S3Settings::default(),
-            evidence: omnibus_auditor::settings::EvidenceLimits::default(),
-        };
+        // The tables are there before the clock starts.
+        start(&stage, dir.path()).await?.stop().await;
+        publish(&stage, entries, None).await?;
         let began = Instant::now();
-        let running = stage.run(worker(settings)?).await;
-        until(&stage.db, entries).await?;
+        let running = start(&stage, dir.path()).await?;
+        heads(&stage.db, entries).await?;
         let took = began.elapsed();
+        running.stop().await;
+        // The bare loop has the machine to itself.
         let beside = insert(&stage.db, entries).await?;
-        publish(&stage, (STEADY * SECONDS) as usize, Some(Duration::from_secs(1) / STEADY as u32)).await?;
-        until(&stage.db, entries + (STEADY * SECONDS) as usize).await?;
-        let p99: f64 = sqlx::query_scalar(
-            "select percentile_cont(0.99) within group (order by extract(epoch from
-                 (leaf::json->>'sequenced_at')::timestamptz - (leaf::json->>'received_at')::timestamptz)::float8) * 1000
-             from auditor.entries where tenant = 'acme' and idx >= $1",
-        )
-        .bind(i64::try_from(entries)?)
-        .fetch_one(&stage.db)
-        .await?;
+        let running = start(&stage, dir.path()).await?;
+        // Once it is at work.
+        let before = usize::try_from(head(&stage.db).await?)?;
+        publish(&stage, 1, None).await?;
+        heads(&stage.db, before + 1).await?;
+        let (light_p99, _) = lag(&stage, LIGHT).await?;
+        let (heavy_p99, rate) = lag(&stage, HEAVY).await?;
         running.stop().await;
         if round > 0 {
             ours.push(entries as f64 / took.as_secs_f64());
             bare.push(entries as f64 / beside.as_secs_f64());
-            lag.push(p99);
-            checked.push(check(1_000_000)?);
+            light.push(light_p99);
+            heavy.push(heavy_p99);
+            reached.push(rate);
+            checked.push(check(file.path(), &key)?);
         }
     }
     let share = ours.median() / bare.median();
+    let bare = vec!["bare: insert in batches".into(), bare.to_string(), "1.00".into()];
     Ok(Table {
         title: format!(
-            "The auditor: {entries} events waiting in EVT; then {STEADY} a second; then an export of a million entries: \
-             median (least..most) of {rounds} rounds"
+            "The auditor: {entries} events waiting in EVT; then {SECONDS} s at {LIGHT} events a second, and at {HEAVY}; \
+             then an export of {EXPORT} entries: median (least..most) of {rounds} rounds"
         ),
-        columns: vec!["", "entries/s", "of bare", "bus to tree p99 ms", "a million entries checked, s"],
+        columns: vec![
+            "",
+            "entries/s",
+            "of bare",
+            "bus to signed head, light: p99 ms",
+            "heavy: p99 ms",
+            "heavy: events/s reached",
+            "export checked, s",
+        ],
         rows: vec![
-            vec!["Omnibus".into(), ours.to_string(), format!("{share:.2}"), lag.to_string(), checked.to_string()],
-            vec!["bare: insert in batches".into(), bare.to_string(), "1.00".into(), String::new(), String::new()],
+            vec![
+                "Omnibus".into(),
+                ours.to_string(),
+                format!("{share:.2}"),
+                light.to_string(),
+                heavy.to_string(),
+                reached.to_string(),
+                checked.to_string(),
+            ],
+            bare.into_iter().chain(vec![String::new(); 4]).collect(),
         ],
     })
 }
 
-async fn publish(stage: &Stage, count: usize, every: Option<Duration>) -> anyhow::Result<()> {
+async fn start(stage: &Stage, dir: &Path) -> anyhow::Result<Running> {
+    let settings = Settings {
+        audit_secret: Some("a secret of the bench, thirty-two characters long".to_owned().into()),
+        audit_secret_file: dir.join("unused"),
+        audit_dir: dir.to_owned(),
+        audit_origin: "omnibus.bench/audit".into(),
+        audit_retention_days: 2555,
+        compliance_mode: omnibus_auditor::settings::ComplianceMode::Watch,
+        compliance_every: 30,
+        s3: omnibus_auditor::settings::S3Settings::default(),
+        evidence: omnibus_auditor::settings::EvidenceLimits::default(),
+    };
+    Ok(stage.run(worker(settings)?).await)
+}
+
+/// As fast as the bus takes them, or `rate` a second.
+async fn publish(stage: &Stage, count: usize, rate: Option<u64>) -> anyhow::Result<()> {
     let js = stage.operator.jetstream();
     let mut acks = Vec::new();
-    let mut tick = tokio::time::interval(every.unwrap_or(Duration::from_nanos(1)));
+    let mut beat = tokio::time::interval(Duration::from_millis(BEAT));
+    let handful = rate.map(|rate| (rate * BEAT / 1000).max(1) as usize);
     for n in 0..count {
-        if every.is_some() {
-            tick.tick().await;
+        if handful.is_some_and(|handful| n % handful == 0) {
+            beat.tick().await;
         }
-        let id = omnibus_runtime::clock::new_id().to_string();
-        let now = omnibus_runtime::clock::now().to_rfc3339();
+        let id = clock::new_id().to_string();
+        let now = clock::now().to_rfc3339();
         let mut map = HeaderMap::new();
         for (name, value) in [
             ("ce-specversion", "1.0"),
@@ -118,18 +156,54 @@ async fn publish(stage: &Stage, count: usize, every: Option<Duration>) -> anyhow
     Ok(())
 }
 
-async fn until(db: &PgPool, size: usize) -> anyhow::Result<()> {
+/// When the signed head had which size, looked at every few milliseconds until it has this one.
+async fn heads(db: &PgPool, size: usize) -> anyhow::Result<Vec<(i64, DateTime<Utc>)>> {
+    let (size, mut seen) = (i64::try_from(size)?, Vec::new());
     loop {
-        let there: Option<i64> = sqlx::query_scalar("select size from auditor.heads where tenant = 'acme'")
-            .fetch_optional(db)
-            .await
-            // The tables may not be there yet.
-            .unwrap_or_default();
-        if there.unwrap_or(0) >= i64::try_from(size)? {
-            return Ok(());
+        let there = head(db).await?;
+        seen.push((there, clock::now()));
+        if there >= size {
+            return Ok(seen);
         }
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+async fn head(db: &PgPool) -> anyhow::Result<i64> {
+    let size: Option<i64> =
+        sqlx::query_scalar("select size from auditor.heads where tenant = 'acme'").fetch_optional(db).await?;
+    Ok(size.unwrap_or(0))
+}
+
+/// Under a load of `rate` events a second: milliseconds from the bus to a signed head, for 99 of 100; and events a
+/// second that were published in truth.
+async fn lag(stage: &Stage, rate: u64) -> anyhow::Result<(f64, f64)> {
+    let (before, count) = (head(&stage.db).await?, (rate * SECONDS) as usize);
+    let began = Instant::now();
+    let published = async {
+        publish(stage, count, Some(rate)).await?;
+        Ok::<_, anyhow::Error>(began.elapsed())
+    };
+    let size = usize::try_from(before)? + count;
+    let (seen, took) = tokio::try_join!(heads(&stage.db, size), published)?;
+    let received: Vec<(i64, DateTime<Utc>)> = sqlx::query_as(
+        "select idx, (leaf::json->>'received_at')::timestamptz from auditor.entries
+         where tenant = 'acme' and idx >= $1 order by idx",
+    )
+    .bind(before)
+    .fetch_all(&stage.db)
+    .await?;
+    let mut heads = seen.into_iter().peekable();
+    let mut times = Vec::with_capacity(received.len());
+    for (idx, at) in received {
+        while heads.peek().is_some_and(|(size, _)| *size <= idx) {
+            heads.next();
+        }
+        if let Some((_, signed)) = heads.peek() {
+            times.push((*signed - at).to_std().unwrap_or_default());
+        }
+    }
+    Ok((percentile(&mut times, 0.99), count as f64 / took.as_secs_f64()))
 }
 
 /// The same rows once more, under another tenant: read before the clock starts, then inserted as bare as can be.
@@ -159,8 +233,8 @@ async fn insert(db: &PgPool, entries: usize) -> anyhow::Result<Duration> {
     Ok(began.elapsed())
 }
 
-/// Seconds for checking an export of so many entries.
-fn check(entries: u64) -> anyhow::Result<f64> {
+/// Writes an export of so many entries. Returns the key that it is checked with.
+fn write_export(path: &Path, entries: u64) -> anyhow::Result<VerifierKey> {
     const LOG: &str = "omnibus.bench/audit/acme";
     let pair = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).map_err(|_| anyhow::anyhow!("a seed has 32 bytes"))?;
     let leaf = |n: u64| {
@@ -186,19 +260,26 @@ fn check(entries: u64) -> anyhow::Result<f64> {
     };
     use base64::Engine as _;
     let base64 = base64::engine::general_purpose::STANDARD;
-    let mut text = serde_json::to_string(&header)?;
+    let mut out = BufWriter::new(File::create(path)?);
+    write!(out, "{}", serde_json::to_string(&header)?)?;
     for tile in 0..entries.div_ceil(WIDTH) {
         let place = Place { level: 0, number: tile };
         let hashes = tiles.get(place).map(<[_]>::concat).unwrap_or_default();
         let path = tiles.tile_path(tile, entries).map_err(missing)?.iter().map(|hash| base64.encode(hash)).collect();
         let line = Line::Tile { tile, hashes: base64.encode(hashes), path, tombstones: vec![] };
-        write!(text, "\n{}", serde_json::to_string(&line)?)?;
+        write!(out, "\n{}", serde_json::to_string(&line)?)?;
         for index in tile * WIDTH..tile * WIDTH + place.width(entries) {
-            write!(text, "\n{}", serde_json::to_string(&Line::Entry { index, leaf: leaf(index) })?)?;
+            write!(out, "\n{}", serde_json::to_string(&Line::Entry { index, leaf: leaf(index) })?)?;
         }
     }
+    out.flush()?;
+    Ok(VerifierKey::of(LOG, &pair))
+}
+
+/// Seconds for checking it, as `omnibus audit verify` does.
+fn check(path: &Path, key: &VerifierKey) -> anyhow::Result<f64> {
     let began = Instant::now();
-    let report = export::check(text.as_bytes(), &VerifierKey::of(LOG, &pair), None)?;
-    anyhow::ensure!(report.checked == entries, "only {} entries were checked", report.checked);
+    let report = export::check(BufReader::with_capacity(1 << 20, File::open(path)?), key, None)?;
+    anyhow::ensure!(report.checked == EXPORT, "only {} entries were checked", report.checked);
     Ok(began.elapsed().as_secs_f64())
 }

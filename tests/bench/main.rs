@@ -51,8 +51,8 @@ struct Bench {
     /// Seconds of load in each round of `door`, `latency`, `fanout` and `mailer-latency`, and of light load in `commissioner`.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
-    /// Commands in each round of `work`, `durable`, `growth` and `peers`, orders in each of `commissioner`, events in each
-    /// of `auditor`; a tenth of them in each of `texter`.
+    /// Commands in each round of `work`, `durable`, `growth` and `peers`, orders in each of `commissioner`; five times
+    /// as many events in each of `auditor`, a tenth of them in each of `texter`.
     #[arg(long, default_value_t = 20_000)]
     commands: usize,
     /// Mails in each round of `mailer`, rows of the batch in `mailer-latency`, all mails of `mailer-memory`; 5,000, 10,000 and
@@ -182,7 +182,7 @@ async fn measure() -> anyhow::Result<()> {
                 results.add(&table.to_string())?;
             }
             Case::Texter => results.add(&texter::run(&postgres, rounds, bench.commands / 10).await?.to_string())?,
-            Case::Auditor => results.add(&auditor::run(&postgres, rounds, bench.commands).await?.to_string())?,
+            Case::Auditor => results.add(&auditor::run(&postgres, rounds, bench.commands * 5).await?.to_string())?,
             Case::Brander => results.add(&brander::run(&postgres, rounds, 100).await?.to_string())?,
             Case::Load => results.add(&load::run(&postgres, bench.seconds).await?.to_string())?,
             Case::Work | Case::Durable => {

@@ -83,7 +83,7 @@ impl Ledger {
         let file = self.file.clone();
         tokio::task::spawn_blocking(move || append(&file, &text)).await??;
         // Said twice in the file is harmless; not at all is not.
-        sqlx::query("update auditor.erasures set filed = true where erasure_id = any($1)")
+        sqlx::query("update auditor.erasures set filed = true where not filed and erasure_id = any($1)")
             .bind(ids)
             .execute(db)
             .await?;

@@ -61,19 +61,31 @@ pub(crate) async fn upkeep(auditor: &Auditor, db: &PgPool, now: DateTime<Utc>) -
     )
     .fetch_all(db)
     .await?;
+    // What a hold keeps must be known again if it comes again, so ids go only as far as no older month stays.
+    let mut stays: Option<NaiveDate> = None;
     for partition in partitions {
         let first = partition
             .strip_prefix(PREFIX)
             .and_then(|month| NaiveDate::parse_from_str(&format!("{month}_01"), "%Y_%m_%d").ok());
         let Some(first) = first else { continue };
         if after(first).and_time(chrono::NaiveTime::MIN).and_utc() <= until {
-            remove(auditor, db, first, now).await?;
+            let removed = remove(auditor, db, first, stays.unwrap_or(first), now).await?;
+            if !removed {
+                stays.get_or_insert(first);
+            }
         }
     }
     Ok(())
 }
 
-async fn remove(auditor: &Auditor, db: &PgPool, month: NaiveDate, now: DateTime<Utc>) -> anyhow::Result<()> {
+/// Removes a month, and the ids of what came before `oldest`. `false` if the month is held.
+async fn remove(
+    auditor: &Auditor,
+    db: &PgPool,
+    month: NaiveDate,
+    oldest: NaiveDate,
+    now: DateTime<Utc>,
+) -> anyhow::Result<bool> {
     let partition = name(month);
     let mut transaction = db.begin().await?;
     // Nobody places a hold meanwhile.
@@ -84,7 +96,7 @@ async fn remove(auditor: &Auditor, db: &PgPool, month: NaiveDate, now: DateTime<
     );
     if sqlx::query_scalar::<_, bool>(AssertSqlSafe(held)).fetch_one(&mut *transaction).await? {
         tracing::info!(partition, "kept past its retention: it is held");
-        return Ok(());
+        return Ok(false);
     }
     let ranges = format!(
         "select e.tenant, min(e.idx), max(e.idx), count(*), h.size from auditor.{partition} e
@@ -109,11 +121,11 @@ async fn remove(auditor: &Auditor, db: &PgPool, month: NaiveDate, now: DateTime<
             .await?;
     }
     sqlx::query(AssertSqlSafe(format!("drop table auditor.{partition}"))).execute(&mut *transaction).await?;
-    let since = month.and_time(chrono::NaiveTime::MIN).and_utc();
+    let since = oldest.and_time(chrono::NaiveTime::MIN).and_utc();
     sqlx::query("delete from auditor.ids where seen_at < $1").bind(since).execute(&mut *transaction).await?;
     transaction.commit().await?;
     tracing::info!(partition, "removed: its retention is over");
-    Ok(())
+    Ok(true)
 }
 
 /// Which entries were removed, as a signed note says it.

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::stack::{Stack, folder};
 
 /// Waits until the tenant's log holds this text.
-fn logged(stack: &Stack, tenant: &str, text: &str) -> String {
+pub(crate) fn logged(stack: &Stack, tenant: &str, text: &str) -> String {
     for _ in 0..600 {
         let csv = stack.run(&["audit", "export", "--tenant", tenant, "--csv"]);
         if csv.status.success() && csv.out.contains(text) {

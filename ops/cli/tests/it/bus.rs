@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::json;
 
+use crate::audit::logged;
 use crate::stack::{Run, Stack, folder, omnibus};
 
 #[test]
@@ -29,6 +30,7 @@ fn applying_twice_changes_nothing_and_drift_is_shown_field_by_field() {
 
     let applied = stack.run(&["bus", "apply", "--evt-max-age-days", "31"]).well();
     assert!(applied.contains("0 created, 1 changed"), "{applied}");
+    logged(&stack, "_", ",bus.applied bus,");
     stack.run(&["bus", "check", "--evt-max-age-days", "31"]).well();
     assert!(stack.run(&["bus", "apply", "--replicas", "2"]).failed().contains("1, 3 or 5"));
 }

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::audit::logged;
 use crate::stack::Stack;
 
 async fn status_of(stack: &Stack, credential: &str) -> u16 {
@@ -40,6 +41,9 @@ async fn a_minted_key_opens_the_door_until_it_is_revoked() {
     while status_of(&stack, key).await != 401 {}
     assert_eq!(stack.json(&["key", "list", "--tenant", "keyholder"]), Value::Array(vec![]));
     assert!(stack.run(&["key", "revoke", id]).failed().contains("there is no key"));
+    for act in ["key.minted", "key.revoked"] {
+        logged(&stack, "keyholder", &format!(",{act} {id},"));
+    }
 }
 
 #[test]

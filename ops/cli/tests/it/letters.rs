@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::audit::logged;
 use crate::smtp::{MailServer, Manner};
 use crate::stack::{Stack, folder};
 
@@ -69,6 +70,8 @@ async fn what_failed_is_shown_decided_and_done_again() {
     dies(first);
     assert!(stack.run(&["dlq", "drop", "--all"]).well().contains("Dropped 1"));
     assert_eq!(stack.json(&["status"])["dead_letters"], 0);
+    logged(&stack, "acme", &format!(",dlq.retried {number},"));
+    logged(&stack, "acme", ",dlq.dropped ");
 
     // Nobody knows whether these left. A person decides.
     mail.shall(Manner::LosesTheAnswer);
@@ -90,6 +93,7 @@ async fn what_failed_is_shown_decided_and_done_again() {
     }
     assert_eq!(stack.run(&["held", "list"]).well().trim(), "Nothing is held.");
     let (id, _) = &held[0];
+    logged(&stack, "acme", ",mailer.resolve_held,");
     let error = stack.run(&["held", "resolve", id, "--drop", "--note", "again"]).failed();
     assert!(error.contains("no held command"), "{error}");
     let run = stack.run(&["held", "resolve", id, "--note", "neither nor"]);

@@ -29,7 +29,7 @@ impl Scene {
     }
 
     /// Waits until the bucket has the head that the database has.
-    async fn mirrored(&self, store: &FakeS3, size: u64) {
+    pub(crate) async fn mirrored(&self, store: &FakeS3, size: u64) {
         let head = self.grown("acme", size).await;
         eventually("the bucket has the head", || async {
             store.objects().get(&name("checkpoint")).is_some_and(|note| *note == head.checkpoint.as_bytes())
@@ -54,6 +54,19 @@ fn stands(objects: &BTreeMap<String, Vec<u8>>, key: &VerifierKey) -> u64 {
     }
     assert_eq!(tiles.root(head.size).unwrap(), head.root);
     head.size
+}
+
+/// The sizes of acme's checkpoints, in the order in which they came. Whenever one came, all that it needs was there.
+pub(crate) fn borne_out(store: &FakeS3, key: &VerifierKey) -> Vec<u64> {
+    let (mut so_far, mut sizes) = (BTreeMap::new(), Vec::new());
+    for (object, bytes) in store.puts() {
+        let checkpoint = object == name("checkpoint");
+        so_far.insert(object, bytes);
+        if checkpoint {
+            sizes.push(stands(&so_far, key));
+        }
+    }
+    sizes
 }
 
 /// Every file below a folder, by its name from there.
@@ -84,15 +97,7 @@ async fn a_bucket_has_what_a_folder_has_byte_for_byte_and_no_checkpoint_before_i
     running.stop().await;
     assert!(!scene.dir.path().join("logs").exists(), "a bucket is instead of a folder");
 
-    // Whenever a checkpoint came, all that it needs was there.
-    let (mut so_far, mut sizes) = (BTreeMap::new(), Vec::new());
-    for (object, bytes) in store.puts() {
-        let checkpoint = object == name("checkpoint");
-        so_far.insert(object, bytes);
-        if checkpoint {
-            sizes.push(stands(&so_far, &key));
-        }
-    }
+    let sizes = borne_out(&store, &key);
     assert!(sizes.is_sorted() && sizes.last() == Some(&600), "{sizes:?}");
 
     let running = scene.run().await;
@@ -262,8 +267,8 @@ async fn a_store_that_is_away_for_a_moment_turns_nobody_away_and_a_wrong_key_is_
     scene.mirrored(&store, 5).await;
     store.away(true);
     scene.log(5, 10).await;
-    // Longer than all tries of one request.
-    tokio::time::sleep(Duration::from_secs(4)).await;
+    // All tries of one request, and the first of the next round.
+    eventually("it is tried for long", || async { store.refused() > 4 }).await;
     assert_eq!(running.health.missing().get(PART), None);
     store.away(false);
     scene.mirrored(&store, 10).await;

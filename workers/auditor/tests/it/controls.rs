@@ -40,7 +40,7 @@ fn of(report: &StatusReport, control: &str) -> ControlStatus {
     report.controls.iter().find(|c| c.control.as_str() == control).unwrap().clone()
 }
 
-async fn counts(scene: &Scene, tenant: &str) -> LogCounts {
+pub(crate) async fn counts(scene: &Scene, tenant: &str) -> LogCounts {
     scene.asks(tenant, &ComplianceReport { framework: Framework::Soc2 }).await.unwrap().log
 }
 

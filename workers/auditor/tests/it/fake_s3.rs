@@ -3,7 +3,7 @@
 //! Requests: Using Query Parameters"), by none of the code that signs.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -35,6 +35,7 @@ struct Kept {
 struct Store {
     kept: Mutex<Kept>,
     away: AtomicBool,
+    refused: AtomicUsize,
 }
 
 /// The fake, as long as it is not dropped.
@@ -78,6 +79,11 @@ impl FakeS3 {
         self.store.away.store(away, Ordering::SeqCst);
     }
 
+    /// How many requests came while it was away.
+    pub(crate) fn refused(&self) -> usize {
+        self.store.refused.load(Ordering::SeqCst)
+    }
+
     pub(crate) fn objects(&self) -> BTreeMap<String, Vec<u8>> {
         self.store.kept.lock().unwrap().objects.clone()
     }
@@ -105,6 +111,7 @@ impl IntoResponse for Refusal {
 
 async fn answer(State(store): State<Arc<Store>>, request: Request) -> Response {
     if store.away.load(Ordering::SeqCst) {
+        store.refused.fetch_add(1, Ordering::SeqCst);
         return Refusal(StatusCode::SERVICE_UNAVAILABLE, "SlowDown").into_response();
     }
     let (parts, body) = request.into_parts();

@@ -5,10 +5,11 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
 use hmac::{Hmac, Mac};
-use omnibus_auditor::Settings;
 use omnibus_auditor::compliance::oscal;
 use omnibus_auditor::settings::EvidenceLimits;
 use omnibus_auditor::tree::digest;
+use omnibus_auditor::{Settings, worker};
+use omnibus_runtime::settings::WorkSettings;
 use omnibus_runtime::{Visit, clock};
 use omnibus_schemas::auditor::{
     AssessControl, ComplianceReport, ComplianceReportPage, EVIDENCE, EvidenceContent, EvidenceDownload, EvidenceFile,
@@ -34,7 +35,7 @@ fn sha256(bytes: &[u8]) -> String {
 
 impl Scene {
     /// As the door does it: the file, then the command that names it.
-    async fn uploaded(&self, tenant: &str, bytes: &[u8]) -> UploadEvidence {
+    pub(crate) async fn uploaded(&self, tenant: &str, bytes: &[u8]) -> UploadEvidence {
         let store = self.stage.operator.jetstream().get_object_store(UPLOADS).await.unwrap();
         let object = Object {
             name: format!("{tenant}/{}", clock::new_id()),
@@ -58,7 +59,7 @@ impl Scene {
     }
 
     /// What the store has under a name.
-    async fn kept(&self, name: &str) -> Option<Vec<u8>> {
+    pub(crate) async fn kept(&self, name: &str) -> Option<Vec<u8>> {
         let store = self.stage.operator.jetstream().get_object_store(EVIDENCE).await.unwrap();
         let mut bytes = Vec::new();
         store.get(name).await.ok()?.read_to_end(&mut bytes).await.unwrap();
@@ -278,16 +279,25 @@ async fn what_a_copy_that_broke_off_has_left_goes_and_nothing_else() {
     let scene = Scene::new().await;
     let running = scene.run().await;
     let evidence_id = scene.filed(&scene.uploaded("acme", b"who was there").await).await;
+    let old = scene.filed(&scene.uploaded("acme", b"who was there long ago").await).await;
     running.stop().await;
     let broken = format!("$O.{EVIDENCE}.C.broken");
     scene.stage.publish_raw(&broken, headers(&[]), "the first half").await;
     let stream = scene.stage.operator.jetstream().get_stream(format!("OBJ_{EVIDENCE}")).await.unwrap();
     let there = async || stream.get_last_raw_message_by_subject(&broken).await.is_ok();
 
-    // It may be a copy under way.
+    // It may be a copy under way. What is past its retention goes after all parts were looked at.
+    scene
+        .sql(&format!(
+            "update auditor.evidence set effective_from = '2015-01-01', expires_at = '2016-01-01',
+                 filed_at = '2015-01-01' where evidence_id = '{old}'"
+        ))
+        .await;
     let running = scene.run().await;
-    scene.filed(&scene.uploaded("acme", b"who else").await).await;
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    eventually("all was looked at", || async {
+        scene.count("select count(*) from auditor.evidence where removed_at is not null").await == 1
+    })
+    .await;
     assert!(there().await);
     running.stop().await;
 
@@ -295,6 +305,43 @@ async fn what_a_copy_that_broke_off_has_left_goes_and_nothing_else() {
     let running = scene.run_with(Settings { evidence, ..settings(scene.dir.path()) }).await;
     eventually("it is gone", || async { !there().await }).await;
     assert_eq!(scene.kept(&format!("acme/{evidence_id}")).await.as_deref(), Some(b"who was there".as_slice()));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_whose_upload_was_given_up_goes_and_no_other() {
+    let scene = Scene::new().await;
+    let evidence = EvidenceLimits { most_bytes: 40, ..EvidenceLimits::default() };
+    let once = WorkSettings { attempts: Some(1), ..WorkSettings::defaults() };
+    let auditor = worker(Settings { evidence, ..settings(scene.dir.path()) }).unwrap();
+    let running = scene.stage.run_with(auditor, once).await;
+    let filed = scene.filed(&scene.uploaded("acme", b"who was there").await).await;
+    let mut upload = scene.uploaded("acme", b"who else was there").await;
+    // As a call leaves it whose copy came whole and whose answer did not, in a store that tells of the upload no more.
+    let id = clock::new_id();
+    let name = format!("acme/{id}");
+    let store = scene.stage.operator.jetstream().get_object_store(EVIDENCE).await.unwrap();
+    store.put(name.as_str(), &mut b"who else".as_slice()).await.unwrap();
+    upload.object.name = "acme/unreadable".into();
+    let named = format!("$O.{UPLOADS}.M.{}", URL_SAFE.encode(&upload.object.name));
+    scene.stage.publish_raw(&named, headers(&[]), "what names no file").await;
+    let subject = subject::command(UploadEvidence::DOMAIN, UploadEvidence::LANE, UploadEvidence::NAME, "acme");
+    let map = headers(&[("ce-id", &id.to_string()), ("ce-actor", "ada"), ("Content-Type", "application/json")]);
+    scene.stage.publish_raw(&subject, map, body::encode(Encoding::Json, &upload)).await;
+    assert_eq!(scene.stage.outcome(id).await.name, "command_dead_lettered");
+    assert_eq!(scene.kept(&name).await.as_deref(), Some(b"who else".as_slice()), "its worker may still be at it");
+    // Its bytes are nobody's any more.
+    scene.filed(&scene.uploaded("acme", b"who else was there").await).await;
+    running.stop().await;
+
+    let evidence = EvidenceLimits { stale: Duration::ZERO, ..EvidenceLimits::default() };
+    let running = scene.run_with(Settings { evidence, ..settings(scene.dir.path()) }).await;
+    eventually("nothing is left to remove", || async {
+        scene.count("select count(*) from auditor.evidence_copies").await == 0
+    })
+    .await;
+    assert_eq!(scene.kept(&name).await, None);
+    assert_eq!(scene.kept(&format!("acme/{filed}")).await.as_deref(), Some(b"who was there".as_slice()));
     running.stop().await;
 }
 

@@ -4,14 +4,18 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use omnibus_auditor::settings::ComplianceMode;
+use omnibus_auditor::{Settings, worker};
 use omnibus_runtime::clock;
 use omnibus_runtime::local::{Postgres, PostgresOptions};
-use omnibus_runtime::testing::Stage;
+use omnibus_runtime::settings::WorkSettings;
+use omnibus_runtime::testing::{Running, Stage};
 use omnibus_schemas::Catalogue;
 use omnibus_schemas::auditor::{ComplianceReport, Framework};
 use omnibus_schemas::greeter::Greet;
 
-use crate::scene::{Scene, eventually};
+use crate::bucket::borne_out;
+use crate::fake_s3::FakeS3;
+use crate::scene::{Scene, eventually, settings};
 
 /// Every stream's sequences, in the order of the log, without gaps or repetitions, and a log that proves itself.
 async fn whole(scene: &Scene, tenant: &str, commands: usize, events: usize) {
@@ -85,6 +89,35 @@ fn rounds() -> usize {
     std::env::var("OMNIBUS_KILL_ROUNDS").ok().map_or(6, |rounds| rounds.parse().expect("a number"))
 }
 
+/// Kills the auditor, PostgreSQL or nats-server, as chance has it, and has it back.
+async fn kill(scene: &Scene, postgres: &mut Postgres, running: Running, again: impl AsyncFn() -> Running) -> Running {
+    match (clock::chance() * 3.0) as u8 {
+        0 => {
+            running.abort().await;
+            return again().await;
+        }
+        1 => {
+            postgres.kill9().await;
+            postgres.restart().await.unwrap();
+        }
+        _ => {
+            let mut nats = scene.stage.nats.lock().await;
+            nats.kill9().await;
+            nats.restart().await.unwrap();
+            drop(nats);
+            let mut connected = scene.stage.operator.connected();
+            connected.wait_for(|connected| *connected).await.unwrap();
+            eventually("the operator publishes again", || async {
+                let publish =
+                    scene.stage.operator.publish("evt.greeter.greeted.other", Default::default(), "{}".into());
+                publish.await.is_ok()
+            })
+            .await;
+        }
+    }
+    running
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_is_killed_whenever_the_record_is_whole_and_the_law_holds_for_each_tenant() {
     const EACH: [(&str, usize); 2] = [("acme", 12), ("globex", 5)];
@@ -101,30 +134,7 @@ async fn whoever_is_killed_whenever_the_record_is_whole_and_the_law_holds_for_ea
             }
         }
         tokio::time::sleep(Duration::from_millis((clock::chance() * 200.0) as u64)).await;
-        match (clock::chance() * 3.0) as u8 {
-            0 => {
-                running.abort().await;
-                running = scene.run_as(ComplianceMode::Watch).await;
-            }
-            1 => {
-                postgres.kill9().await;
-                postgres.restart().await.unwrap();
-            }
-            _ => {
-                let mut nats = scene.stage.nats.lock().await;
-                nats.kill9().await;
-                nats.restart().await.unwrap();
-                drop(nats);
-                let mut connected = scene.stage.operator.connected();
-                connected.wait_for(|connected| *connected).await.unwrap();
-                eventually("the operator publishes again", || async {
-                    let publish =
-                        scene.stage.operator.publish("evt.greeter.greeted.other", Default::default(), "{}".into());
-                    publish.await.is_ok()
-                })
-                .await;
-            }
-        }
+        running = kill(&scene, &mut postgres, running, async || scene.run_as(ComplianceMode::Watch).await).await;
     }
     for (tenant, count) in EACH {
         let all = rounds * count;
@@ -138,5 +148,58 @@ async fn whoever_is_killed_whenever_the_record_is_whole_and_the_law_holds_for_ea
         assert_eq!((log.open, log.held, log.doubled, log.unaccounted), (0, 0, 0, 0), "{log:?}");
         whole(&scene, tenant, all, all).await;
     }
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_killed_whenever_each_file_is_filed_once_and_the_bucket_bears_its_checkpoints_out() {
+    const EVENTS: usize = 20;
+    let rounds = rounds();
+    let store = FakeS3::start().await;
+    let mut postgres = Postgres::start(PostgresOptions::default()).await.unwrap();
+    // What a killed worker held is soon another's.
+    let limits = omnibus_bus::Settings { ack_wait: Duration::from_secs(5), ..omnibus_bus::Settings::default() };
+    let scene = Scene::of(Stage::with(Catalogue::omnibus(), limits, &postgres).await);
+    let starts = async || {
+        let auditor = worker(Settings { s3: store.settings(), ..settings(scene.dir.path()) }).unwrap();
+        scene.stage.run_with(auditor, WorkSettings { lease_seconds: 5, ..WorkSettings::defaults() }).await
+    };
+    // Several parts of a file each, to be killed between.
+    let bytes = |round: usize| -> Vec<u8> { (0..400_000).map(|n| ((n + round) % 251) as u8).collect() };
+    let (mut running, mut ids) = (starts().await, Vec::new());
+    for round in 0..rounds {
+        let upload = scene.uploaded("acme", &bytes(round)).await;
+        for n in 0..EVENTS {
+            scene.greeted("acme", &format!("{round}-{n}")).await;
+        }
+        ids.push(scene.stage.publish("acme", &upload).await);
+        tokio::time::sleep(Duration::from_millis((clock::chance() * 300.0) as u64)).await;
+        running = kill(&scene, &mut postgres, running, &starts).await;
+    }
+    let all = rounds as i64;
+    let filed = "select count(*) from auditor.evidence where tenant = 'acme'";
+    eventually("every file is filed", || async { scene.count(filed).await == all }).await;
+    assert_eq!(scene.count("select count(*) from auditor.evidence_copies").await, 0);
+    for (round, id) in ids.iter().enumerate() {
+        assert!(scene.kept(&format!("acme/{id}")).await == Some(bytes(round)), "the file of round {round}");
+    }
+
+    // The events, and of each file its acceptance and that it was filed.
+    let size = rounds * (EVENTS + 2);
+    scene.grown("acme", size as u64).await;
+    let leaves = scene.leaves("acme").await;
+    assert_eq!(leaves.len(), size);
+    for (what, of) in [("auditor.upload_evidence", "id"), ("auditor.evidence_filed", "target")] {
+        let told = leaves.iter().filter(|leaf| leaf["what"] == what);
+        let mut told: Vec<&str> = told.map(|leaf| leaf[of].as_str().unwrap()).collect();
+        told.sort_unstable();
+        let mut wanted: Vec<String> = ids.iter().map(ToString::to_string).collect();
+        wanted.sort();
+        assert_eq!(told, wanted, "{what}");
+    }
+    assert_eq!(scene.checked("acme", None).await.unwrap().checked as usize, size);
+    scene.mirrored(&store, size as u64).await;
+    let sizes = borne_out(&store, &scene.key("acme").await);
+    assert_eq!(sizes.last(), Some(&(size as u64)), "{sizes:?}");
     running.stop().await;
 }

@@ -1,14 +1,12 @@
 //! What becomes an entry, once, in order, and what it says.
 
-use std::time::Duration;
-
 use omnibus_bus::{Settings, Topology};
 use omnibus_schemas::auditor::{PersonalFields, PlaceHold, Receipt, RecordAct};
 use omnibus_schemas::greeter::Greet;
 use omnibus_schemas::texter::SendSms;
 use omnibus_schemas::{Catalogue, Command};
 
-use crate::scene::{Scene, headers, settings};
+use crate::scene::{Scene, eventually, headers, settings};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_is_one_entry_however_often_it_comes() {
@@ -76,6 +74,25 @@ async fn three_times_are_kept_order_is_by_sequence_and_a_clock_that_is_days_off_
     running.stop().await;
 }
 
+/// Lets the sequencer go through whole rounds: each begins with a lock, which is lent to it here. Something must have
+/// arrived.
+async fn rounds_pass(scene: &Scene) {
+    const LOCK: &str = "hashtextextended('omnibus.auditor.round', 0)";
+    let waits = format!(
+        "select count(*) from pg_locks where locktype = 'advisory' and not granted
+             and database = (select oid from pg_database where datname = current_database())
+             and (classid::bigint << 32) + objid::bigint = {LOCK}"
+    );
+    // Whoever waits once more has ended the round before.
+    for _ in 0..3 {
+        let mut lent = scene.stage.db.begin().await.unwrap();
+        let lock = sqlx::query(sqlx::AssertSqlSafe(format!("select pg_advisory_xact_lock({LOCK})")));
+        lock.execute(&mut *lent).await.unwrap();
+        eventually("the next round begins", || async { scene.count(&waits).await == 1 }).await;
+        lent.rollback().await.unwrap();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_open_transaction_writes_comes_before_what_began_after_it() {
     let scene = Scene::new().await;
@@ -89,12 +106,11 @@ async fn what_an_open_transaction_writes_comes_before_what_began_after_it() {
     .await
     .unwrap();
     scene.greeted("acme", "quick").await;
-    crate::scene::eventually("it has arrived", || async {
+    eventually("it has arrived", || async {
         scene.count("select count(*) from auditor.arrivals where tenant = 'acme'").await == 1
     })
     .await;
-    // Some rounds of the sequencer.
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    rounds_pass(&scene).await;
     assert_eq!(scene.size("acme").await, 0);
     slow.commit().await.unwrap();
     scene.grown("acme", 2).await;

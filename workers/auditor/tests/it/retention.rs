@@ -70,3 +70,33 @@ async fn a_held_log_outlives_its_retention_until_the_hold_is_lifted() {
     eventually("the month is removed", || async { !there(&scene).await }).await;
     running.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_hold_keeps_is_not_taken_once_more_though_a_later_month_has_gone() {
+    let scene = Scene::new().await;
+    let running = scene.run().await;
+    old_entries(&scene).await;
+    scene
+        .sql(
+            "create table auditor.entries_2015_02 partition of auditor.entries
+             for values from ('2015-02-01 00:00:00Z') to ('2015-03-01 00:00:00Z')",
+        )
+        .await;
+    scene
+        .sql("update auditor.entries set sequenced_at = '2015-02-09 12:00:00Z' where tenant = 'globex' and idx < 4")
+        .await;
+    scene.sql("update auditor.ids i set seen_at = e.sequenced_at from auditor.entries e where e.key = i.key").await;
+    assert_eq!(scene.does("globex", &PlaceHold { reason: "matter 1".into() }).await.name, "hold_placed");
+    scene.grown("globex", 8).await;
+    running.stop().await;
+
+    let running = scene.run().await;
+    eventually("the later month is removed", || async { !there(&scene).await }).await;
+    scene.greeted("globex", "g-0").await;
+    scene.greeted("globex", "later").await;
+    scene.grown("globex", 9).await;
+    let leaves = scene.leaves("globex").await;
+    let of = |id: &str| leaves.iter().filter(|leaf| leaf["id"] == id).count();
+    assert_eq!((of("g-0"), of("later")), (1, 1), "the month before is held");
+    running.stop().await;
+}

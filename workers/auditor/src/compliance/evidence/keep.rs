@@ -1,5 +1,6 @@
 //! How long files of evidence are kept: from the day on which the evidence ended, for as long as entries of the log, and as
-//! long as a hold of the tenant stands. The row with the hash stays, and an entry of the log says what went.
+//! long as a hold of the tenant stands. The row with the hash stays, and an entry of the log says what went. What uploads
+//! that came to nothing have left in the store goes too.
 //!
 //! A task of its own: the log does not wait for the object store.
 
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use async_nats::jetstream::object_store::DeleteErrorKind;
+use async_nats::jetstream::object_store::{DeleteErrorKind, ObjectStore};
 use async_nats::jetstream::stream::Stream;
 use chrono::{DateTime, Days, TimeDelta, Utc};
 use futures_util::{StreamExt, TryStreamExt};
@@ -38,12 +39,8 @@ pub(crate) async fn run(auditor: Arc<Auditor>, desk: Desk) -> anyhow::Result<()>
     loop {
         alone.still().await?;
         let now = clock::now();
-        let Some(kept) = desk.stop.run_until_cancelled(upkeep(&auditor, &desk, now)).await else { return Ok(()) };
-        if let Err(error) = kept {
-            tracing::warn!(error = format!("{error:#}"), "files of evidence past their retention are still there");
-        }
+        let stale = auditor.settings.evidence.stale;
         if swept.is_none_or(|last| now - last > SWEEP || now < last) {
-            let stale = auditor.settings.evidence.stale;
             match desk.stop.run_until_cancelled(sweep(&desk, stale, now)).await {
                 None => return Ok(()),
                 Some(Ok(())) => swept = Some(now),
@@ -52,10 +49,61 @@ pub(crate) async fn run(auditor: Arc<Auditor>, desk: Desk) -> anyhow::Result<()>
                 }
             }
         }
+        let Some(cleared) = desk.stop.run_until_cancelled(clear(&desk, stale, now)).await else { return Ok(()) };
+        if let Err(error) = cleared {
+            tracing::warn!(error = format!("{error:#}"), "copies of evidence that were given up are still there");
+        }
+        let Some(kept) = desk.stop.run_until_cancelled(upkeep(&auditor, &desk, now)).await else { return Ok(()) };
+        if let Err(error) = kept {
+            tracing::warn!(error = format!("{error:#}"), "files of evidence past their retention are still there");
+        }
         if !desk.pause(EVERY).await {
             return Ok(());
         }
     }
+}
+
+/// Deletes a file, if it is there. `false` if it was not.
+async fn delete(store: &ObjectStore, name: &str) -> anyhow::Result<bool> {
+    let deleted = tokio::time::timeout(PATIENCE, store.delete(name)).await;
+    match deleted.context("the object store does not answer")? {
+        Err(error) if error.kind() == DeleteErrorKind::NotFound => Ok(false),
+        deleted => deleted.map(|()| true).with_context(|| format!("{name} can't be deleted")),
+    }
+}
+
+/// Removes the copies of uploads that were given up after all of the file was in the store. Not at once: a worker that
+/// was taken for dead may still be writing.
+async fn clear(desk: &Desk, stale: Duration, now: DateTime<Utc>) -> anyhow::Result<()> {
+    let until = now - TimeDelta::from_std(stale)?;
+    while given_up(desk, until).await? == ROUND as usize {}
+    Ok(())
+}
+
+async fn given_up(desk: &Desk, until: DateTime<Utc>) -> anyhow::Result<usize> {
+    let mut transaction = desk.db.begin().await?;
+    // A command that is replayed waits for the row, and makes its copy anew after this one is gone.
+    let due: Vec<(String, Uuid)> = sqlx::query_as(
+        "delete from auditor.evidence_copies c using (
+             select tenant, evidence_id from auditor.evidence_copies where given_up_at <= $1
+             order by given_up_at limit $2 for update skip locked) due
+         where c.tenant = due.tenant and c.evidence_id = due.evidence_id
+         returning c.tenant, c.evidence_id",
+    )
+    .bind(until)
+    .bind(ROUND)
+    .fetch_all(&mut *transaction)
+    .await?;
+    if due.is_empty() {
+        return Ok(0);
+    }
+    let store = desk.objects(EVIDENCE).await?;
+    for (tenant, evidence_id) in &due {
+        delete(&store, &name_of(tenant, *evidence_id)).await?;
+    }
+    transaction.commit().await?;
+    tracing::info!(copies = due.len(), "copies of evidence whose upload was given up were removed");
+    Ok(due.len())
 }
 
 /// What the log is told of a file that went.
@@ -99,12 +147,8 @@ async fn remove(desk: &Desk, until: DateTime<Utc>, now: DateTime<Utc>) -> anyhow
         let name = name_of(tenant, *evidence_id);
         // One that is deleted already, by a round that ended before it could note so, is deleted again. One that was
         // never there, or was lost, must not keep the others.
-        let deleted = tokio::time::timeout(PATIENCE, store.delete(&name)).await;
-        match deleted.context("the object store does not answer")? {
-            Err(error) if error.kind() == DeleteErrorKind::NotFound => {
-                tracing::warn!(name, "a file of evidence was not there when its retention was over");
-            }
-            deleted => deleted.with_context(|| format!("{name} can't be deleted"))?,
+        if !delete(&store, &name).await? {
+            tracing::warn!(name, "a file of evidence was not there when its retention was over");
         }
         let payload = serde_json::to_vec(&Removed { evidence_id: *evidence_id, sha256 })?;
         let draft = Draft::unasked(tenant, "evidence_file_removed", evidence_id.to_string(), now, payload);

@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use anyhow::anyhow;
-use async_nats::jetstream::object_store::{GetErrorKind, Object as Stored, ObjectStore};
+use async_nats::jetstream::object_store::{
+    DeleteErrorKind, GetErrorKind, InfoErrorKind, Object as Stored, ObjectStore,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
 use chrono::{DateTime, Utc};
@@ -94,6 +96,15 @@ async fn opened(store: &ObjectStore, name: &str) -> Result<Stored, CallError> {
     Err(CallError::Refused { code: "no_such_object", detail })
 }
 
+/// Removes the copy of this try, or of one before it whose end nobody heard: what is refused leaves nothing. As long as
+/// the store does not do so, nothing is refused yet.
+async fn clear(store: &ObjectStore, name: &str) -> Result<(), CallError> {
+    match store.delete(name).await {
+        Err(error) if error.kind() != DeleteErrorKind::NotFound => Err(CallError::NotDone(error.into())),
+        _ => Ok(()),
+    }
+}
+
 impl Auditor {
     /// Takes the file's bytes from what the tenant may keep. It is taken before the copy is made and not looked at after: a
     /// copy that is done can't be refused any more, and many may be under way at once.
@@ -108,7 +119,8 @@ impl Auditor {
                  select size from auditor.evidence
                  where tenant = $1 and evidence_id <> $2 and filename is not null and removed_at is null
                  union all
-                 select size from auditor.evidence_copies where tenant = $1 and evidence_id <> $2) files",
+                 select size from auditor.evidence_copies
+                 where tenant = $1 and evidence_id <> $2 and given_up_at is null) files",
         )
         .bind(tenant)
         .bind(evidence_id)
@@ -121,7 +133,7 @@ impl Auditor {
         }
         sqlx::query(
             "insert into auditor.evidence_copies (tenant, evidence_id, size) values ($1, $2, $3)
-             on conflict (tenant, evidence_id) do update set size = excluded.size",
+             on conflict (tenant, evidence_id) do update set size = excluded.size, given_up_at = null",
         )
         .bind(tenant)
         .bind(evidence_id)
@@ -134,6 +146,18 @@ impl Auditor {
     async fn copied(&self, cx: &mut Cx<'_>) -> Result<(), Fail> {
         let (tenant, evidence_id) = (cx.tenant(), cx.meta().id);
         sqlx::query("delete from auditor.evidence_copies where tenant = $1 and evidence_id = $2")
+            .bind(tenant)
+            .bind(evidence_id)
+            .execute(cx.db())
+            .await?;
+        Ok(())
+    }
+
+    /// Leaves a note that the copy, as far as there is one, is to be removed. The time is the database's: the command's
+    /// own is its publisher's.
+    async fn given_up(&self, cx: &mut Cx<'_>) -> Result<(), Fail> {
+        let (tenant, evidence_id) = (cx.tenant(), cx.meta().id);
+        sqlx::query("update auditor.evidence_copies set given_up_at = now() where tenant = $1 and evidence_id = $2")
             .bind(tenant)
             .bind(evidence_id)
             .execute(cx.db())
@@ -163,16 +187,28 @@ impl Effect<UploadEvidence> for Auditor {
         let desk = self.desk().await;
         let to = desk.objects(EVIDENCE).await.map_err(CallError::NotDone)?;
         let (name, object) = (name_of(&meta.tenant, meta.id), &filing.object);
-        // A command that is replayed long after finds its copy, and nothing among the uploads any more.
-        if let Ok(there) = to.info(&name).await
-            && !there.deleted
-            && there.digest.as_deref().and_then(hexadecimal).as_ref() == Some(&object.sha256)
-        {
-            return Ok(());
+        // A command that is replayed long after finds its copy, and nothing among the uploads any more. Whether it is
+        // there must be known: what is refused below is cleared away.
+        match to.info(&name).await {
+            Ok(there) => {
+                let digest = there.digest.as_deref().and_then(hexadecimal);
+                if !there.deleted && digest.as_ref() == Some(&object.sha256) {
+                    return Ok(());
+                }
+            }
+            Err(error) if error.kind() == InfoErrorKind::NotFound => {}
+            Err(error) => return Err(CallError::NotDone(error.into())),
         }
         let from = desk.objects(UPLOADS).await.map_err(CallError::NotDone)?;
+        let file = match opened(&from, &object.name).await {
+            Err(refused @ CallError::Refused { .. }) => {
+                clear(&to, &name).await?;
+                return Err(refused);
+            }
+            other => other?,
+        };
         // One byte more tells that there are more, and no more of them are copied.
-        let mut file = opened(&from, &object.name).await?.take(object.size.saturating_add(1));
+        let mut file = file.take(object.size.saturating_add(1));
         let put = to.put(name.as_str(), &mut file).await.map_err(|error| CallError::Unknown(error.into()))?;
         let found = put.digest.as_deref().and_then(hexadecimal);
         let found = found.ok_or_else(|| CallError::Unknown(anyhow!("the object store told no digest of the copy")))?;
@@ -181,9 +217,7 @@ impl Effect<UploadEvidence> for Auditor {
             (false, _) => format!("/object/size: the file has not the {} bytes that it is said to have", object.size),
             (true, false) => format!("/object/sha256: the file has {found}"),
         };
-        if let Err(error) = to.delete(&name).await {
-            tracing::warn!(%error, evidence_id = %meta.id, "the copy of a refused file could not be deleted");
-        }
+        clear(&to, &name).await?;
         Err(CallError::Refused { code: "wrong_hash", detail })
     }
 
@@ -232,10 +266,14 @@ impl Effect<UploadEvidence> for Auditor {
         WhenUncertain::Resend
     }
 
-    async fn settle(&self, cx: &mut Cx<'_>, _: Option<Filing>, how: &Settled) -> Result<Events, Fail> {
-        // Whoever decides what nobody knows may still find that the copy is there.
-        if !matches!(how, Settled::Uncertain { .. }) {
-            self.copied(cx).await?;
+    async fn settle(&self, cx: &mut Cx<'_>, filing: Option<Filing>, how: &Settled) -> Result<Events, Fail> {
+        match (how, filing) {
+            // Whoever decides what nobody knows may still find that the copy is there.
+            (Settled::Uncertain { .. }, _) => {}
+            // The call that was refused has removed its copy.
+            (Settled::Refused { .. }, Some(_)) => self.copied(cx).await?,
+            // Nobody can say whether a call before has left one.
+            _ => self.given_up(cx).await?,
         }
         Ok(Events::none())
     }

@@ -1,0 +1,89 @@
+//! What the logs hold, and what they don't.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+
+use omnibus_auditor::settings::ComplianceMode;
+use omnibus_runtime::clock;
+use omnibus_schemas::auditor::{DraftPolicy, EraseSubject};
+use omnibus_schemas::texter::SendSms;
+use omnibus_schemas::{Command, subject};
+
+use crate::scene::{Scene, eventually, headers};
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn says(&self, words: &str) -> bool {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).contains(words)
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The log is the whole process's, so other tests' lines stand in it too; these words are of this test alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_word_of_a_body_gets_into_a_log() {
+    let log = Log::default();
+    let to = log.clone();
+    tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::DEBUG)
+        .with_writer(move || to.clone())
+        .with_ansi(false)
+        .try_init()
+        .unwrap();
+    let scene = Scene::new().await;
+    let running = scene.run_as(ComplianceMode::Watch).await;
+    scene.consent("acme", "quiet-1", "+14155550177").await;
+    scene.stage.publish_raw("evt.greeter.greeted.acme", headers(&[("ce-id", "quiet-2")]), "{quietgarbage").await;
+    let text = SendSms { to: "+14155550178".into(), body: "quietbody".into(), ..SendSms::example() };
+    scene.stage.publish("acme", &text).await;
+    scene.grown("acme", 3).await;
+
+    // The auditor's own commands: done, refused, and such as nobody can read.
+    let draft = DraftPolicy { policy: "quiet".parse().unwrap(), title: "quiettitle".into(), text: "quiettext".into() };
+    assert_eq!(scene.code("acme", "ada", &draft).await, "policy_moved");
+    assert_eq!(scene.code("acme", "bob", &draft).await, "same_content");
+    let erase = EraseSubject { subject: "+14155550177".into(), reason: "quietreason".into() };
+    assert_eq!(scene.does("acme", &erase).await.name, "subject_erased");
+    let id = clock::new_id();
+    let map = headers(&[("ce-id", &id.to_string()), ("Content-Type", "application/json")]);
+    let subject = subject::command(DraftPolicy::DOMAIN, DraftPolicy::LANE, DraftPolicy::NAME, "acme");
+    scene.stage.publish_raw(&subject, map, r#"{"policy":"quiet","title":["quietbroken"]}"#).await;
+    assert_eq!(scene.stage.outcome(id).await.data["code"], "undecodable");
+
+    // A database that refuses a batch quotes the row that it refuses.
+    scene.sql("alter table auditor.arrivals add constraint quiet check (tenant <> 'globex') not valid").await;
+    let map = headers(&[("ce-id", "quiet-3"), ("ce-subject", "quiettarget")]);
+    scene.stage.publish_raw("evt.greeter.greeted.globex", map, r#"{"name":"quietname"}"#).await;
+    eventually("the batch is refused", || async { log.says("a batch is not on the record yet") }).await;
+    scene.sql("alter table auditor.arrivals drop constraint quiet").await;
+    scene.grown("globex", 1).await;
+    running.stop().await;
+
+    let log = String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned();
+    for word in [
+        "+14155550177",
+        "+14155550178",
+        "quietgarbage",
+        "quietbody",
+        "quiettitle",
+        "quiettext",
+        "quietreason",
+        "quietbroken",
+        "quiettarget",
+        "quietname",
+    ] {
+        let line = log.lines().find(|line| line.contains(word));
+        assert_eq!(line, None, "{word}");
+    }
+}
