@@ -281,6 +281,8 @@ async fn a_tenants_share_and_a_hosts_failures_hold_an_order_back_too() {
             }
         };
         tokio::time::timeout(std::time::Duration::from_secs(20), put_off).await.unwrap();
+        let schedule = scene.stage.operator.jetstream().get_stream("SCHEDULE").await.unwrap();
+        assert_eq!(schedule.cached_info().state.messages, 1, "it waits there");
         let begun: i64 = sqlx::query_scalar(
             "select count(*) from brander.certificate_orders where opened_at > now() - interval '5 minutes'",
         )
