@@ -113,7 +113,8 @@ async fn done<C: Command>(stage: &Stage, command: &C) -> Told {
     stage.outcome(id).await
 }
 
-/// What somebody sees who comes now: the titles of both pages and a mail's subject. `None` while nobody is at home at the host.
+/// What somebody sees who comes now: the titles of both pages and a mail's subject. `None` while nobody is at home at the
+/// host.
 async fn seen(stage: &Stage) -> Option<[String; 3]> {
     let visit = Visit { method: "GET".into(), host: HOST.into(), ..Visit::default() };
     let mut titles = vec![];

@@ -88,8 +88,8 @@ impl Commissioner {
                 return Ok(Reply::status(422).json(&problem));
             }
         };
-        // The same request is the same command. What was refused, a refund long before its order say, may be reported again:
-        // signed anew it is decided anew, and the order's and the refund's own ids see to it that it counts once.
+        // The same request is the same command. What was refused, a refund long before its order say, may be reported
+        // again: signed anew it is decided anew, and the order's and the refund's own ids see to it that it counts once.
         let name = [format!("webhook/{tenant}/{program}/{kind}/{time}/").as_bytes(), &visit.body].concat();
         let id = Uuid::new_v5(&Uuid::NAMESPACE_OID, &name);
         Ok(Reply::status(202).json(&json!({ "id": id })).then(tenant.as_str(), id, &command))

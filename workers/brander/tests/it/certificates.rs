@@ -260,7 +260,8 @@ async fn a_tenants_share_and_a_hosts_failures_hold_an_order_back_too() {
         scene.tell("acme", &AddDomain { host: HOST.into() }).await;
         sqlx::query(
             "insert into brander.certificate_orders (tenant, order_id, host, registered, status, opened_at)
-             select 'acme', gen_random_uuid(), $2, 'elsewhere.com', $3, now() - $4::interval from generate_series(1, $1)",
+             select 'acme', gen_random_uuid(), $2, 'elsewhere.com', $3, now() - $4::interval
+             from generate_series(1, $1)",
         )
         .bind(orders)
         .bind(host)

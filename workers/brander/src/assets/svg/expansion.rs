@@ -1,6 +1,6 @@
-//! How much there is to draw once every reference is followed. A drawing of a hundred bytes can ask for a billion circles,
-//! and one of a thousand for gigabytes of memory: a layer may be as large as twenty-five times the picture, and layers that
-//! stand in layers are held at once.
+//! How much there is to draw once every reference is followed. A drawing of a hundred bytes can ask for a billion
+//! circles, and one of a thousand for gigabytes of memory: a layer may be as large as twenty-five times the picture, and
+//! layers that stand in layers are held at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,8 +9,8 @@ use super::{Element, Node};
 
 /// Elements to be drawn, at most.
 const MOST: u64 = 10_000;
-/// What a layer of its own counts for: a mask, a clip and a group that is seen through are each painted on one, and so is a
-/// drawing or symbol inside the drawing, which is clipped to its own window.
+/// What a layer of its own counts for: a mask, a clip and a group that is seen through are each painted on one, and so is
+/// a drawing or symbol inside the drawing, which is clipped to its own window.
 const LAYER: u64 = 25;
 /// Layers in layers, at most.
 const DEEPEST: usize = 6;

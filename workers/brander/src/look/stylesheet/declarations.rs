@@ -97,8 +97,8 @@ const ALLOWED: &[&str] = &[
 /// Values of `display` that keep an element on the page.
 const DISPLAYS: &[&str] = &["block", "flex", "grid", "inline", "inline-block", "inline-flex", "flow-root", "list-item"];
 
-/// The most that a property may paint beside or across what it is set on, in pixels and in heights of the text: more would be
-/// another ground for text nearby, or cover it. `None` for what paints nothing there.
+/// The most that a property may paint beside or across what it is set on, in pixels and in heights of the text: more would
+/// be another ground for text nearby, or cover it. `None` for what paints nothing there.
 fn widest(name: &str) -> Option<(f32, f32)> {
     match name {
         "box-shadow" => Some((64.0, 4.0)),
