@@ -8,6 +8,7 @@ mod calls_many;
 mod catalogue;
 mod dead_letters;
 mod deciding;
+mod dressed;
 mod evidence;
 mod follow_ups;
 mod held;

@@ -1,5 +1,6 @@
-//! Gives partners the tier that the program's rule gives: by what they sold in the last 90 days, refunds and refused
-//! orders taken off. A tier given by hand stays until a hand changes it.
+//! Gives partners the tier that the program's rule gives: by what they sold in the last 90 days, without refunds and
+//! without orders that are held or refused, since nobody may rise by buying from themselves. A tier given by hand stays
+//! until a hand changes it.
 
 use std::time::Duration;
 
@@ -29,8 +30,8 @@ impl Handle<ApplyTiers> for Commissioner {
         }
         let rows = sqlx::query(
             "with sold as (
-                select p.partner_id, coalesce(sum(case when o.review = 'refused' then 0 when l.amount = 0 then l.base
-                    else l.base - l.base::numeric * l.refunded / l.amount end), 0) as sales
+                select p.partner_id, coalesce(sum(case when o.review in ('held', 'refused') then 0
+                    when l.amount = 0 then l.base else l.base - l.base::numeric * l.refunded / l.amount end), 0) as sales
                 from commissioner.partners p
                 left join (
                     commissioner.commissions c

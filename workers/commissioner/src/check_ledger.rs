@@ -223,7 +223,7 @@ fn nearest(over: i128, under: i128) -> i64 {
     i64::try_from(whole + i128::from(2 * rest >= under)).unwrap_or(i64::MAX)
 }
 
-/// What payouts come to, against the accounts that their money is on.
+/// What payouts come to, against the accounts that their money is on, and what each settles, against its amount.
 async fn accounts(cx: &mut Cx<'_>, program: &Token) -> Result<Vec<LedgerDifferenceFound>, Fail> {
     let (tenant, name) = (cx.tenant(), program.as_str());
     let rows = sqlx::query(
@@ -236,10 +236,21 @@ async fn accounts(cx: &mut Cx<'_>, program: &Token) -> Result<Vec<LedgerDifferen
             from commissioner.payouts
             where tenant = $1 and program = $2 and status in ('reserved', 'submitted', 'uncertain', 'confirmed')
             group by 1, 2, 3
+         ), settled as (
+            select y.partner_id, y.currency, y.amount as expected,
+                coalesce(sum(case t.kind when 'earned' then t.amount else -t.amount end), 0)::bigint as booked
+            from commissioner.payouts y
+            left join commissioner.payout_items i on i.tenant = y.tenant and i.payout_id = y.payout_id
+                and i.live = (y.status not in ('failed', 'returned'))
+            left join commissioner.transfers t on t.tenant = i.tenant and t.transfer_id = i.transfer_id
+            where y.tenant = $1 and y.program = $2
+            group by y.payout_id, y.partner_id, y.currency, y.amount
          )
          select partner_id, currency, coalesce(e.balance, 0) as expected, coalesce(b.balance, 0) as booked
          from booked b full join expected e using (partner_id, currency, account)
-         where coalesce(e.balance, 0) <> coalesce(b.balance, 0)",
+         where coalesce(e.balance, 0) <> coalesce(b.balance, 0)
+         union all
+         select partner_id, currency, expected, booked from settled where expected <> booked",
     )
     .bind(tenant)
     .bind(name)

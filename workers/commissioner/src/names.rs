@@ -21,6 +21,12 @@ pub(crate) fn code(of: Uuid) -> String {
         .collect()
 }
 
+/// A payout's id, from one that is derived from its command's. Commands' ids come from callers, and a provider knows
+/// payouts by their ids alone: with the tenant in it, two tenants that choose the same one have two payouts.
+pub(crate) fn payout_id(of: Uuid, tenant: &str) -> Uuid {
+    Uuid::new_v5(&of, tenant.as_bytes())
+}
+
 /// A commission's id: one for each program, order line, level and partner, whatever command brought it.
 pub(crate) fn commission_id(
     tenant: &str,

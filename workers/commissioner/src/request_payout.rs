@@ -4,6 +4,7 @@ use omnibus_runtime::{Cx, Events, Fail, Handle};
 use omnibus_schemas::commissioner::{Money, PartnerStatus, RequestPayout, SubmitPayout};
 
 use crate::Commissioner;
+use crate::names::payout_id;
 use crate::partner::Partner;
 use crate::reservation::{available, minimum, reserve};
 use crate::rules::Program;
@@ -28,7 +29,7 @@ impl Handle<RequestPayout> for Commissioner {
             let detail = format!("currency: {money} can be paid now, and payouts begin at {least}");
             return Err(Fail::reject("below_minimum", detail));
         }
-        let payout_id = cx.id("payout");
+        let payout_id = payout_id(cx.id("payout"), tenant);
         let reserved = reserve(cx.db(), tenant, &partner, money, payout_id, now).await?;
         Ok(Events::none().about(payout_id.to_string(), reserved).then(SubmitPayout { payout_id }))
     }

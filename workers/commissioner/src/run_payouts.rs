@@ -8,6 +8,7 @@ use omnibus_schemas::commissioner::{PartnerStatus, PayoutsRun, RunPayouts, RunPa
 use uuid::Uuid;
 
 use crate::Commissioner;
+use crate::names::payout_id;
 use crate::partner::Partner;
 use crate::reservation::{available, minimum, reserve};
 use crate::rules::Program;
@@ -81,7 +82,7 @@ impl Handle<RunPayoutsPart> for Commissioner {
                 if money.amount < minimum(&program.rules, money.currency) {
                     continue;
                 }
-                let payout_id = cx.id(&format!("payout {partner_id} {}", money.currency));
+                let payout_id = payout_id(cx.id(&format!("payout {partner_id} {}", money.currency)), tenant);
                 let event = reserve(cx.db(), tenant, &partner, money, payout_id, now).await?;
                 events = events.about(payout_id.to_string(), event).then(SubmitPayout { payout_id });
                 reserved += 1;

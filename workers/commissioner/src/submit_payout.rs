@@ -71,12 +71,12 @@ impl Effect<SubmitPayout> for Commissioner {
         let mut payout = Payout::locked(cx.db(), tenant, plan.payout_id).await?;
         match payout.status {
             PayoutStatus::Reserved | PayoutStatus::Uncertain => {}
+            // A person took it for failed while it was on its way.
             PayoutStatus::Failed => {
                 if !payout.revives(cx.db(), tenant, now).await? {
                     let detail = "it left, and what it settles was paid again by another payout";
                     return Err(Fail::reject("paid_again", detail));
                 }
-                return Ok(submitted(&payout, self.provider.name()));
             }
             _ => return Ok(submitted(&payout, self.provider.name())),
         }
@@ -87,7 +87,9 @@ impl Effect<SubmitPayout> for Commissioner {
             .execute(cx.db())
             .await?;
         payout.reference = Some(done.reference);
-        payout.becomes(cx.db(), tenant, PayoutStatus::Submitted, "").await?;
+        if payout.status != PayoutStatus::Submitted {
+            payout.becomes(cx.db(), tenant, PayoutStatus::Submitted, "").await?;
+        }
         let events = submitted(&payout, self.provider.name());
         match done.paid {
             true => Ok(events.join(payout.arrives(cx.db(), tenant, "the provider says that it is paid", now).await?)),

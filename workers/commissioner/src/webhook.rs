@@ -72,16 +72,14 @@ impl Commissioner {
         let webhook = Webhook::find(at.db, tenant.as_str(), program.as_str(), at.now).await?;
         let header = visit.headers.get("x-omnibus-signature").map(String::as_str).unwrap_or_default();
         let fresh = |time: i64| (at.now.timestamp() - time).abs() <= FRESH.num_seconds();
-        let mut proved = false;
+        let mut proved = None;
         // For a program that is not there the same is worked out: how long it takes tells nobody what there is.
         for generation in webhook.unwrap_or(Webhook { generation: 1, previous_until: None }).generations() {
             let secret = self.secrets.webhook(tenant.as_str(), program.as_str(), generation);
             let secret = secret.map_err(AskError::Failed)?;
-            proved |= signed_at(&secret, header, &visit.body).is_some_and(fresh);
+            proved = signed_at(&secret, header, &visit.body).filter(|time| fresh(*time)).or(proved);
         }
-        if !proved || webhook.is_none() {
-            return Ok(refused());
-        }
+        let (Some(time), Some(_)) = (proved, webhook) else { return Ok(refused()) };
         let command: C = match read(&visit.body, &program) {
             Ok(command) => command,
             Err(faults) => {
@@ -90,7 +88,9 @@ impl Commissioner {
                 return Ok(Reply::status(422).json(&problem));
             }
         };
-        let name = [format!("webhook/{tenant}/{program}/{kind}/").as_bytes(), &visit.body].concat();
+        // The same request is the same command. What was refused, a refund long before its order say, may be reported
+        // again: signed anew it is decided anew, and the order's and the refund's own ids see to it that it counts once.
+        let name = [format!("webhook/{tenant}/{program}/{kind}/{time}/").as_bytes(), &visit.body].concat();
         let id = Uuid::new_v5(&Uuid::NAMESPACE_OID, &name);
         Ok(Reply::status(202).json(&json!({ "id": id })).then(tenant.as_str(), id, &command))
     }

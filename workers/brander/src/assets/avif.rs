@@ -45,7 +45,32 @@ pub(super) fn make(bytes: &[u8]) -> Result<Made, NotTaken> {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+    use base64::prelude::BASE64_STANDARD;
+    use omnibus_schemas::brander::AssetKind;
+
     use crate::assets::make;
+
+    /// Four pixels.
+    const SMALL: &str = "AAAAIGZ0eXBhdmlmAAAAAGF2aWZtaWYxbWlhZk1BMUIAAADybWV0YQAAAAAAAAAoaGRscgAAAAAAAAAAcGljdAAAAAAAAAAAAAAA\
+         AGxpYmF2aWYAAAAADnBpdG0AAAAAAAEAAAAeaWxvYwAAAABEAAABAAEAAAABAAABGgAAAB0AAAAoaWluZgAAAAAAAQAAABppbmZlAgAA\
+         AAABAABhdjAxQ29sb3IAAAAAamlwcnAAAABLaXBjbwAAABRpc3BlAAAAAAAAAAIAAAACAAAAEHBpeGkAAAAAAwgICAAAAAxhdjFDgQ0M\
+         AAAAABNjb2xybmNseAACAAIAAYAAAAAXaXBtYQAAAAAAAAABAAEEAQKDBAAAACVtZGF0EgAKCBgANogQEAwgMg8f8D///8WfhwB8+ErK\
+         42A=";
+
+    #[test]
+    fn a_picture_is_packed_anew_and_what_stood_beside_it_stays_behind() {
+        let mut file = BASE64_STANDARD.decode(SMALL).unwrap();
+        let made = make(&file).unwrap();
+        assert_eq!((made.kind, made.size, &made.mail, made.mailable), (AssetKind::Avif, Some((2, 2)), &None, false));
+        let words = b"<script>alert(1)</script>";
+        file.extend_from_slice(&(8 + words.len() as u32).to_be_bytes());
+        file.extend_from_slice(b"free");
+        file.extend_from_slice(words);
+        assert_eq!(make(&file).unwrap().bytes, made.bytes);
+        assert_eq!(make(&made.bytes).unwrap().bytes, made.bytes, "what came out comes out the same");
+        assert_eq!(make(&file[..280]).unwrap_err().code, "picture_broken");
+    }
 
     #[test]
     fn what_only_begins_like_avif_is_refused() {

@@ -212,7 +212,7 @@ fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use omnibus_schemas::brander::Length;
+    use omnibus_schemas::brander::{AssetHash, Length};
 
     use super::*;
 
@@ -240,6 +240,25 @@ mod tests {
         let done = page(&brand, Page::Login, "a\"b.com", None);
         assert!(!done.html.contains("<script") && !done.html.contains("<img") && !done.html.contains("\"onmouse"));
         assert!(done.html.contains("name=\"client_id\" value=\"a&quot;b\""), "{}", done.html);
+    }
+
+    #[test]
+    fn pictures_are_shown_as_pictures_and_never_become_part_of_the_page() {
+        let (light, dark, icon) = ("a".repeat(64), "b".repeat(64), "c".repeat(64));
+        let asset = |hash: &str| AssetHash(hash.to_owned());
+        let logo = LogoAssets { light: asset(&light), dark: Some(asset(&dark)), width: 120, height: 40 };
+        let mut brand = brand();
+        brand.face = brand.face.map(|face| Face { logo: Some(logo), icon: Some(asset(&icon)), ..face });
+        for kind in [Page::Login, Page::Dashboard] {
+            let Dressed { html, policy, .. } = page(&brand, kind, "a.com", None);
+            assert!(html.contains(&format!("<img src=\"/assets/{light}\" alt=")), "{html}");
+            assert!(html.contains(&format!("srcset=\"/assets/{dark}\"")), "{html}");
+            assert_eq!(html.matches("/assets/").count(), 3, "they stand nowhere else");
+            for other in ["<svg", "<object", "<embed", "<iframe"] {
+                assert!(!html.contains(other), "{other}");
+            }
+            assert!(policy.contains("default-src 'none'") && policy.contains("img-src 'self'"), "{policy}");
+        }
     }
 
     #[test]

@@ -245,3 +245,51 @@ async fn beyond_the_authoritys_budget_an_order_waits_and_is_not_sent() {
         assert_eq!((ours, status(&scene).await.1), (0, CertificateStatus::None), "{orders} of {registered}");
     }
 }
+
+#[tokio::test]
+async fn a_tenants_share_and_a_hosts_failures_hold_an_order_back_too() {
+    let settings = Settings {
+        acme_directory_url: Some("https://acme.example/dir".into()),
+        certificate_key: Some(BASE64_STANDARD.encode([7; 32]).into()),
+        ..Settings::defaults()
+    };
+    for (orders, host, ended, age) in
+        [(50, "other.northwind-coffee.com", "issued", "1 hour"), (3, HOST, "failed", "9 minutes")]
+    {
+        let scene = Scene::with(settings.clone()).await;
+        scene.tell("acme", &AddDomain { host: HOST.into() }).await;
+        sqlx::query(
+            "insert into brander.certificate_orders (tenant, order_id, host, registered, status, opened_at)
+             select 'acme', gen_random_uuid(), $2, 'elsewhere.com', $3, now() - $4::interval
+             from generate_series(1, $1)",
+        )
+        .bind(orders)
+        .bind(host)
+        .bind(ended)
+        .bind(age)
+        .execute(&scene.stage.db)
+        .await
+        .unwrap();
+        sqlx::query("update brander.domains set status = 'verified', checked_at = now()")
+            .execute(&scene.stage.db)
+            .await
+            .unwrap();
+        scene.stage.publish("acme", &OrderCertificate { host: HOST.into() }).await;
+        // Looked at, and put off for longer than a lane holds anything.
+        let put_off = async {
+            while scene.stage.lane("brander", "certificates").await != (0, 0) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(20), put_off).await.unwrap();
+        let schedule = scene.stage.operator.jetstream().get_stream("SCHEDULE").await.unwrap();
+        assert_eq!(schedule.cached_info().state.messages, 1, "it waits there");
+        let begun: i64 = sqlx::query_scalar(
+            "select count(*) from brander.certificate_orders where opened_at > now() - interval '5 minutes'",
+        )
+        .fetch_one(&scene.stage.db)
+        .await
+        .unwrap();
+        assert_eq!((begun, status(&scene).await.1), (0, CertificateStatus::None), "{orders} of {host}");
+    }
+}

@@ -8,6 +8,7 @@ mod css_attacks;
 mod domains;
 mod doors;
 mod killed;
+mod lists;
 mod pages;
 mod scene;
 mod svg_attacks;

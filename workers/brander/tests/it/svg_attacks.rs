@@ -4,6 +4,9 @@ use omnibus_brander::assets::svg::sanitised;
 
 const NS: &str = "xmlns=\"http://www.w3.org/2000/svg\" xmlns:xlink=\"http://www.w3.org/1999/xlink\"";
 
+/// As large as a layer can be.
+const HUGE: &str = "<rect x=\"-9999\" y=\"-9999\" width=\"99999\" height=\"99999\"/>";
+
 /// Stands inside an `<svg>` that is well-formed: taken, with the attack left out.
 const LEFT_OUT: &[(&str, &str)] = &[
     ("script", "<script>alert(1)</script>"),
@@ -167,6 +170,27 @@ fn refused() -> Vec<(&'static str, String)> {
         ("uses that multiply", wrapped(&format!("<g id=\"g0\"><rect/></g>{laughs}"))),
         ("masks that multiply", wrapped(&format!("<mask id=\"p0\"/>{masks}<rect mask=\"url(#p15)\"/>"))),
         ("layers without number", wrapped(&"<g opacity=\"0.5\"><rect/></g>".repeat(1000))),
+        ("drawings in the drawing", wrapped(&"<svg width=\"9\" height=\"9\"><rect/></svg>".repeat(1000))),
+        (
+            "symbols without number",
+            wrapped(&format!(
+                "<symbol id=\"s\" viewBox=\"0 0 1 1\"><rect/></symbol>{}",
+                "<use href=\"#s\"/>".repeat(1000)
+            )),
+        ),
+        (
+            "layers in layers, all held at once",
+            wrapped(&format!("{}{}", format!("<g opacity=\"0.5\">{HUGE}").repeat(40), "</g>".repeat(40))),
+        ),
+        (
+            "layers in layers, by masks of masks",
+            wrapped(
+                &(1..9)
+                    .map(|n| format!("<mask id=\"d{n}\"><g mask=\"url(#d{})\">{HUGE}</g></mask>", n - 1))
+                    .chain([format!("<rect mask=\"url(#d8)\"/><mask id=\"d0\">{HUGE}</mask>")])
+                    .collect::<String>(),
+            ),
+        ),
         ("ids that are there twice", wrapped("<g id=\"a\"/><g id=\"a\"/>")),
         ("too many elements", wrapped(&"<g/>".repeat(6000))),
         ("too deep", wrapped(&format!("{}{}", "<g>".repeat(100), "</g>".repeat(100)))),

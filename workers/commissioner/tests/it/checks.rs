@@ -1,7 +1,8 @@
 //! The shadow, and what-if.
 
 use omnibus_schemas::commissioner::{
-    CheckLedger, LedgerHealth, OverrideBase, Rates, RecordOrder, RecordRefund, RefundLine, Simulate,
+    CheckLedger, LedgerHealth, OverrideBase, Rates, RecordOrder, RecordRefund, RefundLine, RequestPayout,
+    SetPayoutAccount, Simulate,
 };
 use serde_json::json;
 
@@ -93,6 +94,39 @@ async fn a_base_that_does_not_follow_from_what_was_paid_is_found() {
         .await
         .unwrap();
     assert_eq!(scene.does(&check()).await.data["differences"], 2);
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn a_payout_that_differs_from_its_account_or_from_what_it_settles_is_found() {
+    let (scene, bob) = busy().await;
+    scene.does(&SetPayoutAccount { partner_id: bob, account: "DE1".into() }).await;
+    let paid = scene.does(&RequestPayout { partner_id: bob, currency: "EUR".parse().unwrap() }).await;
+    let amount = paid.data["amount"].as_i64().unwrap();
+    scene.stage.event(|told| told.name == "payout_submitted").await;
+    assert_eq!(scene.does(&check()).await.data["differences"], 0);
+
+    // It settles less than it pays: the rest could be paid once more.
+    let item = "update commissioner.payout_items set live = false where transfer_id = (
+        select commission_id from commissioner.commissions where order_id = '4' and line_id = '1' and level = 0)";
+    sqlx::query(item).execute(scene.db()).await.unwrap();
+    let told = scene.does(&check()).await;
+    assert_eq!(told.data["differences"], 1);
+    let found = of(&scene, &told, "ledger_difference_found")[0].data.clone();
+    assert_eq!((&found["partner_id"], &found["order_id"]), (&json!(bob), &json!(null)));
+    // Of 55.55, five per cent are 2.78.
+    assert_eq!((found["expected"].as_i64(), found["booked"].as_i64()), (Some(amount), Some(amount - 278)));
+
+    sqlx::query("update commissioner.payout_items set live = true").execute(scene.db()).await.unwrap();
+    sqlx::query("update commissioner.payouts set status = 'confirmed'").execute(scene.db()).await.unwrap();
+    let told = scene.does(&check()).await;
+    // Not at the bank, and still on its way.
+    assert_eq!(told.data["differences"], 2);
+    let found = of(&scene, &told, "ledger_difference_found");
+    let mut sides: Vec<_> =
+        found.iter().map(|told| (told.data["expected"].as_i64(), told.data["booked"].as_i64())).collect();
+    sides.sort_unstable();
+    assert_eq!(sides, [(Some(0), Some(amount)), (Some(amount), Some(0))]);
     scene.running.stop().await;
 }
 

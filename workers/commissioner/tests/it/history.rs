@@ -2,7 +2,9 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use omnibus_runtime::clock;
-use omnibus_schemas::commissioner::{ApplyTiers, MovePartner, OrderLine, RecordOrder, SetTier, Tier, TierThresholds};
+use omnibus_schemas::commissioner::{
+    ApplyTiers, MovePartner, OrderLine, RecordOrder, ReviewDecision, ReviewOrder, SetTier, Tier, TierThresholds,
+};
 use serde_json::json;
 
 use crate::scene::{Scene, line, of, order};
@@ -67,6 +69,21 @@ async fn a_tier_by_rule_follows_sales_and_leaves_those_given_by_hand() {
     assert_eq!(scene.does(&ApplyTiers { program: "main".parse().unwrap() }).await.data["changed"], 0);
     scene.does(&order("4", Some(&code))).await;
     assert_eq!(scene.balance(ada, "EUR").await, 500 + 500 + 1_500);
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn a_partners_own_purchase_raises_no_tier_until_it_is_cleared() {
+    let scene = Scene::new().await;
+    scene.program(|p| p.tiers_from = TierThresholds { silver: 10_000, gold: 0, platinum: 0 }).await;
+    let (_, code) = scene.partner("ada", None).await;
+    let own = RecordOrder { customer_email: Some("ada@ada.example".into()), ..order("1", Some(&code)) };
+    assert_eq!(scene.does(&own).await.data["review"], "held");
+    let (program, apply) = ("main".parse().unwrap(), ApplyTiers { program: "main".parse().unwrap() });
+    assert_eq!(scene.does(&apply).await.data["changed"], 0);
+    let clear = ReviewOrder { program, order_id: "1".into(), decision: ReviewDecision::Clear, note: String::new() };
+    assert_eq!(scene.does(&clear).await.data["review"], "cleared");
+    assert_eq!(scene.does(&apply).await.data["changed"], 1);
     scene.running.stop().await;
 }
 

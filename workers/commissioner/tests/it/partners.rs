@@ -87,3 +87,38 @@ async fn nobody_stands_above_themselves_and_the_tree_is_no_deeper_than_the_progr
     assert_eq!(scene.does(&moved(bob, Some(Uuid::from_u128(1)))).await.data["code"], "no_such_parent");
     scene.running.stop().await;
 }
+
+#[tokio::test]
+async fn a_code_can_not_be_told_from_the_one_before_it() {
+    let scene = Scene::new().await;
+    scene.program(|_| {}).await;
+    let mut codes: Vec<String> = vec![];
+    for n in 0..8 {
+        codes.push(scene.partner(&format!("p{n}"), None).await.1);
+    }
+    for pair in codes.windows(2) {
+        let same = pair[0].chars().zip(pair[1].chars()).filter(|(one, other)| one == other).count();
+        // Of ten characters, each one of thirty-two, six agree by chance once in millions.
+        assert!(same < 6, "{pair:?} follow each other");
+    }
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn who_is_turned_down_earns_nothing_and_may_be_approved_later() {
+    let scene = Scene::new().await;
+    scene.program(|p| p.auto_approve = false).await;
+    let told = scene.does(&registration("ada", None)).await;
+    let partner_id: Uuid = told.data["partner_id"].as_str().unwrap().parse().unwrap();
+    let code = told.data["code"].as_str().unwrap().to_owned();
+    let decide = |decision| DecidePartner { partner_id, decision, note: String::new() };
+    let rejected = scene.does(&decide(PartnerDecision::Reject)).await;
+    assert_eq!((rejected.name.as_str(), &rejected.data["status"]), ("partner_status_changed", &json!("rejected")));
+    assert_eq!(scene.does(&decide(PartnerDecision::Reject)).await.data["code"], "wrong_status");
+    assert_eq!(scene.does(&order("1", Some(&code))).await.data["attribution"], "none");
+    assert_eq!(scene.does(&registration("bob", Some(&code))).await.data["code"], "no_such_code");
+    assert_eq!(scene.does(&decide(PartnerDecision::Approve)).await.data["status"], "approved");
+    assert_eq!(scene.does(&order("2", Some(&code))).await.data["attribution"], "code");
+    assert_eq!(scene.balance(partner_id, "EUR").await, 500);
+    scene.running.stop().await;
+}

@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
+use async_nats::HeaderMap;
 use chrono::{TimeDelta, Utc};
 use omnibus_runtime::clock;
 use omnibus_schemas::commissioner::{
     PartnerPage, PayoutResult, PayoutStatus, Payouts, RecordOrder, RequestPayout, RunPayouts, RunPayoutsPart,
     SetPayoutAccount, SettlePayout,
 };
+use omnibus_schemas::{Command, headers};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::scene::{Scene, line, of, order, program};
+use crate::scene::{Scene, line, of, order, program, registration};
 
 fn pay(partner_id: Uuid) -> RequestPayout {
     RequestPayout { partner_id, currency: "EUR".parse().unwrap() }
@@ -157,5 +159,28 @@ async fn a_program_with_a_payout_day_runs_by_itself_and_goes_on_from_month_to_mo
     let next = ran.data["next_run"].as_str().unwrap();
     assert!(next > planned.as_str(), "{next} follows {planned}");
     assert_eq!(scene.does(&run).await.data["reserved"], 0);
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn two_tenants_whose_commands_have_one_id_have_two_payouts() {
+    let scene = Scene::new().await;
+    let (chosen, mut payouts) = (clock::new_id().to_string(), vec![]);
+    for tenant in ["acme", "globex"] {
+        scene.does_as(tenant, &program(|_| {})).await;
+        let ada = scene.does_as(tenant, &registration("ada", None)).await.data;
+        let partner_id: Uuid = ada["partner_id"].as_str().unwrap().parse().unwrap();
+        scene.does_as(tenant, &SetPayoutAccount { partner_id, account: "DE1".into() }).await;
+        scene.does_as(tenant, &order("1", ada["code"].as_str())).await;
+        // As a tenant's own bus user may: with an id of its choice.
+        let mut map = HeaderMap::new();
+        map.insert(headers::ID, chosen.as_str());
+        map.insert(headers::CONTENT_TYPE, "application/json");
+        let entry = scene.stage.catalogue().command(RequestPayout::DOMAIN, RequestPayout::NAME).unwrap();
+        let body = serde_json::to_vec(&pay(partner_id)).unwrap();
+        scene.stage.publish_raw(&entry.subject(tenant), map, body).await;
+        payouts.push(id(&scene.stage.event(|told| told.name == "payout_reserved" && told.tenant == tenant).await));
+    }
+    assert_ne!(payouts[0], payouts[1], "a provider tells payouts apart by their ids alone");
     scene.running.stop().await;
 }

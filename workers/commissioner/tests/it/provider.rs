@@ -15,6 +15,7 @@ use omnibus_schemas::commissioner::{
 };
 use omnibus_schemas::platform::{Outcome, Resolution, ResolveHeld};
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::scene::{Scene, order};
@@ -33,6 +34,14 @@ struct Books {
     mute: bool,
     /// Loses this many payouts on the way, and never answers.
     loses: u32,
+    /// Takes none of this many, and says so: 429.
+    busy: u32,
+    /// Takes this many payouts and answers 500.
+    stumbles: u32,
+    /// Answers once it is let.
+    gate: Option<Arc<Semaphore>>,
+    /// The keys of what was posted, repetitions included.
+    keys: Vec<String>,
 }
 
 type Shared = Arc<Mutex<Books>>;
@@ -55,9 +64,14 @@ async fn take(
     {
         return Err(fault("not what was agreed"));
     }
-    let silent = {
+    let (silent, stumbles, gate) = {
         let mut books = books.lock().unwrap();
         books.posts += 1;
+        books.keys.push(key.clone());
+        if books.busy > 0 {
+            books.busy -= 1;
+            return Err((StatusCode::TOO_MANY_REQUESTS, "later".into()));
+        }
         if books.refuses {
             return Err((StatusCode::UNPROCESSABLE_ENTITY, "no".into()));
         }
@@ -70,10 +84,18 @@ async fn take(
         let silent = books.silent > 0 || books.loses > 0;
         books.loses = books.loses.saturating_sub(1);
         books.silent = books.silent.saturating_sub(1);
-        silent
+        let stumbles = books.stumbles > 0;
+        books.stumbles = books.stumbles.saturating_sub(1);
+        (silent, stumbles, books.gate.clone())
     };
     if silent {
         tokio::time::sleep(Duration::from_secs(60)).await;
+    }
+    if stumbles {
+        return Err((StatusCode::INTERNAL_SERVER_ERROR, "oh".into()));
+    }
+    if let Some(gate) = gate {
+        drop(gate.acquire().await.unwrap());
     }
     Ok(Json(json!({ "id": format!("po_{key}"), "status": "paid" })))
 }
@@ -89,6 +111,11 @@ async fn look(State(books): State<Shared>, Path(key): Path<String>) -> Result<Js
 
 /// A scene with the provider, a partner who is due 5.00, and the payout requested.
 async fn scene(change: impl FnOnce(&mut Books)) -> (Scene, Shared, Uuid, Uuid) {
+    scene_within(1, change).await
+}
+
+/// The same with so many seconds for the provider to answer.
+async fn scene_within(seconds: u16, change: impl FnOnce(&mut Books)) -> (Scene, Shared, Uuid, Uuid) {
     let books = Shared::default();
     change(&mut books.lock().unwrap());
     let router = Router::new().route("/v1/payouts", post(take)).route("/v1/payouts/{key}", get(look));
@@ -99,7 +126,7 @@ async fn scene(change: impl FnOnce(&mut Books)) -> (Scene, Shared, Uuid, Uuid) {
     let scene = Scene::with(|settings| {
         settings.payout_url = Some(url);
         settings.payout_token = Some("the token".to_owned().into());
-        settings.payout_timeout = 1;
+        settings.payout_timeout = seconds;
     })
     .await;
     scene.program(|_| {}).await;
@@ -144,6 +171,48 @@ async fn silence_is_cleared_up_by_asking_and_nothing_is_paid_twice() {
     let balance = scene.balance(ada, "EUR").await;
     assert_eq!((balance, books.lock().unwrap().posts), (0, 1));
     assert_eq!(books.lock().unwrap().paid.len(), 1);
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn a_provider_that_is_busy_is_asked_again_under_the_same_key() {
+    let (scene, books, ada, payout) = scene(|books| books.busy = 2).await;
+    let told = scene.stage.event(|told| told.name == "payout_settled").await;
+    assert_eq!((&told.data["status"], &told.data["payout_id"]), (&json!("confirmed"), &json!(payout)));
+    assert_eq!(books.lock().unwrap().keys, vec![payout.to_string(); 3]);
+    assert_eq!((scene.balance(ada, "EUR").await, books.lock().unwrap().paid.len()), (0, 1));
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn what_arrives_after_it_was_taken_for_failed_is_booked_as_paid_with_its_reference() {
+    let (scene, books, ada, payout) = scene_within(60, |books| (books.stumbles, books.mute) = (1, true)).await;
+    let held = scene.stage.event(|told| told.outcome == Some(Outcome::Held)).await;
+    let gate = Arc::new(Semaphore::new(0));
+    books.lock().unwrap().gate = Some(gate.clone());
+    let command_id: Uuid = held.causation.parse().unwrap();
+    let resolve = ResolveHeld { command_id, resolution: Resolution::Perform, note: "once more".into() };
+    let subject = omnibus_schemas::subject::command("commissioner", "default", "resolve_held", "acme");
+    scene.stage.publish_raw(&subject, Default::default(), serde_json::to_vec(&resolve).unwrap()).await;
+    let on_its_way = async {
+        while books.lock().unwrap().posts < 2 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), on_its_way).await.expect("it is handed over once more");
+    let failed = SettlePayout { payout_id: payout, result: PayoutResult::Failed, note: "too soon".into() };
+    assert_eq!(scene.does(&failed).await.data["status"], "failed");
+    assert_eq!(scene.balance(ada, "EUR").await, 500);
+
+    gate.add_permits(1);
+    scene.stage.event(|told| told.name == "payout_settled" && told.data["status"] == "confirmed").await;
+    assert_eq!(scene.balance(ada, "EUR").await, 0);
+    let list = Payouts { program: "main".parse().unwrap(), partner_id: None, after: None, limit: 10 };
+    let list = scene.asks(&list).await.unwrap();
+    assert_eq!((list.items.len(), list.items[0].status), (1, PayoutStatus::Confirmed));
+    assert_eq!(list.items[0].reference, Some(format!("po_{payout}")));
+    let check = CheckLedger { program: "main".parse().unwrap() };
+    assert_eq!(scene.does(&check).await.data["differences"], 0);
     scene.running.stop().await;
 }
 

@@ -53,6 +53,17 @@ async fn every_list_is_read_page_by_page_and_whole() {
     assert_eq!(names(scene.asks(&rest).await.unwrap()), ["ada"]);
     assert_eq!(scene.asks(&Partners { after: Some("nonsense".into()), ..list(None, 2) }).await.unwrap_err().0, 422);
     assert_eq!(scene.asks(&Programs { after: None, limit: 1 }).await.unwrap().items.len(), 1);
+    scene.program(|p| p.program = "another".parse().unwrap()).await;
+    let (mut after, mut programs) = (None, vec![]);
+    loop {
+        let page = scene.asks(&Programs { after, limit: 1 }).await.unwrap();
+        programs.extend(page.items.into_iter().map(|item| item.rules.program.to_string()));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(programs, ["another", "main"]);
     let stats = scene.asks(&PartnerStats { program: program(), partner_id: Some(ada), days: 1 }).await.unwrap();
     assert_eq!((stats.orders, stats.customers, stats.sums[0].earned.amount), (5, 5, 2_500));
     assert_eq!(stats.sums[0].base.to_string(), "EUR 500.00");

@@ -1,6 +1,8 @@
 //! Links, webhooks and pages.
 
-use chrono::Datelike;
+use std::time::Duration;
+
+use chrono::{Datelike, TimeDelta};
 use omnibus_runtime::testing::Stage;
 use omnibus_runtime::{Reply, Visit, clock};
 use omnibus_schemas::commissioner::{
@@ -152,6 +154,37 @@ async fn a_refund_is_reported_as_an_order_is_and_counts_once() {
     // What is signed for orders is no refund, and the other way round.
     let mixed = report(&webhook.path, &webhook.secret, body);
     assert_eq!(scene.stage.visit::<OrderWebhook>(&mixed).await.unwrap().code(), 422);
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn a_report_that_was_refused_counts_when_it_comes_again_and_then_once() {
+    let scene = Scene::new().await;
+    scene.program(|_| {}).await;
+    let (ada, code) = scene.partner("ada", None).await;
+    let webhook = scene.asks(&WebhookSecret { program: "main".parse().unwrap() }).await.unwrap();
+    // The shop's clock is ahead of ours: by more than is let pass, and three seconds later no more.
+    let ordered_at = clock::now() + TimeDelta::minutes(5) + TimeDelta::seconds(3);
+    let body = serde_json::to_vec(&json!({
+        "order_id": "1", "customer_id": "c", "currency": "EUR", "code": code, "ordered_at": ordered_at,
+        "lines": [{ "line_id": "1", "amount": 10_000 }],
+    }))
+    .unwrap();
+    let again = async || {
+        let visit = report(&webhook.path, &webhook.secret, &body);
+        let reply = scene.stage.visit::<OrderWebhook>(&visit).await.unwrap();
+        let answer: serde_json::Value = serde_json::from_slice(&reply.into_body().0).unwrap();
+        scene.stage.outcome(answer["id"].as_str().unwrap().parse().unwrap()).await
+    };
+    assert_eq!(again().await.data["code"], "in_the_future");
+    let counted = async {
+        while again().await.name != "order_recorded" {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), counted).await.expect("the same report is decided anew");
+    again().await;
+    assert_eq!((scene.count("orders").await, scene.balance(ada, "EUR").await), (1, 500));
     scene.running.stop().await;
 }
 

@@ -1,4 +1,6 @@
-//! How much there is to draw once every reference is followed. A drawing of a hundred bytes can ask for a billion circles.
+//! How much there is to draw once every reference is followed. A drawing of a hundred bytes can ask for a billion
+//! circles, and one of a thousand for gigabytes of memory: a layer may be as large as twenty-five times the picture, and
+//! layers that stand in layers are held at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,15 +9,18 @@ use super::{Element, Node};
 
 /// Elements to be drawn, at most.
 const MOST: u64 = 10_000;
-/// What a layer of its own counts for: a mask, a clip and a group that is seen through are each painted on one.
+/// What a layer of its own counts for: a mask, a clip and a group that is seen through are each painted on one, and so is
+/// a drawing or symbol inside the drawing, which is clipped to its own window.
 const LAYER: u64 = 25;
+/// Layers in layers, at most.
+const DEEPEST: usize = 6;
 
 /// `Err` has words for what makes it boundless.
 pub(super) fn bounded(root: &Element) -> Result<(), String> {
     let mut named = BTreeMap::new();
     name(root, &mut named)?;
-    let mut follow = Follow { named: &named, known: BTreeMap::new(), on_the_way: BTreeSet::new() };
-    match follow.cost(root)? {
+    let mut follow = Follow { root, named: &named, known: BTreeMap::new(), on_the_way: BTreeSet::new() };
+    match follow.weigh(root)?.cost {
         0..=MOST => Ok(()),
         _ => Err(too_much()),
     }
@@ -41,37 +46,58 @@ fn elements(element: &Element) -> impl Iterator<Item = &Element> {
     })
 }
 
+/// What an element comes to, with all that it holds and refers to.
+#[derive(Debug, Clone, Copy)]
+struct Weight {
+    /// Elements to be drawn, layers counted as many.
+    cost: u64,
+    /// Layers in layers.
+    depth: usize,
+}
+
 struct Follow<'a> {
+    root: &'a Element,
     named: &'a BTreeMap<&'a str, &'a Element>,
-    known: BTreeMap<&'a str, u64>,
+    known: BTreeMap<&'a str, Weight>,
     on_the_way: BTreeSet<&'a str>,
 }
 
 impl<'a> Follow<'a> {
-    fn cost(&mut self, element: &'a Element) -> Result<u64, String> {
-        let layers = ["mask", "clip-path", "opacity"].iter().filter(|name| element.attribute(name).is_some()).count();
-        let mut cost = 1 + LAYER * layers as u64;
+    fn weigh(&mut self, element: &'a Element) -> Result<Weight, String> {
+        let window = matches!(element.name.as_str(), "svg" | "symbol") && !std::ptr::eq(element, self.root);
+        let layers = ["mask", "clip-path", "opacity"].iter().filter(|name| element.attribute(name).is_some()).count()
+            + usize::from(window);
+        let (mut cost, mut below) = (1 + LAYER * layers as u64, 0);
         for (key, value) in &element.attributes {
             let to = match key.as_str() {
                 "href" => value.strip_prefix('#'),
                 _ => reference(value),
             };
             if let Some(to) = to {
-                cost += self.of(to)?;
+                let named = self.of(to)?;
+                cost += named.cost;
+                below = below.max(named.depth);
             }
         }
         for child in elements(element) {
-            cost += self.cost(child)?;
+            let child = self.weigh(child)?;
+            cost += child.cost;
+            below = below.max(child.depth);
             if cost > MOST {
                 return Err(too_much());
             }
         }
-        Ok(cost)
+        let depth = layers + below;
+        match depth > DEEPEST {
+            true => Err(format!("has masks, clips and groups that are seen through more than {DEEPEST} deep")),
+            false => Ok(Weight { cost, depth }),
+        }
     }
 
-    fn of(&mut self, id: &str) -> Result<u64, String> {
+    fn of(&mut self, id: &str) -> Result<Weight, String> {
         // What refers to nothing draws nothing.
-        let Some((&id, &element)) = self.named.get_key_value(id) else { return Ok(0) };
+        let nothing = Weight { cost: 0, depth: 0 };
+        let Some((&id, &element)) = self.named.get_key_value(id) else { return Ok(nothing) };
         if let Some(known) = self.known.get(id) {
             return Ok(*known);
         }
@@ -82,9 +108,9 @@ impl<'a> Follow<'a> {
         if self.on_the_way.len() > 16 {
             return Err("has references that lead to references more than 16 deep".into());
         }
-        let cost = self.cost(element)?;
+        let weight = self.weigh(element)?;
         self.on_the_way.remove(id);
-        self.known.insert(id, cost);
-        Ok(cost)
+        self.known.insert(id, weight);
+        Ok(weight)
     }
 }

@@ -125,6 +125,16 @@ mod tests {
     }
 
     #[test]
+    fn layers_stand_in_layers_as_drawing_programs_nest_them_and_no_deeper() {
+        let nested = |deep: usize| {
+            let (open, close) = ("<g opacity='0.5'>".repeat(deep), "</g>".repeat(deep));
+            format!("<svg xmlns='http://www.w3.org/2000/svg'>{open}<rect/>{close}</svg>")
+        };
+        assert!(sanitised(nested(6).as_bytes()).is_ok());
+        assert!(sanitised(nested(7).as_bytes()).is_err());
+    }
+
+    #[test]
     fn a_drawing_has_a_picture_for_mails() {
         let made = make(b"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 20 10'><rect width='20' height='10' fill='#f00'/></svg>").unwrap();
         assert_eq!((made.kind, made.size), (AssetKind::Svg, Some((20, 10))));

@@ -2,6 +2,7 @@
 //! hide something else is left out, and so is what loads. So are the colours and sizes of text and of what it stands on:
 //! those are the theme's, whose every pair is judged.
 
+use cssparser::{Parser, ParserInput, Token};
 use lightningcss::declaration::DeclarationBlock;
 use lightningcss::properties::Property;
 
@@ -96,6 +97,47 @@ const ALLOWED: &[&str] = &[
 /// Values of `display` that keep an element on the page.
 const DISPLAYS: &[&str] = &["block", "flex", "grid", "inline", "inline-block", "inline-flex", "flow-root", "list-item"];
 
+/// The most that a property may paint beside or across what it is set on, in pixels and in heights of the text: more would
+/// be another ground for text nearby, or cover it. `None` for what paints nothing there.
+fn widest(name: &str) -> Option<(f32, f32)> {
+    match name {
+        "box-shadow" => Some((64.0, 4.0)),
+        "vertical-align" => Some((8.0, 0.5)),
+        "border-spacing" => None,
+        _ if name.ends_with("radius") => None,
+        _ if name.starts_with("border") => Some((32.0, 2.0)),
+        _ if name.starts_with("outline") => Some((8.0, 0.5)),
+        _ if name.starts_with("text-decoration") => Some((4.0, 0.25)),
+        _ => None,
+    }
+}
+
+/// Are all lengths of a value known, and none longer than that?
+fn within(value: &str, (pixels, heights): (f32, f32)) -> bool {
+    let mut input = ParserInput::new(value);
+    let mut parser = Parser::new(&mut input);
+    loop {
+        match parser.next() {
+            Ok(Token::Dimension { value, unit, .. }) => {
+                let most = match &**unit {
+                    "px" | "pt" => pixels,
+                    "em" | "rem" => heights,
+                    _ => return false,
+                };
+                if value.abs() > most {
+                    return false;
+                }
+            }
+            // Of something whose size nobody knows.
+            Ok(Token::Percentage { .. }) => return false,
+            Ok(Token::Function(name)) if ["calc", "clamp", "max", "min"].contains(&&**name) => return false,
+            // Words, and colours with all that stands in their brackets.
+            Ok(_) => {}
+            Err(_) => return true,
+        }
+    }
+}
+
 /// The declarations, written anew.
 pub(super) fn allowed(block: &DeclarationBlock<'_>) -> Result<String, String> {
     let plain = block.declarations.iter().map(|property| (property, false));
@@ -121,6 +163,12 @@ fn one(property: &Property<'_>, important: bool) -> Result<String, String> {
         ));
     }
     let value = property.value_to_css_string(compact()).map_err(|error| error.to_string())?;
+    if let Some(most) = widest(&name).filter(|most| !within(&value, *most)) {
+        let (pixels, heights) = most;
+        return Err(format!(
+            "{name} can have lengths of at most {pixels}px or {heights}em, and none that is calculated"
+        ));
+    }
     match property {
         Property::BoxShadow(shadows, _) if shadows.iter().any(|shadow| shadow.inset) => {
             return Err("box-shadow can't be inset: it would be another ground for what stands on it".into());

@@ -144,6 +144,18 @@ mod tests {
     }
 
     #[test]
+    fn lines_and_shadows_of_a_usual_size_are_taken() {
+        for good in [
+            ".card{box-shadow:0 10px 40px -10px rgb(0 0 0 / 30%)}",
+            ".card{border:2px solid #1b2430;border-radius:400px;outline:.25rem dashed red}",
+            "a{text-decoration:underline;border-bottom-width:.1em;vertical-align:middle}",
+            "table{border-spacing:40px}",
+        ] {
+            assert!(scoped(good).is_ok(), "{good}: {:?}", scoped(good));
+        }
+    }
+
+    #[test]
     fn nothing_is_a_stylesheet_too() {
         assert_eq!(scoped("").unwrap(), "");
         assert_eq!(scoped(" /* nothing */ ").unwrap(), "");
