@@ -114,7 +114,7 @@ impl Session {
             ttl: shared.settings.ttl(),
             grace: shared.settings.grace(),
         };
-        let slot = match Slot::take(&shared.bus, &shared.people, &shared.tasks, wanted).await {
+        let slot = match Slot::take(&shared.places, &shared.people, &shared.tasks, wanted).await {
             Ok(slot) => slot,
             // Some of them may be of sockets that have gone and are not missed yet: later there may be room.
             Err(NoSlot::All | NoSlot::Taken) => return Ok(Admitted::Refused(TOO_MANY_CONNECTIONS)),
@@ -185,6 +185,7 @@ impl Session {
     async fn use_up(&self, ticket: Uuid) -> Result<bool, Close> {
         let mut map = HeaderMap::new();
         map.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, "0");
+        let _turn = self.shared.places.turn().await;
         match self.shared.bus.publish(&format!("$KV.{BUCKET_TICKETS}.{ticket}"), map, Bytes::new()).await {
             Ok(_) => Ok(true),
             Err(PublishError::Other(_)) => Ok(false),
@@ -235,9 +236,9 @@ impl Session {
         self.untold = false;
         let Some(who) = &self.who else { return };
         let (device, ttl) = (self.device(false), self.shared.settings.ttl());
-        let (slot, bus, link) = (who.slot.clone(), self.shared.bus.clone(), self.link.clone());
+        let (slot, places, link) = (who.slot.clone(), self.shared.places.clone(), self.link.clone());
         tokio::spawn(async move {
-            match slot.put(&bus, &device, ttl).await {
+            match slot.put(&places, &device, ttl).await {
                 Ok(()) => {}
                 // The client comes back, and is counted anew.
                 Err(NoSlot::Taken) => link.close(SERVER_ERROR),
@@ -310,9 +311,9 @@ impl Drop for Session {
             who.slot.leave();
             Metric::Sockets.set(crate::socket::open_now(-1), &[]);
             // The user may be back before anybody notices.
-            let (slot, bus) = (who.slot.clone(), self.shared.bus.clone());
+            let (slot, places) = (who.slot.clone(), self.shared.places.clone());
             let (device, grace) = (self.device(true), self.shared.settings.grace());
-            self.shared.tasks.spawn(async move { slot.let_go(&bus, &device, grace).await });
+            self.shared.tasks.spawn(async move { slot.let_go(&places, &device, grace).await });
         }
     }
 }
