@@ -98,9 +98,12 @@ impl CatchUp {
         Ok(Some(entries.iter().filter(wanted).cloned().collect()))
     }
 
-    /// Frees what is kept for those who come at once.
-    pub(crate) async fn forget(&self) {
-        *self.read.lock().await = Read::default();
+    /// Frees what is kept for those who come at once, unless somebody is at it: whoever calls this has live entries to
+    /// hand on, and does not wait for those who read.
+    pub(crate) fn forget(&self) {
+        if let Ok(mut read) = self.read.try_lock() {
+            *read = Read::default();
+        }
     }
 }
 
