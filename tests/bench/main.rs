@@ -48,8 +48,8 @@ struct Bench {
     /// Counted rounds of each contestant, after one that is not counted.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Seconds of load in each round of `door`, `latency`, `fanout`, `fanout-stalled` and `mailer-latency`, and of light load
-    /// in `commissioner`.
+    /// Seconds of load in each round of `door`, `latency`, `fanout`, `fanout-stalled` and `mailer-latency`, and of light
+    /// load in `commissioner`.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
     /// Commands in each round of `work`, `durable`, `growth` and `peers`, orders in each of `commissioner`, events in each

@@ -177,8 +177,8 @@ struct Burdened {
     p99: Series,
 }
 
-/// What a client that takes nothing in costs the others: how long messages take to them while it is there, beside how long
-/// they take without it, and while one reads as much as that one is sent. By turns, on the same server.
+/// What a client that takes nothing in costs the others: how long messages take to them while it is there, beside how
+/// long they take without it, and while one reads as much as that one is sent. By turns, on the same server.
 pub(crate) async fn stalled(postgres: &Postgres, rounds: usize, seconds: u64) -> anyhow::Result<Table> {
     let crowd = 1_000;
     let server = Server::start(postgres, Kind::Omnibus, crowd).await?;

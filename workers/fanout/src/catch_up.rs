@@ -55,8 +55,8 @@ impl CatchUp {
         (upto, now): (u64, impl Fn() -> u64),
         most: Most,
     ) -> Result<Option<Vec<Kept>>, Unread> {
-        // Has the client seen what this node has not heard of yet, or what there never was? That the log alone can say, and
-        // for nobody else.
+        // Has the client seen what this node has not heard of yet, or what there never was? That the log alone can say,
+        // and for nobody else.
         if offset > now().max(upto) {
             return log.missed(subject, (epoch, offset), upto, most).await;
         }

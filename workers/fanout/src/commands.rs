@@ -167,8 +167,8 @@ impl Session {
         Ok(())
     }
 
-    /// Whether the user has a seat in the room, if the channel is one and `needless` does not say that it need not be known.
-    /// Of many who come at once each waits his turn to ask.
+    /// Whether the user has a seat in the room, if the channel is one and `needless` does not say that it need not be
+    /// known. Of many who come at once each waits his turn to ask.
     async fn seated(&self, channel: &Channel, needless: impl Fn() -> bool) -> Result<()> {
         let Channel::Log(Kind::Room, room) = channel else { return Ok(()) };
         let who = self.who.as_ref().ok_or(PERMISSION_DENIED)?;

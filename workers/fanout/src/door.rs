@@ -29,8 +29,8 @@ use crate::{link, slots, socket};
 
 /// How long a socket waits for this node to be known to the others.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Questions who sits in which room that are out at the same time, at most. The workers answer a few at once: what waits
-/// there grows too old to be heard, what waits here does not.
+/// Questions who sits in which room that are out at the same time, at most. The workers answer a few at once: what
+/// waits there grows too old to be heard, what waits here does not.
 const ASKED_AT_ONCE: usize = 64;
 /// How long a door that stops waits for its sockets to be closed, and for others to hear of it.
 const FAREWELL: Duration = Duration::from_secs(5);

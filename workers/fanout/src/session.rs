@@ -234,8 +234,8 @@ impl Session {
         Device { client: self.client.to_string(), node: self.shared.node.clone(), away: self.away, leaving, channels }
     }
 
-    /// Tells all nodes that the connection is there, and what of it there is to know. `false` if what was told before is
-    /// on its way yet: then this is to be told soon. Where the bus is slow, what is to be told must not pile up.
+    /// Tells all nodes that the connection is there, and what of it there is to know. `false` if what was told before
+    /// is on its way yet: then this is to be told soon. Where the bus is slow, what is to be told must not pile up.
     pub(crate) fn tell(&mut self) -> bool {
         self.tidy();
         let Some(who) = &self.who else { return true };

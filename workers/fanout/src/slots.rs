@@ -7,9 +7,9 @@
 //! A slot that nobody sits in is given back: by the connection that goes, by the one that could not be told that it got it,
 //! and by the node that stops, for all it has left behind.
 //!
-//! When everybody comes at once, as after the death of another node, so many are seen to at a time and the others wait their
-//! turn. How long the bus may take is counted from then on: a crowd that all waits for the bus would give up as a crowd, and
-//! begin again as one.
+//! When everybody comes at once, as after the death of another node, so many are seen to at a time and the others wait
+//! their turn. How long the bus may take is counted from then on: a crowd that all waits for the bus would give up as a
+//! crowd, and begin again as one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
