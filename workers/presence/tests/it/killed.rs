@@ -1,5 +1,6 @@
 //! `kill -9` of the presence worker at every point on a message's way, and on a file's. Afterwards each message stands
-//! once in the table, once in the room's log and once on record as an event, and no number of the log is missing or doubled.
+//! once in the table, once in the room's log and once on record as an event, and no number of the log is missing or
+//! doubled.
 
 use std::collections::BTreeSet;
 
