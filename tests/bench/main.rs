@@ -48,7 +48,8 @@ struct Bench {
     /// Counted rounds of each contestant, after one that is not counted.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Seconds of load in each round of `door`, `latency`, `fanout` and `mailer-latency`, and of light load in `commissioner`.
+    /// Seconds of load in each round of `door`, `latency`, `fanout`, `fanout-stalled` and `mailer-latency`, and of light
+    /// load in `commissioner`.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
     /// Commands in each round of `work`, `durable`, `growth` and `peers`, orders in each of `commissioner`; five times
@@ -107,6 +108,8 @@ enum Case {
     Fanout,
     /// What the WebSocket door holds for 10,000 sockets that idle.
     FanoutMemory,
+    /// How long messages take to 1,000 in a room while one more takes nothing in, and while that one reads.
+    FanoutStalled,
 }
 
 /// Prints each table when it is there, and keeps all.
@@ -206,6 +209,9 @@ async fn measure() -> anyhow::Result<()> {
             }
             Case::FanoutMemory => {
                 results.add(&fanout::memory(&postgres, bench.sockets).await?.to_string())?;
+            }
+            Case::FanoutStalled => {
+                results.add(&fanout::stalled(&postgres, rounds, bench.seconds).await?.to_string())?;
             }
             Case::Peers => {
                 let peers = peers::run(&postgres, rounds, bench.commands, bench.only.as_deref()).await?;

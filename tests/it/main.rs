@@ -24,6 +24,7 @@ mod policies;
 mod quiet;
 mod reactions;
 mod repeats;
+mod rooms;
 mod scene;
 mod scraped;
 mod settling;

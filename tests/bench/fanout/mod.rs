@@ -14,6 +14,7 @@ use anyhow::{Context as _, ensure};
 use omnibus_runtime::local::Postgres;
 use omnibus_runtime::testing::{Scenery, Stage};
 use omnibus_schemas::Catalogue;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::figures::{Series, Table, percentile, wanted};
 use server::{Kind, Server};
@@ -23,6 +24,8 @@ pub(crate) use server::role;
 
 /// Messages a second while times are taken.
 const PACE: u64 = 20;
+/// What the door closes a socket with that is too far behind.
+const SLOW: u16 = 3008;
 
 struct Contestant {
     kind: Kind,
@@ -163,6 +166,78 @@ pub(crate) async fn chat(postgres: &Postgres, seconds: u64) -> anyhow::Result<Ta
         title: format!("A chat message from `publish` to each of {crowd} in its room, {PACE} a second for {seconds} s"),
         columns: vec!["p50 ms", "p99 ms", "most ms"],
         rows: vec![figures.to_vec()],
+    })
+}
+
+/// What one more in the room does, who is sent a lot besides; `None` if there is nobody.
+struct Burdened {
+    name: &'static str,
+    stalls: Option<bool>,
+    p50: Series,
+    p99: Series,
+}
+
+/// What a client that takes nothing in costs the others: how long messages take to them while it is there, beside how
+/// long they take without it, and while one reads as much as that one is sent. By turns, on the same server.
+pub(crate) async fn stalled(postgres: &Postgres, rounds: usize, seconds: u64) -> anyhow::Result<Table> {
+    let crowd = 1_000;
+    let server = Server::start(postgres, Kind::Omnibus, crowd).await?;
+    let mut publisher = server.publisher().await?;
+    let mut swarm = Swarm::gather(&server, crowd).await?;
+    publisher.publish(1).await?;
+    swarm.heard(crowd, Duration::from_secs(60)).await?;
+    swarm.times();
+    let of = |name, stalls| Burdened { name, stalls, p50: Series::default(), p99: Series::default() };
+    let mut cases =
+        [of("there is nobody more", None), of("it reads", Some(false)), of("it takes nothing in", Some(true))];
+    // The last of the members, who is not in the swarm.
+    let user = format!("u{crowd}");
+    let messages = usize::try_from(seconds * PACE)?;
+    for round in 0..=rounds {
+        for one in &mut cases {
+            let closed = server.closed_with(SLOW).await?;
+            let more = match one.stalls {
+                None => (None, None),
+                Some(true) => (None, Some(server.burdened(&user).await?)),
+                Some(false) => {
+                    let taking = tokio::spawn(swarm::take_in(server.burdened(&user).await?));
+                    (Some(AbortOnDropHandle::new(taking)), None)
+                }
+            };
+            let mut tick = tokio::time::interval(Duration::from_millis(1000 / PACE));
+            for _ in 0..messages {
+                tick.tick().await;
+                publisher.publish(1).await?;
+                publisher.burden(&user).await?;
+            }
+            swarm.heard(crowd * messages, Duration::from_secs(60)).await?;
+            let mut times = swarm.times();
+            ensure!(times.len() == crowd * messages, "{} times of {}", times.len(), crowd * messages);
+            // A socket that takes nothing in does not take its close in either: that is given a few seconds.
+            let wanted = closed + u64::from(one.stalls == Some(true));
+            let began = Instant::now();
+            while server.closed_with(SLOW).await? < wanted {
+                ensure!(
+                    began.elapsed() < Duration::from_secs(15),
+                    "it was not closed: --seconds {seconds} is too short"
+                );
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            ensure!(server.closed_with(SLOW).await? == wanted, "another one was closed too");
+            drop(more);
+            if round > 0 {
+                one.p50.push(percentile(&mut times, 0.5));
+                one.p99.push(percentile(&mut times, 0.99));
+            }
+        }
+    }
+    Ok(Table {
+        title: format!(
+            "{crowd} in a room, {PACE} messages of 256 bytes a second, and one more who is sent 5 MB a second besides; \
+             times of the {crowd}, median (least..most) of {rounds} rounds"
+        ),
+        columns: vec!["", "p50 ms", "p99 ms"],
+        rows: cases.iter().map(|one| vec![one.name.to_owned(), one.p50.to_string(), one.p99.to_string()]).collect(),
     })
 }
 

@@ -159,6 +159,27 @@ impl Server {
         Ok(Speaker { socket: self.open("u0").await?, next: 10 })
     }
 
+    /// A member who is in the room, and listens to what is said to him alone.
+    pub(super) async fn burdened(&self, user: &str) -> anyhow::Result<Socket> {
+        let mut socket = self.open(user).await?;
+        let subscribe = json!({ "id": 3, "subscribe": { "channel": format!("user:{user}") } });
+        socket.send(Message::text(subscribe.to_string())).await?;
+        loop {
+            let answer = socket.next().await.context("closed")??.into_text()?;
+            ensure!(!answer.contains("\"error\""), "refused: {answer}");
+            if answer.lines().any(|line| line.starts_with("{\"id\":3")) {
+                return Ok(socket);
+            }
+        }
+    }
+
+    /// Sockets that Omnibus has closed with this code so far.
+    pub(super) async fn closed_with(&self, code: u16) -> anyhow::Result<u64> {
+        let told = reqwest::get(format!("http://{}/metrics", self.address)).await?.text().await?;
+        let name = format!("omnibus_sockets_closed_total{{code=\"{code}\"}} ");
+        Ok(told.lines().find_map(|line| line.strip_prefix(&name)?.parse().ok()).unwrap_or(0))
+    }
+
     /// Processor seconds that the process has used so far.
     pub(super) fn cpu(&self) -> f64 {
         self.child.id().map_or(f64::NAN, crate::cpu::of)
@@ -206,6 +227,20 @@ impl Publisher<'_> {
                 }
             }
             (None, None) => unreachable!("only Omnibus has no socket to publish by"),
+        }
+        Ok(())
+    }
+
+    /// Says a lot to one member alone, by his log: 256 KiB.
+    pub(super) async fn burden(&self, user: &str) -> anyhow::Result<()> {
+        let (stage, _) = self.server.omnibus.as_ref().context("only Omnibus has logs")?;
+        let (js, said) = (stage.operator.jetstream(), json!({ "x": "x".repeat(16 * 1024) }).to_string());
+        let mut acks = Vec::new();
+        for _ in 0..16 {
+            acks.push(js.publish(format!("rooms.user.{user}.acme"), said.clone().into()).await?);
+        }
+        for ack in acks {
+            ack.await?;
         }
         Ok(())
     }

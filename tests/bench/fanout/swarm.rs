@@ -93,6 +93,16 @@ impl Swarm {
     }
 }
 
+/// Takes in whatever comes to a socket of Omnibus, and answers its pings.
+pub(super) async fn take_in(mut socket: Socket) {
+    while let Some(Ok(frame)) = socket.next().await {
+        let is_ping = frame.to_text().is_ok_and(|text| text.lines().any(|line| line == "{}"));
+        if is_ping && socket.send(Message::text("{}")).await.is_err() {
+            break;
+        }
+    }
+}
+
 async fn listen(kind: Kind, mut socket: Socket, shared: Arc<Shared>) {
     while let Some(Ok(frame)) = socket.next().await {
         let Message::Text(text) = frame else { continue };

@@ -11,26 +11,38 @@ use crate::log::{Kept, Log, Most, Unread};
 /// What was read last of a log.
 #[derive(Debug, Default)]
 pub(crate) struct CatchUp {
-    reading: Mutex<Option<Reading>>,
+    read: Mutex<Read>,
 }
 
+#[derive(Debug, Default)]
+struct Read {
+    whole: Option<Whole>,
+    no: Option<No>,
+}
+
+/// Every entry after one sequence, up to and with another. What is stored never changes, so this stays true.
 #[derive(Debug)]
-struct Reading {
-    began: Instant,
+struct Whole {
     epoch: String,
-    /// It has everything after this sequence, up to and with `upto`.
     after: u64,
     upto: u64,
-    missed: Result<Missed, Unread>,
+    entries: Arc<Vec<Kept>>,
 }
 
-/// Entries in their order; `None` if they can't be told whole.
-type Missed = Option<Arc<Vec<Kept>>>;
-
-impl Reading {
+impl Whole {
+    /// Nothing is known here of an offset beyond the end: the log may never have been so long.
     fn has(&self, epoch: &str, offset: u64, upto: u64) -> bool {
-        matches!(self.missed, Ok(Some(_))) && self.epoch == epoch && self.after <= offset && self.upto >= upto
+        self.epoch == epoch && self.after <= offset && offset.max(upto) <= self.upto
     }
+}
+
+/// The log could not be read, or not told whole to who has seen it up to `offset`.
+#[derive(Debug)]
+struct No {
+    began: Instant,
+    epoch: String,
+    offset: u64,
+    failed: Option<Unread>,
 }
 
 impl CatchUp {
@@ -43,38 +55,73 @@ impl CatchUp {
         (upto, now): (u64, impl Fn() -> u64),
         most: Most,
     ) -> Result<Option<Vec<Kept>>, Unread> {
+        // Has the client seen what this node has not heard of yet, or what there never was? That the log alone can say,
+        // and for nobody else.
+        if offset > now().max(upto) {
+            return log.missed(subject, (epoch, offset), upto, most).await;
+        }
         let asked = Instant::now();
-        let mut reading = self.reading.lock().await;
-        if !reading.as_ref().is_some_and(|read| read.has(epoch, offset, upto)) {
+        let mut read = self.read.lock().await;
+        if !read.whole.as_ref().is_some_and(|whole| whole.has(epoch, offset, upto)) {
             // A no is for all who waited for it: they need not find it out one after the other.
-            if let Some(read) = reading.as_ref().filter(|read| read.began >= asked) {
-                match &read.missed {
-                    Err(error) => return Err(error.clone()),
-                    Ok(None) if read.epoch == epoch && read.after >= offset => return Ok(None),
-                    Ok(_) => {}
+            if let Some(no) = read.no.as_ref().filter(|no| no.began >= asked) {
+                match &no.failed {
+                    Some(error) => return Err(error.clone()),
+                    None if no.epoch == epoch && offset <= no.offset => return Ok(None),
+                    None => {}
                 }
             }
-            let before = reading.take().filter(|read| read.epoch == epoch && read.after < offset);
-            let before = before.filter(|read| matches!(read.missed, Ok(Some(_)))).map(|read| read.after);
             // Far enough back for those who were there already, if there is room for that.
+            let before = read.whole.as_ref().filter(|whole| whole.epoch == epoch && whole.after < offset);
+            let before = before.map(|whole| whole.after);
             for after in before.into_iter().chain([offset]) {
                 let (began, upto) = (Instant::now(), now().max(upto));
-                let missed = log.missed(subject, (epoch, after), upto, most).await.map(|found| found.map(Arc::new));
-                let enough = !matches!(missed, Ok(None));
-                *reading = Some(Reading { began, epoch: epoch.to_owned(), after, upto, missed });
-                if enough {
-                    break;
+                let failed = match log.missed(subject, (epoch, after), upto, most).await {
+                    Ok(Some(entries)) => {
+                        let entries = Arc::new(entries);
+                        read.whole = Some(Whole { epoch: epoch.to_owned(), after, upto, entries });
+                        break;
+                    }
+                    Ok(None) => None,
+                    Err(error) => Some(error),
+                };
+                read.no = Some(No { began, epoch: epoch.to_owned(), offset: after, failed: failed.clone() });
+                if let Some(error) = failed {
+                    return Err(error);
                 }
             }
         }
-        let read = reading.as_ref().map_or(Ok(None), |read| read.missed.clone())?;
-        drop(reading);
+        let Some(whole) = read.whole.as_ref().filter(|whole| whole.has(epoch, offset, upto)) else { return Ok(None) };
+        let entries = whole.entries.clone();
+        drop(read);
         let wanted = |kept: &&Kept| kept.sequence > offset && kept.sequence <= upto;
-        Ok(read.map(|all| all.iter().filter(wanted).cloned().collect()))
+        Ok(Some(entries.iter().filter(wanted).cloned().collect()))
     }
 
-    /// Frees what is kept for those who come at once.
-    pub(crate) async fn forget(&self) {
-        *self.reading.lock().await = None;
+    /// Frees what is kept for those who come at once, unless somebody is at it: whoever calls this has live entries to
+    /// hand on, and does not wait for those who read.
+    pub(crate) fn forget(&self) {
+        if let Ok(mut read) = self.read.try_lock() {
+            *read = Read::default();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_read_answers_for_its_own_stretch_of_its_own_log_alone() {
+        let whole = Whole { epoch: "e".to_owned(), after: 10, upto: 20, entries: Arc::default() };
+        assert!(whole.has("e", 10, 20) && whole.has("e", 15, 18) && whole.has("e", 20, 20));
+        for (what, epoch, offset, upto) in [
+            ("of another log", "f", 10, 20),
+            ("that begins before", "e", 9, 20),
+            ("that ends later", "e", 10, 21),
+            ("of which nobody has heard", "e", 21, 20),
+        ] {
+            assert!(!whole.has(epoch, offset, upto), "a stretch {what}");
+        }
     }
 }

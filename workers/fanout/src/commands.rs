@@ -136,9 +136,7 @@ impl Session {
         let who = self.who.as_ref().ok_or(PERMISSION_DENIED)?;
         let tenant = who.tenant.as_str();
         // A channel that nobody here listens to costs a subscription on the bus: none is made for whoever may not listen.
-        if !self.shared.hub.listens(&channel, tenant) {
-            self.seated(&channel).await?;
-        }
+        self.seated(&channel, || self.shared.hub.listens(&channel, tenant)).await?;
         let seat = self.shared.hub.join(Joining {
             channel: &channel,
             name: &name,
@@ -151,7 +149,7 @@ impl Session {
         });
         let epoch = seat.topic.ready().await.ok_or(INTERNAL)?;
         // Asked after the place was taken: who is put out of the room meanwhile loses the place too.
-        self.seated(&channel).await?;
+        self.seated(&channel, || false).await?;
         if let Channel::Command(command) = &channel {
             self.past_outcome(&seat, *command).await;
         }
@@ -169,10 +167,19 @@ impl Session {
         Ok(())
     }
 
-    /// Whether the user has a seat in the room, if the channel is one.
-    async fn seated(&self, channel: &Channel) -> Result<()> {
+    /// Whether the user has a seat in the room, if the channel is one and `needless` does not say that it need not be
+    /// known. Of many who come at once each waits his turn to ask.
+    async fn seated(&self, channel: &Channel, needless: impl Fn() -> bool) -> Result<()> {
         let Channel::Log(Kind::Room, room) = channel else { return Ok(()) };
         let who = self.who.as_ref().ok_or(PERMISSION_DENIED)?;
+        if needless() {
+            return Ok(());
+        }
+        let _turn = self.shared.questions.acquire().await.expect("this semaphore is never closed");
+        // It may not be any more: whoever came before is there by now.
+        if needless() {
+            return Ok(());
+        }
         let question = SeatQuery { room_id: room.clone(), user: who.user.clone() };
         self.ask("presence", &question).await?.ok_or(PERMISSION_DENIED)?;
         Ok(())

@@ -16,7 +16,7 @@ use omnibus_runtime::metrics::Metric;
 use omnibus_runtime::{Bus, Health, clock};
 use omnibus_schemas::Catalogue;
 use serde::Deserialize;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -24,10 +24,14 @@ use crate::hub::Hub;
 use crate::people::{self, People};
 use crate::rates::TenantRates;
 use crate::settings::Settings;
+use crate::slots::Places;
 use crate::{link, slots, socket};
 
 /// How long a socket waits for this node to be known to the others.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Questions who sits in which room that are out at the same time, at most. The workers answer a few at once: what
+/// waits there grows too old to be heard, what waits here does not.
+const ASKED_AT_ONCE: usize = 64;
 /// How long a door that stops waits for its sockets to be closed, and for others to hear of it.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -60,6 +64,9 @@ pub(crate) struct Shared {
     pub(crate) settings: Settings,
     pub(crate) hub: Arc<Hub>,
     pub(crate) people: People,
+    pub(crate) places: Places,
+    /// Turns to ask who sits in which room.
+    pub(crate) questions: Semaphore,
     pub(crate) ring: KeyRing,
     pub(crate) tokens: Verifier,
     pub(crate) rates: TenantRates,
@@ -93,6 +100,8 @@ impl Fanout {
         let shared = Shared {
             hub: Hub::new(bus.clone(), settings.websocket_queue_bytes),
             people: People::default(),
+            places: Places::new(bus.clone()),
+            questions: Semaphore::new(ASKED_AT_ONCE),
             ring: KeyRing::default(),
             tokens: Verifier::of(&credentials)?,
             rates: TenantRates::new(&settings),

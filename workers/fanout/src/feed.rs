@@ -151,7 +151,7 @@ async fn look_after(hub: &Hub, topic: &Weak<Topic>, reconnected: bool, heard: &m
         // Whatever is stored after this was answered, is heard.
         hub.bus.client().flush().await.map_err(|error| error.to_string())?;
     }
-    topic.catch_up.forget().await;
+    topic.catch_up.forget();
     let position = hub.log.position().await.map_err(|error| error.to_string())?;
     if topic.epoch().as_deref() != Some(&position.epoch) || position.last < topic.last() {
         return Err("the log was made anew".to_owned());

@@ -1,6 +1,7 @@
 //! One socket's side of the conversation: who it is, and what it listens to.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -51,6 +52,8 @@ pub(crate) struct Session {
     pub(crate) away: bool,
     /// Whether others know less of the connection than there is to know.
     pub(crate) untold: bool,
+    /// Whether they are being told.
+    telling: Arc<AtomicBool>,
     pub(crate) rates: SocketRates,
     /// Messages that nobody had decided when they were answered: each is told when it stands in its log.
     pub(crate) unheard: VecDeque<oneshot::Receiver<()>>,
@@ -88,6 +91,7 @@ impl Session {
             ended: Arc::default(),
             away: false,
             untold: false,
+            telling: Arc::default(),
             rates,
             unheard: VecDeque::new(),
             changes,
@@ -114,7 +118,7 @@ impl Session {
             ttl: shared.settings.ttl(),
             grace: shared.settings.grace(),
         };
-        let slot = match Slot::take(&shared.bus, &shared.people, &shared.tasks, wanted).await {
+        let slot = match Slot::take(&shared.places, &shared.people, &shared.tasks, wanted).await {
             Ok(slot) => slot,
             // Some of them may be of sockets that have gone and are not missed yet: later there may be room.
             Err(NoSlot::All | NoSlot::Taken) => return Ok(Admitted::Refused(TOO_MANY_CONNECTIONS)),
@@ -185,6 +189,7 @@ impl Session {
     async fn use_up(&self, ticket: Uuid) -> Result<bool, Close> {
         let mut map = HeaderMap::new();
         map.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, "0");
+        let _turn = self.shared.places.turn().await;
         match self.shared.bus.publish(&format!("$KV.{BUCKET_TICKETS}.{ticket}"), map, Bytes::new()).await {
             Ok(_) => Ok(true),
             Err(PublishError::Other(_)) => Ok(false),
@@ -229,21 +234,28 @@ impl Session {
         Device { client: self.client.to_string(), node: self.shared.node.clone(), away: self.away, leaving, channels }
     }
 
-    /// Tells all nodes that the connection is there, and what of it there is to know.
-    pub(crate) fn tell(&mut self) {
+    /// Tells all nodes that the connection is there, and what of it there is to know. `false` if what was told before
+    /// is on its way yet: then this is to be told soon. Where the bus is slow, what is to be told must not pile up.
+    pub(crate) fn tell(&mut self) -> bool {
         self.tidy();
+        let Some(who) = &self.who else { return true };
+        if self.telling.swap(true, Ordering::SeqCst) {
+            return false;
+        }
         self.untold = false;
-        let Some(who) = &self.who else { return };
-        let (device, ttl) = (self.device(false), self.shared.settings.ttl());
-        let (slot, bus, link) = (who.slot.clone(), self.shared.bus.clone(), self.link.clone());
+        let (device, ttl, telling) = (self.device(false), self.shared.settings.ttl(), self.telling.clone());
+        let (slot, places, link) = (who.slot.clone(), self.shared.places.clone(), self.link.clone());
         tokio::spawn(async move {
-            match slot.put(&bus, &device, ttl).await {
+            let told = slot.put(&places, &device, ttl).await;
+            telling.store(false, Ordering::SeqCst);
+            match told {
                 Ok(()) => {}
                 // The client comes back, and is counted anew.
                 Err(NoSlot::Taken) => link.close(SERVER_ERROR),
                 Err(error) => tracing::warn!(%error, "a connection could not be refreshed"),
             }
         });
+        true
     }
 
     /// A command in the user's name. Returns its id once the bus has it.
@@ -310,9 +322,9 @@ impl Drop for Session {
             who.slot.leave();
             Metric::Sockets.set(crate::socket::open_now(-1), &[]);
             // The user may be back before anybody notices.
-            let (slot, bus) = (who.slot.clone(), self.shared.bus.clone());
+            let (slot, places) = (who.slot.clone(), self.shared.places.clone());
             let (device, grace) = (self.device(true), self.shared.settings.grace());
-            self.shared.tasks.spawn(async move { slot.let_go(&bus, &device, grace).await });
+            self.shared.tasks.spawn(async move { slot.let_go(&places, &device, grace).await });
         }
     }
 }

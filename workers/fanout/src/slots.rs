@@ -6,6 +6,10 @@
 //!
 //! A slot that nobody sits in is given back: by the connection that goes, by the one that could not be told that it got it,
 //! and by the node that stops, for all it has left behind.
+//!
+//! When everybody comes at once, as after the death of another node, so many are seen to at a time and the others wait
+//! their turn. How long the bus may take is counted from then on: a crowd that all waits for the bus would give up as a
+//! crowd, and begin again as one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +21,7 @@ use async_nats::jetstream::message::PublishMessage;
 use omnibus_runtime::Bus;
 use omnibus_schemas::presence::{BUCKET, Device};
 use serde_json::json;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
@@ -31,6 +35,27 @@ const NODE_TTL: Duration = Duration::from_secs(10);
 pub(crate) const NODE_BEAT: Duration = Duration::from_secs(3);
 /// Before the second try to give a slot back, and at most between two.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+
+/// Connections of a node that are seen to at the same time, at most.
+const AT_ONCE: usize = 128;
+
+/// The bucket of connections, as a node reaches it.
+#[derive(Debug, Clone)]
+pub(crate) struct Places {
+    bus: Bus,
+    turns: Arc<Semaphore>,
+}
+
+impl Places {
+    pub(crate) fn new(bus: Bus) -> Self {
+        Places { bus, turns: Arc::new(Semaphore::new(AT_ONCE)) }
+    }
+
+    /// Waits for a turn, in the order in which they came. It ends with what is returned; who has one asks for no other.
+    pub(crate) async fn turn(&self) -> SemaphorePermit<'_> {
+        self.turns.acquire().await.expect("this semaphore is never closed")
+    }
+}
 
 /// Why there is no slot.
 #[derive(Debug, thiserror::Error)]
@@ -85,12 +110,13 @@ struct Held {
 impl Slot {
     /// Takes one of the user's slots. Whatever `tasks` are still at is to be waited for when the node stops.
     pub(crate) async fn take(
-        bus: &Bus,
+        places: &Places,
         people: &People,
         tasks: &TaskTracker,
         wanted: Wanted<'_>,
     ) -> Result<Self, NoSlot> {
         let Wanted { tenant, user, most, device, ttl, .. } = wanted;
+        let (bus, _turn) = (&places.bus, places.turn().await);
         let known = people.slots(tenant, user);
         // Those that are probably free first; the rest may have become free since.
         let (free, held): (Vec<_>, Vec<_>) = (0..most).partition(|n| !known.contains(&n.to_string()));
@@ -103,7 +129,8 @@ impl Slot {
                     break;
                 }
                 let ends = Instant::now() + ttl;
-                let mut unsure = Unsure { bus, tasks, wanted, subject: &subject, sequence: held.sequence, armed: true };
+                let sequence = held.sequence;
+                let mut unsure = Unsure { places, tasks, wanted, subject: &subject, sequence, armed: true };
                 let put = put(bus, &subject, device, ttl, held.sequence).await?;
                 unsure.armed = false;
                 drop(unsure);
@@ -126,8 +153,9 @@ impl Slot {
 
     /// Says that the connection is still there, or about to go. Fails if another connection has got the slot meanwhile,
     /// since this one's node was taken for dead.
-    pub(crate) async fn put(&self, bus: &Bus, device: &Device, ttl: Duration) -> Result<(), NoSlot> {
+    pub(crate) async fn put(&self, places: &Places, device: &Device, ttl: Duration) -> Result<(), NoSlot> {
         let mut last = self.last.lock().await;
+        let (bus, _turn) = (&places.bus, places.turn().await);
         loop {
             if self.gone.load(Ordering::SeqCst) && !device.leaving {
                 return Ok(());
@@ -148,10 +176,10 @@ impl Slot {
 
     /// Says that the connection has gone, until that is heard or there is nothing left to say: what was put before would
     /// hold the place to its end. `device` is leaving.
-    pub(crate) async fn let_go(&self, bus: &Bus, device: &Device, grace: Duration) {
+    pub(crate) async fn let_go(&self, places: &Places, device: &Device, grace: Duration) {
         let (mut pause, longest) = PAUSES;
         loop {
-            let error = match self.put(bus, device, grace).await {
+            let error = match self.put(places, device, grace).await {
                 Ok(()) | Err(NoSlot::Taken) => return,
                 Err(error) => error,
             };
@@ -169,7 +197,7 @@ impl Slot {
 /// A put whose answer is not there yet. Dropped before it came, it has the slot given back: the put may have been stored, or
 /// be on its way still.
 struct Unsure<'a> {
-    bus: &'a Bus,
+    places: &'a Places,
     tasks: &'a TaskTracker,
     wanted: Wanted<'a>,
     subject: &'a str,
@@ -184,21 +212,30 @@ impl Drop for Unsure<'_> {
             return;
         }
         let Wanted { device, ttl, grace, .. } = self.wanted;
-        let (bus, subject, sequence) = (self.bus.clone(), self.subject.to_owned(), self.sequence);
+        let (places, subject, sequence) = (self.places.clone(), self.subject.to_owned(), self.sequence);
         let device = Device { leaving: true, ..device.clone() };
-        self.tasks.spawn(async move { give_back(&bus, subject, sequence, &device, (ttl, grace)).await });
+        self.tasks.spawn(async move { give_back(&places, subject, sequence, &device, (ttl, grace)).await });
     }
 }
 
 /// Looks whether a slot was taken for a connection that there isn't, for as long as it could be held, and frees it then.
-async fn give_back(bus: &Bus, subject: String, sequence: u64, device: &Device, (ttl, grace): (Duration, Duration)) {
+async fn give_back(
+    places: &Places,
+    subject: String,
+    sequence: u64,
+    device: &Device,
+    (ttl, grace): (Duration, Duration),
+) {
     let ends = Instant::now() + ttl;
     let (mut pause, longest) = PAUSES;
     loop {
-        match held_now(bus, &subject).await {
+        let turn = places.turn().await;
+        let held = held_now(&places.bus, &subject).await;
+        drop(turn);
+        match held {
             Ok(held) if held.holder.as_ref().is_some_and(|holder| holder.client == device.client) => {
                 let slot = Slot::of(subject, Last { sequence: held.sequence, ends });
-                return slot.let_go(bus, device, grace).await;
+                return slot.let_go(places, device, grace).await;
             }
             // Something else was stored there: what was put on condition of the old sequence never will be.
             Ok(held) if held.sequence != sequence => return,

@@ -30,7 +30,7 @@ use crate::session::Session;
 const BATCH: usize = 32 * 1024;
 /// How long a close may take to be written.
 const GOODBYE: Duration = Duration::from_secs(3);
-/// After a change, so that several are told at once.
+/// After a change, so that several are told at once; and again if it can't be told yet.
 const SOON: Duration = Duration::from_millis(100);
 
 /// Sockets that are authenticated, for the gauge.
@@ -197,8 +197,8 @@ async fn serve(
                 if due.tell.is_some_and(|at| at <= now) {
                     match session.as_mut() {
                         Some(session) => {
-                            session.tell();
-                            due.tell = Some(now + shared.settings.refresh());
+                            let told = session.tell();
+                            due.tell = Some(now + if told { shared.settings.refresh() } else { SOON });
                         }
                         None => due.tell = Some(now + SOON),
                     }

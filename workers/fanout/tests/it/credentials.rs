@@ -27,6 +27,11 @@ async fn a_ticket_opens_one_socket_on_whichever_node() {
         let refused = outcome(&mut Client::open(node).await, &ticket).await;
         assert_eq!(refused["error"]["code"], 109, "{refused}");
     }
+    // One that nobody has used in its time is used up as well.
+    let unused = Some(Ticket { id: clock::new_id(), until: None, key: None });
+    let late =
+        signed(&Claims { ticket: unused, exp: clock::now().timestamp() - 60, iat: None, ..claims("acme", "ada") });
+    assert_eq!(outcome(&mut Client::open(&one).await, &late).await["error"]["code"], 109);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,8 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
 use crate::scene::{Client, PATIENCE, Place, Scene, jwt, message};
 
@@ -70,6 +72,13 @@ async fn a_message_over_the_limit_is_not_read() {
     assert_eq!(client.line().await["id"], 5);
     // The socket may be gone before all of it is written.
     let _ = client.send_raw(Message::text(" ".repeat(65 * 1024))).await;
+    assert_eq!(client.close_code().await, 1009);
+    // Nor is one that comes in parts of which each would fit.
+    let mut client = Client::of(&node, "acme", "ada").await;
+    for part in [Data::Text, Data::Continue, Data::Continue] {
+        let part = Frame::message(vec![b' '; 30 * 1024], OpCode::Data(part), false);
+        let _ = client.send_raw(Message::Frame(part)).await;
+    }
     assert_eq!(client.close_code().await, 1009);
     // Compression is not spoken, so nothing can be larger than it looks: who offers it is answered without.
     let mut request = format!("ws://{}/ws", node.address).into_client_request().unwrap();

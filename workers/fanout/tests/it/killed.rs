@@ -101,6 +101,8 @@ async fn a_node_tells_how_it_is_doing() {
     ada.texts(1).await;
     let mut bob = Client::of(&node, "acme", "bob").await;
     assert_eq!(recovered(&bob.recover("room:lobby", (&at.0, at.1)).await), ["Hello"]);
+    bob.ask("unsubscribe", serde_json::json!({ "channel": "room:lobby" })).await;
+    assert!(bob.recover("room:lobby", ("another", at.1)).await.get("recovered").is_none());
     let told = node.metrics().await;
     for line in [
         "omnibus_sockets 2",
@@ -109,6 +111,7 @@ async fn a_node_tells_how_it_is_doing() {
         "omnibus_queue_bytes 0",
         "omnibus_sockets_closed_total{code=\"3501\"} 1",
         "omnibus_recoveries_total{result=\"whole\"} 1",
+        "omnibus_recoveries_total{result=\"not_whole\"} 1",
     ] {
         assert!(told.lines().any(|there| there == line), "{line} is not in {told}");
     }

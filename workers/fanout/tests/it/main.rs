@@ -15,4 +15,5 @@ mod recovery;
 mod rooms;
 mod scene;
 mod speech;
+mod together;
 mod wire;

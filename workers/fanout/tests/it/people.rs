@@ -96,6 +96,20 @@ async fn a_crash_of_the_node_yields_exactly_one_offline() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_was_refreshed_ends_with_its_node_all_the_same() {
+    let scene = Scene::new().await;
+    let node = scene.process(&[("PRESENCE_TTL_SECONDS", "6"), ("PRESENCE_GRACE_SECONDS", "2")]).await;
+    let mut ada = Client::of(&node, "acme", "ada").await;
+    assert_eq!(change(&scene, "ada", 1).await, "online");
+    // This writes the connection's key once more, which must not make it one that never ends.
+    ada.ask("rpc", json!({ "method": "away", "data": { "away": true } })).await;
+    assert_eq!(change(&scene, "ada", 2).await, "away");
+    node.kill().await;
+    let offline = tokio::time::timeout(PATIENCE, change(&scene, "ada", 3)).await.expect("the key ends");
+    assert_eq!(offline, "offline");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_presence_worker_that_starts_again_tells_what_has_changed_meanwhile_and_nothing_twice() {
     let scene = Scene::new().await;
     let node = scene.node_with(quick).await;
@@ -166,6 +180,16 @@ async fn a_consumer_that_was_deleted_under_the_watch_is_made_again() {
     for name in names {
         stream.delete_consumer(&name).await.unwrap();
     }
-    let _ada = Client::of(&node, "acme", "ada").await;
+    let mut ada = Client::of(&node, "acme", "ada").await;
     assert_eq!(change(&scene, "ada", 1).await, "online");
+    // The door, too, hears of what has changed since.
+    scene.join("acme", "lobby", &["ada"]).await;
+    ada.subscribe("room:lobby").await;
+    let told = async {
+        while ada.ask("presence_stats", json!({ "channel": "room:lobby" })).await["presence_stats"]["num_clients"] != 1
+        {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, told).await.expect("the door watches again");
 }

@@ -62,8 +62,10 @@ async fn there_is_no_gap_and_no_double_between_history_and_live() {
         clients
     };
     let ((), clients) = tokio::join!(posting, coming);
+    let mut first: Option<Vec<String>> = None;
     for (mut client, mut texts) in clients {
         texts.extend(client.texts(count - texts.len()).await);
+        assert!(*first.get_or_insert_with(|| texts.clone()) == texts, "each heard it in another order");
         // Between two commands no order is promised: the log's order is the same for all, and each message stands in it once.
         let mut sorted = texts.clone();
         sorted.sort_by_key(|text| text.parse::<usize>().unwrap());

@@ -32,6 +32,7 @@ async fn a_back_end_gets_a_ticket_for_the_user_it_names_with_no_more_than_its_ow
     assert_eq!((&ticket["tenant"], &ticket["sub"]), (&json!("acme"), &json!("ada")));
     assert_eq!(ticket["scope"], "websocket:read", "not all that the key may is for browsers");
     assert_eq!(ticket["ticket"]["key"], json!(record.id));
+    assert_eq!(ticket["exp"].as_i64().unwrap() - ticket["iat"].as_i64().unwrap(), 30, "seconds that it is good for");
     let url = answer["url"].as_str().unwrap();
     assert!(url.starts_with("ws://127.0.0.1:") && url.contains("/ws?ticket="), "{url}");
     let other: Value = ask(json!({ "user": "ada" })).await.unwrap().json().await.unwrap();

@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use hmac::{Hmac, Mac};
 use omnibus_presence::{Settings, worker};
 use omnibus_runtime::settings::WorkSettings;
 use omnibus_runtime::testing::{Stage, Told};
@@ -11,17 +14,18 @@ use omnibus_schemas::bucket::UPLOADS;
 use omnibus_schemas::platform::Outcome;
 use omnibus_schemas::presence::{DeleteMessage, FILES, FileContent, JoinRoom, PostMessage, RoomFile, ShareFile};
 use omnibus_schemas::{Catalogue, Object, Token};
-use serde_json::json;
+use serde_json::{Value, json};
+use sha2::Sha256;
 use tokio::io::AsyncReadExt;
 use uuid::Uuid;
 
 use crate::{Scene, post, token};
 
-const BYTES: &[u8] = b"hello";
+pub(crate) const BYTES: &[u8] = b"hello";
 
 impl Scene {
     /// As the door does it: the file, then the command that names it.
-    async fn uploaded(&self, tenant: &str) -> Object {
+    pub(crate) async fn uploaded(&self, tenant: &str) -> Object {
         let store = self.stage.operator.jetstream().get_object_store(UPLOADS).await.unwrap();
         let object = Object {
             name: format!("{tenant}/{}", omnibus_runtime::clock::new_id()),
@@ -50,7 +54,7 @@ impl Scene {
     }
 }
 
-fn share(room: &str, user: &str, object: Object) -> ShareFile {
+pub(crate) fn share(room: &str, user: &str, object: Object) -> ShareFile {
     ShareFile { room_id: token(room), user: Some(token(user)), filename: "plan ü.txt".into(), object }
 }
 
@@ -129,6 +133,33 @@ async fn a_file_goes_with_the_last_message_that_names_it_and_its_link_with_the_f
     tokio::time::timeout(Duration::from_secs(60), gone).await.expect("what is discarded is removed");
     assert!(store.get(format!("acme/{file_id}")).await.is_err());
     assert!(store.get(format!("acme/{kept}")).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_that_has_ended_is_good_for_nothing() {
+    let scene = Scene::new().await;
+    scene.join("acme", "lobby", "ada").await;
+    let (file_id, _) = scene.shared("acme", "lobby", "ada").await;
+    let link = scene.stage.ask("presence", "acme", &RoomFile { room_id: token("lobby"), file_id }).await.unwrap();
+    let (body, _) = link.path.strip_prefix("/room-files/").unwrap().split_once('.').unwrap();
+    let mut given: Value = serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(body).unwrap()).unwrap();
+    assert_eq!(given["e"], link.until.timestamp());
+    // Signed with the same key, as if it had been given out at another time.
+    let key: Vec<u8> =
+        sqlx::query_scalar("select secret from presence.link_key").fetch_one(&scene.stage.db).await.unwrap();
+    let now = omnibus_runtime::clock::now().timestamp();
+    for (ends, good) in [(now + 60, true), (now - 1, false)] {
+        given["e"] = ends.into();
+        let body = serde_json::to_vec(&given).unwrap();
+        let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(&key).unwrap();
+        mac.update(&body);
+        let (body, sign) = (BASE64_URL_SAFE_NO_PAD.encode(body), mac.finalize().into_bytes());
+        let path = format!("/room-files/{body}.{}", BASE64_URL_SAFE_NO_PAD.encode(sign));
+        assert_eq!(
+            scene.fetched(&path).await.map(|_| ()).map_err(|(code, _)| code),
+            if good { Ok(()) } else { Err(404) }
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

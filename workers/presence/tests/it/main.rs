@@ -3,6 +3,7 @@
 
 mod attached;
 mod busy;
+mod killed;
 mod places;
 mod reading;
 mod unread;
@@ -98,18 +99,22 @@ impl Scene {
 
     /// The log of a channel, in its own order.
     async fn log(&self, subject: &str) -> Vec<Value> {
-        let stream = self.stage.operator.jetstream().get_stream(omnibus_bus::ROOMS).await.unwrap();
-        let last = stream.get_info().await.unwrap().state.last_sequence;
-        let mut entries = Vec::new();
-        for sequence in 1..=last {
-            let Ok(message) = stream.get_raw_message(sequence).await else { continue };
-            if message.subject.as_str() == subject {
-                assert!(message.headers.get(headers::ID).is_some(), "an entry has an envelope");
-                entries.push(serde_json::from_slice(&message.payload).unwrap());
-            }
-        }
-        entries
+        log_of(&self.stage, subject).await
     }
+}
+
+async fn log_of(stage: &Stage, subject: &str) -> Vec<Value> {
+    let stream = stage.operator.jetstream().get_stream(omnibus_bus::ROOMS).await.unwrap();
+    let last = stream.get_info().await.unwrap().state.last_sequence;
+    let mut entries = Vec::new();
+    for sequence in 1..=last {
+        let Ok(message) = stream.get_raw_message(sequence).await else { continue };
+        if message.subject.as_str() == subject {
+            assert!(message.headers.get(headers::ID).is_some(), "an entry has an envelope");
+            entries.push(serde_json::from_slice(&message.payload).unwrap());
+        }
+    }
+    entries
 }
 
 fn post(room: &str, user: &str, text: &str) -> PostMessage {
