@@ -1,5 +1,6 @@
 //! One lane's loop: fetch what is there, decide it in one transaction, publish, acknowledge.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::PullConsumer;
 use futures_util::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::JoinHandle;
 
 use crate::clock;
 use crate::delivery::Delivery;
@@ -21,6 +23,10 @@ const IDLE_PULL: Duration = Duration::from_secs(2);
 /// The server answers a pull for what is there at once. If it was restarted in between, the pull is lost, and the
 /// client would wait for its answer for ever.
 const PULL_ANSWER: Duration = Duration::from_secs(5);
+
+/// How many batches of one loop may be on their way to the bus while the next is decided. A bus that is slower than the
+/// database gets more at once then, up to here; then it holds the loop up.
+pub(crate) const TELLING: usize = 3;
 
 /// A lane of commands, or the worker's reactions to events.
 pub(crate) struct Lane {
@@ -69,6 +75,7 @@ impl Lane {
         let pull_subject = format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", self.stream, self.consumer);
         let mut pause = Duration::from_millis(100);
         let mut hearing: Option<(Hearing, PullConsumer)> = None;
+        let mut telling: VecDeque<JoinHandle<()>> = VecDeque::new();
         let mut losses = 0;
         while !self.engine.stop.is_cancelled() {
             let Some(mut permits) = self.permits().await else { break };
@@ -101,7 +108,12 @@ impl Lane {
                     pause = Duration::from_millis(100);
                     self.engine.health.well(&part);
                     if !batch.is_empty() {
-                        self.process(batch).await;
+                        telling.extend(self.process(batch).await);
+                        while telling.len() > TELLING
+                            && let Some(before) = telling.pop_front()
+                        {
+                            let _ = before.await;
+                        }
                     }
                 }
                 Err(error) => {
