@@ -3,20 +3,6 @@
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::inbox::Key;
-
-/// Notes that the messages of these rows may not be on the bus.
-pub(crate) async fn note(db: &mut PgConnection, id: Uuid, consumer: &str, keys: &[Key]) -> Result<(), sqlx::Error> {
-    sqlx::query("insert into bus.unpublished (id, consumer, tenants, message_ids) values ($1, $2, $3, $4)")
-        .bind(id)
-        .bind(consumer)
-        .bind(keys.iter().map(|key| key.tenant.as_str()).collect::<Vec<_>>())
-        .bind(keys.iter().map(|key| key.id).collect::<Vec<_>>())
-        .execute(db)
-        .await?;
-    Ok(())
-}
-
 /// Forgets notes: the bus has all that they name.
 pub(crate) async fn forget(db: &mut PgConnection, ids: &[Uuid]) -> Result<(), sqlx::Error> {
     if !ids.is_empty() {
