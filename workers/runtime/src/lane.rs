@@ -15,7 +15,7 @@ use crate::delivery::Delivery;
 use crate::ear::{Ear, Hearing};
 use crate::engine::Engine;
 use crate::record::Finished;
-use crate::turns::{BULK, LITTLE};
+use crate::turns::{BULK, First, LITTLE};
 
 /// How long a pull waits for a first message. Short, because a worker that is told to stop waits it out: what the
 /// server sends to a pull that nobody listens to any more is lost until `ack_wait`.
@@ -183,11 +183,11 @@ impl Lane {
         consumer: &PullConsumer,
         mut permits: Vec<OwnedSemaphorePermit>,
     ) -> Result<Vec<Arc<Delivery>>, async_nats::Error> {
-        let mut batch = Vec::new();
+        let (mut batch, mut first) = (Vec::new(), None);
         let mut at_once = consumer.fetch().max_messages(permits.len()).messages().await?;
         loop {
             match tokio::time::timeout(PULL_ANSWER, at_once.next()).await {
-                Ok(Some(Ok(message))) => self.take(message, &mut permits, &mut batch),
+                Ok(Some(Ok(message))) => self.take(message, &mut permits, &mut first, &mut batch),
                 Ok(None) => break,
                 // What has come is worked on; what is wrong shows with the next pull.
                 Ok(Some(Err(_))) | Err(_) if !batch.is_empty() => break,
@@ -198,7 +198,7 @@ impl Lane {
         if batch.is_empty() {
             let mut one = consumer.batch().max_messages(1).expires(IDLE_PULL).messages().await?;
             while let Some(message) = one.next().await {
-                self.take(message?, &mut permits, &mut batch);
+                self.take(message?, &mut permits, &mut first, &mut batch);
             }
         }
         if self.engine.stop.is_cancelled() {
@@ -209,11 +209,19 @@ impl Lane {
         Ok(batch)
     }
 
-    fn take(&self, message: Message, permits: &mut Vec<OwnedSemaphorePermit>, batch: &mut Vec<Arc<Delivery>>) {
+    fn take(
+        &self,
+        message: Message,
+        permits: &mut Vec<OwnedSemaphorePermit>,
+        first: &mut Option<Arc<First>>,
+        batch: &mut Vec<Arc<Delivery>>,
+    ) {
         if let (Some(delivery), Some(permit)) = (Delivery::read(message), permits.pop()) {
             // Nobody waits for a reaction.
-            let first = (!self.reaction && !self.is_bulk()).then(|| self.engine.turns.first());
-            batch.push(Arc::new(delivery.with(permit, first)));
+            if first.is_none() && !self.reaction && !self.is_bulk() {
+                *first = Some(Arc::new(self.engine.turns.first()));
+            }
+            batch.push(Arc::new(delivery.with(permit, first.clone())));
         }
     }
 
