@@ -145,7 +145,10 @@ pub(crate) async fn publish_all(
     let until = tokio::time::Instant::now() + patience;
     singly(bus, others.iter().collect(), until).await?;
     failpoint::reached("between_publishes").await;
-    for chunk in events.chunks(ATOMIC_LIMIT) {
+    let mut left = &events[..];
+    while !left.is_empty() {
+        let (chunk, later) = left.split_at(pace.first(left.len().min(ATOMIC_LIMIT)));
+        left = later;
         let began = Instant::now();
         let atomic = chunk.len() > 1 && pace.atomic(chunk.len());
         if atomic {
