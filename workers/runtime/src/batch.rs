@@ -196,7 +196,7 @@ impl Lane {
             return Published::Yes;
         }
         let started = std::time::Instant::now();
-        let result = publish_all(&self.engine.bus, &self.engine.pace, messages, PATIENCE).await;
+        let result = publish_all(&self.engine.bus, &self.engine.pace, &self.engine.gather, messages, PATIENCE).await;
         Metric::EventPublishSeconds.observe(started.elapsed().as_secs_f64(), &[("domain", self.engine.domain)]);
         match result {
             Ok(()) => Published::Yes,

@@ -107,7 +107,8 @@ impl Pace {
         self.took(events, atomic, began.elapsed());
     }
 
-    fn took(&self, events: usize, atomic: bool, took: Duration) {
+    /// As [`Pace::note`], with what it took.
+    pub(crate) fn took(&self, events: usize, atomic: bool, took: Duration) {
         let mut classes = self.classes.lock().expect("no panic happens under this lock");
         let class = &mut classes[class_of(events)];
         if !std::mem::replace(&mut class.warm, true) {

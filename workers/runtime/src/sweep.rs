@@ -99,13 +99,13 @@ impl Engine {
             let found = rows.len() as i64;
             let mut told = Vec::new();
             let all = rows_of.iter().flat_map(|(_, messages)| messages.clone()).collect();
-            match publish_all(&self.bus, &self.pace, all, PATIENCE).await {
+            match publish_all(&self.bus, &self.pace, &self.gather, all, PATIENCE).await {
                 Ok(()) => told = keys,
                 Err(error @ PublishError::Away(_)) => return Err(error.into()),
                 // One row that the bus does not take must not stand in the way of the others.
                 Err(_) => {
                     for (row, messages) in rows_of {
-                        match publish_all(&self.bus, &self.pace, messages, Duration::ZERO).await {
+                        match publish_all(&self.bus, &self.pace, &self.gather, messages, Duration::ZERO).await {
                             Ok(()) => told.push(row),
                             Err(error) => failed = Some(error.into()),
                         }
