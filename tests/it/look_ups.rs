@@ -5,11 +5,16 @@
 //! minute and tens of thousands of rows later.
 
 use sqlx::Row;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use crate::catalogue::workers;
-use crate::scene::Scene;
+use crate::scene::{Scene, eventually, headers, put};
+use omnibus_runtime::RunError;
 use omnibus_runtime::testing::Stage;
 use omnibus_schemas::Catalogue;
+use omnibus_schemas::platform::HeldCommands;
 
 /// Tables that never hold so many rows of a tenant, or of what else their key begins with, that it matters.
 const SMALL: [&str; 8] = [
@@ -111,4 +116,132 @@ async fn the_end_of_a_call_reads_its_own_row_however_many_there_are() {
     };
     let read = tokio::time::timeout(std::time::Duration::from_secs(30), told).await.expect("the counts are told");
     assert!(read < 3000, "{read} rows were read for 50 calls");
+}
+
+/// A worker whose statements keep the plans that they get at first, as all do that are carried out a few times before there
+/// are rows.
+struct Early {
+    stop: CancellationToken,
+    task: JoinHandle<Result<(), RunError>>,
+}
+
+impl Early {
+    async fn run(scene: &Scene, republish_after_seconds: u64) -> Self {
+        scene.migrate().await;
+        let mut parts = scene.parts("shop").await;
+        let options: PgConnectOptions = scene.stage.database_url.parse().unwrap();
+        let options = options.options([("plan_cache_mode", "force_generic_plan")]);
+        // Plans are kept by each connection for itself.
+        parts.db = PgPoolOptions::new().max_connections(1).connect_with(options).await.unwrap();
+        parts.settings.republish_after_seconds = republish_after_seconds;
+        let (stop, worker) = (parts.stop.clone(), scene.worker());
+        Early { stop, task: tokio::spawn(worker.run(parts)) }
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        self.task.await.unwrap().unwrap();
+    }
+}
+
+/// Adds rows of ended commands, as wide as such rows are.
+async fn fill(scene: &Scene, consumer: &str, count: usize, published_at: &str) {
+    let rows = format!(
+        "insert into bus.inbox (consumer, tenant, message_id, name, sequence, deliveries, outcome, received_at,
+            finished_at, published_at, detail)
+         select '{consumer}', 'acme', lpad(to_hex(n), 32, '0')::uuid, 'put', n, 1, 'succeeded', now(), now(),
+            {published_at}, repeat('x', 400)
+         from generate_series(1, {count}) n"
+    );
+    assert_eq!(scene.sql(&rows).await, count as u64);
+}
+
+/// How many rows of the inbox were looked at, in whatever way.
+async fn looked_at(scene: &Scene) -> i64 {
+    scene.stage.db.close().await;
+    let db = PgPoolOptions::new().max_connections(1).connect(&scene.stage.database_url).await.unwrap();
+    // A connection's counts are told at the latest when it ends.
+    let others = "select count(*) from pg_stat_activity
+        where datname = current_database() and backend_type = 'client backend' and pid <> pg_backend_pid()";
+    eventually("nobody else is connected", || async {
+        sqlx::query_scalar::<_, i64>(others).fetch_one(&db).await.unwrap() == 0
+    })
+    .await;
+    let counts = "select seq_tup_read
+            + (select sum(idx_tup_read)::bigint from pg_stat_user_indexes where relid = 'bus.inbox'::regclass)
+        from pg_stat_user_tables where relid = 'bus.inbox'::regclass";
+    sqlx::query_scalar(counts).fetch_one(&db).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ends_repetitions_retries_and_what_is_held_read_their_own_rows_however_many_there_are() {
+    let scene = Scene::new().await;
+    let running = Early::run(&scene, 60).await;
+    let each_way = async || {
+        let id = scene.put("").await;
+        scene.stage.outcome(id).await;
+        let map = headers(&[("ce-id", &id.to_string())]);
+        scene.stage.publish_raw("cmd.shop.default.put.acme", map, serde_json::to_vec(&put("")).unwrap()).await;
+        for (how, reconcile) in [("not_done:1", "not_done"), ("unknown", "cannot_tell")] {
+            let id = scene.charge(how, reconcile).await;
+            scene.stage.outcome(id).await;
+        }
+        scene.stage.ask("shop", "acme", &HeldCommands { limit: 9 }).await.unwrap();
+        eventually("the lane is empty", || async { scene.stage.lane("shop", "default").await == (0, 0) }).await;
+    };
+    each_way().await;
+    fill(&scene, "shop_default", 1000, "now()").await;
+    fill(&scene, "shop_calls", 1000, "now()").await;
+    // Another worker's, of which the bus has nothing yet.
+    fill(&scene, "elsewhere_default", 1000, "null").await;
+    for _ in 0..5 {
+        each_way().await;
+    }
+    running.stop().await;
+    let read = looked_at(&scene).await;
+    // Once a sweep may look at all that is unpublished.
+    assert!(read < 3000, "{read} rows were read for 6 commands of each kind");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sweeper_looks_at_what_is_unpublished_and_not_at_all_that_was_ever_done() {
+    let scene = Scene::new().await;
+    scene.migrate().await;
+    fill(&scene, "shop_default", 3000, "now()").await;
+    let running = scene.run_with(|settings| settings.republish_after_seconds = 1).await;
+    let row = "consumer = 'shop_default' and tenant = 'acme' and message_id = lpad('1', 32, '0')::uuid";
+    for _ in 0..3 {
+        let left = "set published_at = null, finished_at = now() - interval '10 seconds'";
+        assert_eq!(scene.sql(&format!("update bus.inbox {left} where {row}")).await, 1);
+        scene.until(&format!("select count(*) from bus.inbox where {row} and published_at is not null"), 1).await;
+    }
+    running.stop().await;
+    let read = looked_at(&scene).await;
+    // The trimmer looks at all of them, when the worker starts.
+    assert!(read < 6000, "{read} rows were read for 3");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_note_of_what_is_unpublished_leads_to_its_rows_however_many_there_are() {
+    let scene = Scene::new().await;
+    let running = Early::run(&scene, 1).await;
+    let noted = async |rows: i64| {
+        let note = format!(
+            "insert into bus.unpublished (id, consumer, tenants, message_ids, at)
+             select gen_random_uuid(), consumer, array_agg(tenant), array_agg(message_id), now() - interval '1 hour'
+             from (select *, row_number() over (order by message_id) / {rows} as note from bus.inbox) x
+             group by consumer, note"
+        );
+        scene.sql(&note).await;
+        scene.until("select count(*) from bus.unpublished", 0).await;
+    };
+    let id = scene.put("").await;
+    scene.stage.outcome(id).await;
+    noted(1).await;
+    fill(&scene, "shop_default", 1000, "now()").await;
+    noted(10).await;
+    running.stop().await;
+    let read = looked_at(&scene).await;
+    // Each row for its note, and a few times while it is published anew.
+    assert!(read < 20_000, "{read} rows were read for 100 notes of 10");
 }

@@ -102,7 +102,8 @@ pub(crate) async fn claim_and_open(
     // In one order everywhere, as in `inbox::claim`.
     firsts.sort_by(|a, b| a.attempt.key.cmp(&b.attempt.key));
     let metas = || firsts.iter().map(|first| &first.delivery.meta);
-    let (claimed, opened): (i64, i64) = sqlx::query_as(
+    // They are counted so that claims come first, as everywhere.
+    let written = sqlx::query(
         "with x as (
              select * from unnest($2::text[], $3::uuid[], $4::text[], $5::bigint[], $6::int[], $7::bytea[], $8::uuid[],
                                   $9::bytea[]) as x(tenant, id, name, sequence, deliveries, messages, attempt, plan)
@@ -110,11 +111,11 @@ pub(crate) async fn claim_and_open(
              insert into bus.inbox (consumer, tenant, message_id, name, sequence, deliveries, messages, received_at,
                                     published_at)
              select $1, x.tenant, x.id, x.name, x.sequence, x.deliveries, x.messages, now(), now() from x
-             on conflict do nothing returning 1
+             returning 1
          ), opened as (
              insert into bus.attempts (consumer, tenant, message_id, number, attempt_id, plan, started_at, lease_until)
              select $1, x.tenant, x.id, 1, x.attempt, x.plan, now(), now() + make_interval(secs => $10) from x
-             on conflict do nothing returning 1
+             returning 1
          )
          select (select count(*) from claimed), (select count(*) from opened)",
     )
@@ -128,9 +129,9 @@ pub(crate) async fn claim_and_open(
     .bind(firsts.iter().map(|first| first.attempt.id).collect::<Vec<_>>())
     .bind(firsts.iter().map(|first| first.attempt.plan.as_slice()).collect::<Vec<_>>())
     .bind(lease.as_secs_f64())
-    .fetch_one(db)
-    .await?;
-    Ok((claimed, opened) == (firsts.len() as i64, firsts.len() as i64))
+    .execute(db)
+    .await;
+    inbox::unless_claimed(written)
 }
 
 /// A success that ends an attempt and its command in one go.

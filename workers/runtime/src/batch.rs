@@ -1,4 +1,5 @@
-//! One batch, one transaction: claim, decide, finish, commit; then publish; then acknowledge.
+//! One batch, one transaction: claim, decide, finish, commit; then publish; then acknowledge. While some are published and
+//! acknowledged, the next is decided.
 //!
 //! The batch is tried whole, without savepoints. If any handler fails, all is rolled back and tried again command by
 //! command, each in a transaction of its own: one bad command must not cost the others theirs.
@@ -9,6 +10,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use omnibus_schemas::platform::{CommandDone, Outcome};
 use omnibus_schemas::subject::{CommandSubject, EventSubject};
+use tokio::task::JoinHandle;
 
 use crate::attempts::Attempt;
 use crate::bus::PublishError;
@@ -40,8 +42,9 @@ pub(crate) enum Published {
 }
 
 impl Lane {
-    /// Takes every message of the batch to where it can be answered for.
-    pub(crate) async fn process(self: &Arc<Self>, batch: Vec<Arc<Delivery>>) {
+    /// Takes every message of the batch to where it can be answered for, or to its commit: then what is returned publishes
+    /// what it caused, and answers.
+    pub(crate) async fn process(self: &Arc<Self>, batch: Vec<Arc<Delivery>>) -> Option<JoinHandle<()>> {
         let labels = [("domain", self.engine.domain), ("lane", self.name.as_str())];
         Metric::BatchSize.observe(batch.len() as f64, &labels);
         let mut admitted = Vec::with_capacity(batch.len());
@@ -61,21 +64,25 @@ impl Lane {
                 Err((reason, wait)) => self.put_off(&delivery, wait, reason).await,
             }
         }
-        if !admitted.is_empty() {
-            failpoint::reached("before_claim").await;
-            let _kept = self.engine.keep_batch(Arc::new(admitted.clone()));
-            self.decide_all(&admitted).await;
+        if admitted.is_empty() {
+            return None;
         }
-    }
-
-    async fn decide_all(self: &Arc<Self>, batch: &[Arc<Delivery>]) {
-        match self.try_until_answered(batch).await {
-            Ok(()) => {}
+        failpoint::reached("before_claim").await;
+        let batch = Arc::new(admitted);
+        let kept = self.engine.keep_batch(batch.clone());
+        match self.try_until_answered(&batch).await {
+            Ok(decided) => {
+                let lane = self.clone();
+                return Some(self.engine.tasks.spawn(async move {
+                    let _kept = kept;
+                    lane.carry_on(&batch, decided).await;
+                }));
+            }
             Err(Some((index, trouble))) if batch.len() == 1 => self.trouble(&batch[index], trouble).await,
             Err(Some(_)) => {
                 for single in batch.chunks(1) {
                     match self.try_until_answered(single).await {
-                        Ok(()) => {}
+                        Ok(decided) => self.carry_on(single, decided).await,
                         Err(Some((_, trouble))) => self.trouble(&single[0], trouble).await,
                         Err(None) => single[0].again_in(Duration::ZERO).await,
                     }
@@ -83,22 +90,23 @@ impl Lane {
             }
             // The worker stops while the database is away: somebody else's turn.
             Err(None) => {
-                for delivery in batch {
+                for delivery in batch.iter() {
                     delivery.again_in(Duration::ZERO).await;
                 }
             }
         }
+        None
     }
 
     /// Tries the whole batch until the database answers. `Err(None)` if the worker is to stop instead.
-    async fn try_until_answered(self: &Arc<Self>, batch: &[Arc<Delivery>]) -> Result<(), Option<(usize, Trouble)>> {
+    async fn try_until_answered(
+        self: &Arc<Self>,
+        batch: &[Arc<Delivery>],
+    ) -> Result<Decided, Option<(usize, Trouble)>> {
         let (mut collisions, mut away) = (0, 0);
         if self.looks_fresh(batch) {
             match self.decide_fresh(batch).await {
-                Ok(Some(decided)) => {
-                    self.carry_on(batch, decided).await;
-                    return Ok(());
-                }
+                Ok(Some(decided)) => return Ok(decided),
                 // Somebody was here before.
                 Ok(None) => {}
                 Err(NotDecided::Trouble(index, trouble)) if !passes(&trouble) => return Err(Some((index, trouble))),
@@ -108,10 +116,7 @@ impl Lane {
         }
         loop {
             let error = match self.decide(batch).await {
-                Ok(decided) => {
-                    self.carry_on(batch, decided).await;
-                    return Ok(());
-                }
+                Ok(decided) => return Ok(decided),
                 Err(NotDecided::Database(error)) => error,
                 Err(NotDecided::Trouble(index, trouble)) => match the_databases(trouble) {
                     Ok(error) => error,
@@ -191,7 +196,7 @@ impl Lane {
             return Published::Yes;
         }
         let started = std::time::Instant::now();
-        let result = publish_all(&self.engine.bus, &self.engine.pace, messages, PATIENCE).await;
+        let result = publish_all(&self.engine.bus, &self.engine.pace, &self.engine.gather, messages, PATIENCE).await;
         Metric::EventPublishSeconds.observe(started.elapsed().as_secs_f64(), &[("domain", self.engine.domain)]);
         match result {
             Ok(()) => Published::Yes,

@@ -23,7 +23,6 @@ use crate::lane::Lane;
 use crate::metrics::Metric;
 use crate::registry::{Entry, NotAll, Trouble};
 use crate::resolve;
-use crate::unpublished;
 
 /// What a committed transaction left to do. Indices are those of the batch.
 #[derive(Default)]
@@ -195,18 +194,14 @@ impl Lane {
         let firsts =
             calls.map(|(index, attempt, early)| First { delivery: &batch[*index], attempt, early: early.as_deref() });
         let firsts = firsts.collect();
-        if !inbox::claim_finished(&mut tx, &self.consumer, successes).await?
+        let note = clock::new_id();
+        if !inbox::claim_finished(&mut tx, &self.consumer, successes, note).await?
             || !attempts::claim_and_open(&mut tx, &self.consumer, firsts, engine.settings.lease()).await?
         {
             tx.rollback().await?;
             return Ok(None);
         }
-        if !decided.finished.is_empty() {
-            let note = clock::new_id();
-            let keys: Vec<_> = decided.finished.iter().map(|(index, _)| batch[*index].key()).collect();
-            unpublished::note(&mut tx, note, &self.consumer, &keys).await?;
-            decided.note = Some(note);
-        }
+        decided.note = (!decided.finished.is_empty()).then_some(note);
         self.commit(tx).await?;
         Ok(Some(decided))
     }

@@ -1,5 +1,6 @@
 //! One delivered message, and the answers that can be given to the server about it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::message::StreamMessage;
@@ -23,8 +24,8 @@ pub(crate) struct Delivery {
     message: Message,
     /// Its room in the lane, given back when the last who works on it lets go.
     _permit: Option<OwnedSemaphorePermit>,
-    /// While it is in hand, what is done in bulk gives way.
-    _first: Option<First>,
+    /// While it, or another that came with it, is in hand, what is done in bulk gives way.
+    _first: Option<Arc<First>>,
 }
 
 impl Delivery {
@@ -41,7 +42,7 @@ impl Delivery {
         Some(Delivery { meta, malformed: checked.err(), delivered, message, _permit: None, _first: None })
     }
 
-    pub(crate) fn with(self, permit: OwnedSemaphorePermit, first: Option<First>) -> Self {
+    pub(crate) fn with(self, permit: OwnedSemaphorePermit, first: Option<Arc<First>>) -> Self {
         Delivery { _permit: Some(permit), _first: first, ..self }
     }
 

@@ -14,10 +14,12 @@ use uuid::Uuid;
 
 use crate::bus::Bus;
 use crate::delivery::Delivery;
+use crate::gather::Gather;
 use crate::health::Health;
 use crate::inbox::{self, Key};
 use crate::limits::Limits;
 use crate::pace::Pace;
+use crate::publish::Due;
 use crate::registry::Registry;
 use crate::settings::WorkSettings;
 use crate::turns::Turns;
@@ -51,6 +53,8 @@ pub(crate) struct Engine {
     pub(crate) published: Mutex<Noted>,
     /// How events are best published.
     pub(crate) pace: Pace,
+    /// Where those meet that go out as batches.
+    pub(crate) gather: Gather<Due>,
     /// Which lane goes first.
     pub(crate) turns: Arc<Turns>,
     /// Told when a stream was found full.
@@ -114,6 +118,7 @@ impl Engine {
             tasks: TaskTracker::new(),
             published: Mutex::default(),
             pace: Pace::default(),
+            gather: Gather::default(),
             turns: Turns::new(),
             crowded: Notify::new(),
             running: Mutex::new(HashMap::new()),

@@ -1,5 +1,9 @@
 //! The inbox table: what is claimed, how it ended, what it caused. Its times are the database's: a worker's clock may be
 //! wrong by weeks, and by these times it is decided what may be forgotten.
+//!
+//! Many rows are looked up one by one, each by its whole key, in a lateral subquery that the planner can't take apart. Of a
+//! table that was never analysed it knows nothing, and it would rather read all rows of the consumer, for every batch.
+//! What is then written is found by its place: a row that somebody else writes meanwhile moves, and is left out.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -119,12 +123,14 @@ pub(crate) struct Success<'a> {
     pub(crate) outbox: &'a Outbox,
 }
 
-/// Claims rows and ends them, all at once. `false` if one of them was claimed before: then this transaction must be
-/// rolled back, for what was decided in it is not for it to decide. Blocks while another transaction claims the same.
+/// Claims rows, ends them and notes (under `note`) that their messages are not on the bus, all at once. `false` if one of
+/// them was claimed before: then this transaction must be rolled back, for what was decided in it is not for it to decide.
+/// Blocks while another transaction claims the same.
 pub(crate) async fn claim_finished(
     db: &mut PgConnection,
     consumer: &str,
     mut successes: Vec<Success<'_>>,
+    note: Uuid,
 ) -> Result<bool, sqlx::Error> {
     if successes.is_empty() {
         return Ok(true);
@@ -136,12 +142,14 @@ pub(crate) async fn claim_finished(
     });
     let metas = || successes.iter().map(|success| &success.delivery.meta);
     let done = sqlx::query(
-        "insert into bus.inbox (consumer, tenant, message_id, name, sequence, deliveries, outcome, messages,
+        "with noted as (
+             insert into bus.unpublished (id, consumer, tenants, message_ids) values ($9, $1, $2, $3)
+         )
+         insert into bus.inbox (consumer, tenant, message_id, name, sequence, deliveries, outcome, messages,
                                 received_at, finished_at, published_at)
          select $1, x.tenant, x.id, x.name, x.sequence, x.deliveries, $7, x.messages, now(), now(), now()
          from unnest($2::text[], $3::uuid[], $4::text[], $5::bigint[], $6::int[], $8::bytea[])
-              as x(tenant, id, name, sequence, deliveries, messages)
-         on conflict do nothing",
+              as x(tenant, id, name, sequence, deliveries, messages)",
     )
     .bind(consumer)
     .bind(metas().map(|meta| meta.tenant.as_str()).collect::<Vec<_>>())
@@ -151,13 +159,29 @@ pub(crate) async fn claim_finished(
     .bind(successes.iter().map(|s| i32::try_from(s.delivery.delivered).unwrap_or(i32::MAX)).collect::<Vec<_>>())
     .bind(Outcome::Succeeded.as_str())
     .bind(successes.iter().map(|success| success.outbox.encode()).collect::<Vec<_>>())
+    .bind(note)
     .execute(db)
-    .await?;
-    Ok(done.rows_affected() == successes.len() as u64)
+    .await;
+    unless_claimed(done)
+}
+
+/// Was it written? `false` if what was to be claimed is claimed. An `on conflict` clause would say that without an error,
+/// but it costs every row half as much again, and hardly ever is there a conflict.
+pub(crate) fn unless_claimed<T>(written: Result<T, sqlx::Error>) -> Result<bool, sqlx::Error> {
+    match written {
+        Ok(_) => Ok(true),
+        Err(sqlx::Error::Database(error))
+            if error.is_unique_violation()
+                && error.constraint().is_some_and(|key| ["inbox_pkey", "attempts_pkey"].contains(&key)) =>
+        {
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Notes how often messages of claimed rows have been delivered by now: what a kill leaves behind is a redelivery, and
-/// whoever traces a command wants to see it.
+/// whoever traces a command wants to see it. A row that is being written by another just now keeps its number.
 pub(crate) async fn delivered(
     db: &mut PgConnection,
     consumer: &str,
@@ -166,7 +190,10 @@ pub(crate) async fn delivered(
     sqlx::query(
         "update bus.inbox i set deliveries = x.deliveries
          from unnest($2::text[], $3::uuid[], $4::int[]) as x(tenant, id, deliveries)
-         where i.consumer = $1 and i.tenant = x.tenant and i.message_id = x.id and i.deliveries < x.deliveries",
+         cross join lateral (
+             select ctid from bus.inbox where consumer = $1 and tenant = x.tenant and message_id = x.id limit 1
+         ) row
+         where i.ctid = row.ctid and i.deliveries < x.deliveries",
     )
     .bind(consumer)
     .bind(deliveries.iter().map(|d| d.meta.tenant.clone()).collect::<Vec<_>>())
@@ -177,19 +204,21 @@ pub(crate) async fn delivered(
     Ok(())
 }
 
-/// Writes outcomes and messages into claimed rows. A row that has a terminal outcome already is left as it is.
-/// Returns how many rows were written.
-pub(crate) async fn finish(db: &mut PgConnection, consumer: &str, rows: &[Finish]) -> Result<u64, sqlx::Error> {
+/// Writes outcomes and messages into rows that this transaction has claimed or locked. A row that has a terminal outcome
+/// already is left as it is.
+pub(crate) async fn finish(db: &mut PgConnection, consumer: &str, rows: &[Finish]) -> Result<(), sqlx::Error> {
     if rows.is_empty() {
-        return Ok(0);
+        return Ok(());
     }
-    let done = sqlx::query(
+    sqlx::query(
         "update bus.inbox i
          set outcome = x.outcome, messages = x.messages, detail = x.detail, published_at = null,
              finished_at = case when x.outcome is null then null else now() end
          from unnest($2::text[], $3::uuid[], $4::text[], $5::bytea[], $6::text[]) as x(tenant, id, outcome, messages, detail)
-         where i.consumer = $1 and i.tenant = x.tenant and i.message_id = x.id
-           and (i.outcome is null or i.outcome = 'held')",
+         cross join lateral (
+             select ctid from bus.inbox where consumer = $1 and tenant = x.tenant and message_id = x.id limit 1
+         ) row
+         where i.ctid = row.ctid and (i.outcome is null or i.outcome = 'held')",
     )
     .bind(consumer)
     .bind(rows.iter().map(|r| r.key.tenant.clone()).collect::<Vec<_>>())
@@ -199,10 +228,10 @@ pub(crate) async fn finish(db: &mut PgConnection, consumer: &str, rows: &[Finish
     .bind(rows.iter().map(|r| r.detail.as_deref().map(text)).collect::<Vec<_>>())
     .execute(db)
     .await?;
-    Ok(done.rows_affected())
+    Ok(())
 }
 
-/// Reads rows; locked until the transaction's end if `lock`.
+/// Reads rows; locked until the transaction's end if `lock`, in the order in which everybody does so.
 pub(crate) async fn find(
     db: &mut PgConnection,
     consumer: &str,
@@ -210,13 +239,18 @@ pub(crate) async fn find(
     lock: bool,
 ) -> Result<Vec<Found>, sqlx::Error> {
     let (read, read_locked) = (
-        "select i.tenant, i.message_id, i.outcome, i.messages from bus.inbox i
-         join unnest($2::text[], $3::uuid[]) as x(tenant, id) on i.tenant = x.tenant and i.message_id = x.id
-         where i.consumer = $1",
-        "select i.tenant, i.message_id, i.outcome, i.messages from bus.inbox i
-         join unnest($2::text[], $3::uuid[]) as x(tenant, id) on i.tenant = x.tenant and i.message_id = x.id
-         where i.consumer = $1
-         order by i.tenant, i.message_id for update of i",
+        "select i.* from unnest($2::text[], $3::uuid[]) as x(tenant, id)
+         cross join lateral (
+             select tenant, message_id, outcome, messages from bus.inbox
+             where consumer = $1 and tenant = x.tenant and message_id = x.id limit 1
+         ) i",
+        "select i.* from (
+             select * from unnest($2::text[], $3::uuid[]) as x(tenant, id) order by tenant, id
+         ) x
+         cross join lateral (
+             select tenant, message_id, outcome, messages from bus.inbox
+             where consumer = $1 and tenant = x.tenant and message_id = x.id limit 1 for update
+         ) i",
     );
     let rows = sqlx::query(if lock { read_locked } else { read })
         .bind(consumer)
@@ -237,7 +271,7 @@ pub(crate) async fn find(
         .collect()
 }
 
-/// Notes that the messages of these rows have reached the bus.
+/// Notes that the messages of these rows have reached the bus. What is left out is published once more by the sweeper.
 pub(crate) async fn published(db: &mut PgConnection, rows: &[(String, Key)]) -> Result<(), sqlx::Error> {
     if rows.is_empty() {
         return Ok(());
@@ -245,7 +279,10 @@ pub(crate) async fn published(db: &mut PgConnection, rows: &[(String, Key)]) -> 
     sqlx::query(
         "update bus.inbox i set published_at = now()
          from unnest($1::text[], $2::text[], $3::uuid[]) as x(consumer, tenant, id)
-         where i.consumer = x.consumer and i.tenant = x.tenant and i.message_id = x.id and i.published_at is null",
+         cross join lateral (
+             select ctid from bus.inbox where consumer = x.consumer and tenant = x.tenant and message_id = x.id limit 1
+         ) row
+         where i.ctid = row.ctid and i.published_at is null",
     )
     .bind(rows.iter().map(|(consumer, _)| consumer.clone()).collect::<Vec<_>>())
     .bind(rows.iter().map(|(_, key)| key.tenant.clone()).collect::<Vec<_>>())

@@ -1,5 +1,6 @@
 //! One lane's loop: fetch what is there, decide it in one transaction, publish, acknowledge.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,13 +8,14 @@ use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::PullConsumer;
 use futures_util::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::JoinHandle;
 
 use crate::clock;
 use crate::delivery::Delivery;
 use crate::ear::{Ear, Hearing};
 use crate::engine::Engine;
 use crate::record::Finished;
-use crate::turns::{BULK, LITTLE};
+use crate::turns::{BULK, First, LITTLE};
 
 /// How long a pull waits for a first message. Short, because a worker that is told to stop waits it out: what the
 /// server sends to a pull that nobody listens to any more is lost until `ack_wait`.
@@ -21,6 +23,10 @@ const IDLE_PULL: Duration = Duration::from_secs(2);
 /// The server answers a pull for what is there at once. If it was restarted in between, the pull is lost, and the
 /// client would wait for its answer for ever.
 const PULL_ANSWER: Duration = Duration::from_secs(5);
+
+/// How many batches of one loop may be on their way to the bus while the next is decided. A bus that is slower than the
+/// database gets more at once then, up to here; then it holds the loop up.
+pub(crate) const TELLING: usize = 3;
 
 /// A lane of commands, or the worker's reactions to events.
 pub(crate) struct Lane {
@@ -69,6 +75,7 @@ impl Lane {
         let pull_subject = format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", self.stream, self.consumer);
         let mut pause = Duration::from_millis(100);
         let mut hearing: Option<(Hearing, PullConsumer)> = None;
+        let mut telling: VecDeque<JoinHandle<()>> = VecDeque::new();
         let mut losses = 0;
         while !self.engine.stop.is_cancelled() {
             let Some(mut permits) = self.permits().await else { break };
@@ -101,7 +108,12 @@ impl Lane {
                     pause = Duration::from_millis(100);
                     self.engine.health.well(&part);
                     if !batch.is_empty() {
-                        self.process(batch).await;
+                        telling.extend(self.process(batch).await);
+                        while telling.len() > TELLING
+                            && let Some(before) = telling.pop_front()
+                        {
+                            let _ = before.await;
+                        }
                     }
                 }
                 Err(error) => {
@@ -171,11 +183,11 @@ impl Lane {
         consumer: &PullConsumer,
         mut permits: Vec<OwnedSemaphorePermit>,
     ) -> Result<Vec<Arc<Delivery>>, async_nats::Error> {
-        let mut batch = Vec::new();
+        let (mut batch, mut first) = (Vec::new(), None);
         let mut at_once = consumer.fetch().max_messages(permits.len()).messages().await?;
         loop {
             match tokio::time::timeout(PULL_ANSWER, at_once.next()).await {
-                Ok(Some(Ok(message))) => self.take(message, &mut permits, &mut batch),
+                Ok(Some(Ok(message))) => self.take(message, &mut permits, &mut first, &mut batch),
                 Ok(None) => break,
                 // What has come is worked on; what is wrong shows with the next pull.
                 Ok(Some(Err(_))) | Err(_) if !batch.is_empty() => break,
@@ -186,7 +198,7 @@ impl Lane {
         if batch.is_empty() {
             let mut one = consumer.batch().max_messages(1).expires(IDLE_PULL).messages().await?;
             while let Some(message) = one.next().await {
-                self.take(message?, &mut permits, &mut batch);
+                self.take(message?, &mut permits, &mut first, &mut batch);
             }
         }
         if self.engine.stop.is_cancelled() {
@@ -197,11 +209,19 @@ impl Lane {
         Ok(batch)
     }
 
-    fn take(&self, message: Message, permits: &mut Vec<OwnedSemaphorePermit>, batch: &mut Vec<Arc<Delivery>>) {
+    fn take(
+        &self,
+        message: Message,
+        permits: &mut Vec<OwnedSemaphorePermit>,
+        first: &mut Option<Arc<First>>,
+        batch: &mut Vec<Arc<Delivery>>,
+    ) {
         if let (Some(delivery), Some(permit)) = (Delivery::read(message), permits.pop()) {
             // Nobody waits for a reaction.
-            let first = (!self.reaction && !self.is_bulk()).then(|| self.engine.turns.first());
-            batch.push(Arc::new(delivery.with(permit, first)));
+            if first.is_none() && !self.reaction && !self.is_bulk() {
+                *first = Some(Arc::new(self.engine.turns.first()));
+            }
+            batch.push(Arc::new(delivery.with(permit, first.clone())));
         }
     }
 

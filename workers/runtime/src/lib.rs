@@ -20,6 +20,7 @@ mod events;
 mod failpoint;
 mod fault;
 mod follow;
+mod gather;
 mod gauges;
 mod handler;
 pub mod health;

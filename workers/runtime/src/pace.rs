@@ -3,6 +3,10 @@
 //! It depends on the server, which does not tell: where it syncs before each acknowledgement, a batch syncs once; where it
 //! syncs now and then, staging a batch costs more than it saves. So both are tried, the quicker is used, and the other is
 //! tried again now and then, ever more rarely while it loses.
+//!
+//! What a batch costs hardly depends on how much is in it; where the server syncs, what single events cost does. So where a
+//! batch pays by far, it is taken for granted that a larger one does too, and of many events of which nothing is known a few
+//! go first, both ways.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -12,6 +16,14 @@ const CLASSES: usize = 11;
 /// After the slower way has been tried, the quicker is used at least this many times as long as the trial took.
 const WORTH: f64 = 32.0;
 const RAREST_TRIAL: u32 = 4096;
+/// What is found out is found out with so many events.
+const FEW: usize = 16;
+/// More than so many are not all ventured while nothing is known.
+const MANY: usize = 4 * FEW;
+/// What pays by far is so many times as quick.
+const BY_FAR: f64 = 2.0;
+/// How many batches go out as it is taken for granted, before the other way is tried.
+const ON_TRUST: u32 = 8;
 /// How much of what was known outlives a new measurement.
 const MEMORY: f64 = 0.7;
 
@@ -42,13 +54,40 @@ impl Class {
             _ => None,
         }
     }
+
+    /// What batches of this size make one expect of one that is `times` as large and was not seen yet.
+    fn expected(&self, times: f64) -> Option<Class> {
+        let [Some(single), Some(atomic)] = self.took else { return None };
+        (single > BY_FAR * atomic).then(|| Class {
+            warm: true,
+            took: [Some(single * times), Some(atomic * times)],
+            left: ON_TRUST,
+            every: ON_TRUST,
+            compared: self.compared * times,
+        })
+    }
 }
 
 impl Pace {
+    /// How many of so many events are to go first.
+    pub(crate) fn first(&self, events: usize) -> usize {
+        let classes = self.classes.lock().expect("no panic happens under this lock");
+        let known = classes[class_of(events)].warm || classes[class_of(FEW)].quicker().is_some();
+        if known || events <= MANY { events } else { FEW }
+    }
+
     /// Is it to be an atomic batch this time?
     pub(crate) fn atomic(&self, events: usize) -> bool {
         let mut classes = self.classes.lock().expect("no panic happens under this lock");
-        let class = &mut classes[class_of(events)];
+        let at = class_of(events);
+        if !classes[at].warm {
+            let nearest = (0..at).rev().find(|smaller| classes[*smaller].quicker().is_some());
+            let expected = nearest.and_then(|smaller| classes[smaller].expected(f64::from(1_u32 << (at - smaller))));
+            if let Some(expected) = expected {
+                classes[at] = expected;
+            }
+        }
+        let class = &mut classes[at];
         match class.quicker() {
             None => class.took[0].is_some(),
             Some(quicker) => {
@@ -68,7 +107,8 @@ impl Pace {
         self.took(events, atomic, began.elapsed());
     }
 
-    fn took(&self, events: usize, atomic: bool, took: Duration) {
+    /// As [`Pace::note`], with what it took.
+    pub(crate) fn took(&self, events: usize, atomic: bool, took: Duration) {
         let mut classes = self.classes.lock().expect("no panic happens under this lock");
         let class = &mut classes[class_of(events)];
         if !std::mem::replace(&mut class.warm, true) {
@@ -136,6 +176,40 @@ mod tests {
         let pace = Pace::default();
         pace.took(256, pace.atomic(256), Duration::from_millis(400));
         assert_eq!(run(&pace, 100, 4_000, 40_000), 1);
+    }
+
+    #[test]
+    fn what_pays_by_far_is_taken_for_granted_for_larger_batches_until_the_other_way_is_tried() {
+        let choices = |pace: &Pace| -> Vec<bool> {
+            let choose = |_| {
+                let chosen = pace.atomic(1000);
+                pace.took(1000, chosen, Duration::from_millis(if chosen { 25 } else { 100 }));
+                chosen
+            };
+            (0..10).map(choose).collect()
+        };
+        let durable = Pace::default();
+        run(&durable, 100, 27_000, 8_000);
+        assert_eq!(choices(&durable), [true, true, true, true, true, true, true, false, true, true]);
+        let lazy = Pace::default();
+        run(&lazy, 100, 4_000, 40_000);
+        assert_eq!(choices(&lazy)[..3], [false, false, true]);
+        assert!(!durable.atomic(2), "of smaller ones nothing is said");
+    }
+
+    #[test]
+    fn many_events_of_which_nothing_is_known_wait_until_a_few_have_gone_both_ways() {
+        let pace = Pace::default();
+        let (mut left, mut went) = (1000, vec![]);
+        while left > 0 {
+            let now = pace.first(left);
+            let atomic = pace.atomic(now);
+            pace.took(now, atomic, Duration::from_millis(if atomic { 5 } else { 3 * now as u64 }));
+            went.push((now, atomic));
+            left -= now;
+        }
+        assert_eq!(went, [(16, false), (16, false), (16, true), (952, true)]);
+        assert_eq!((pace.first(300), Pace::default().first(64)), (300, 64));
     }
 
     #[test]

@@ -29,7 +29,11 @@ impl Answer<CommandPage> for Pages {
                          then null else i.published_at end,
                     i.messages, i.detail,
                     r.spent, r.last_error, i.deliveries
-             from bus.inbox i left join bus.retries r using (consumer, tenant, message_id)
+             from bus.inbox i
+             left join lateral (
+                 select spent, last_error from bus.retries
+                 where consumer = i.consumer and tenant = i.tenant and message_id = i.message_id limit 1
+             ) r on true
              where i.consumer = any($1) and i.tenant = $2 and i.message_id = $3",
         )
         .bind(&self.consumers)
@@ -129,10 +133,14 @@ impl Answer<HeldCommands> for Pages {
     async fn answer(&self, ask: &mut Ask<'_>, query: HeldCommands) -> Result<HeldList, AskError> {
         let rows = sqlx::query(
             "select i.message_id, i.name, i.finished_at, i.detail
-             from bus.attempts a join bus.inbox i using (consumer, tenant, message_id)
+             from bus.attempts a
+             cross join lateral (
+                 select message_id, name, outcome, finished_at, detail from bus.inbox
+                 where consumer = a.consumer and tenant = a.tenant and message_id = a.message_id limit 1
+             ) i
              where a.held and i.outcome = 'held' and a.consumer = any($1) and a.tenant = $2
-               and not exists (select 1 from bus.attempts l where l.consumer = a.consumer and l.tenant = a.tenant
-                               and l.message_id = a.message_id and l.number > a.number)
+               and a.number = (select max(l.number) from bus.attempts l where l.consumer = a.consumer
+                               and l.tenant = a.tenant and l.message_id = a.message_id)
              order by i.finished_at limit $3",
         )
         .bind(&self.consumers)

@@ -19,12 +19,10 @@ use crate::clock;
 use crate::envelope::Envelope;
 use crate::events::Outgoing;
 use crate::failpoint;
+use crate::gather::{ATOMIC_LIMIT, Gather};
 use crate::inbox::{Key, Outbox};
 use crate::pace::Pace;
 use crate::trace::TraceParent;
-
-/// The server takes no more in one atomic batch.
-const ATOMIC_LIMIT: usize = 1000;
 
 /// A message of a row. Its headers are written when it goes out: several times, if it must.
 #[derive(Debug, Clone)]
@@ -138,6 +136,7 @@ fn one(domain: &str, key: &Key, outbox: &Outbox, n: usize, message: &Outgoing) -
 pub(crate) async fn publish_all(
     bus: &Bus,
     pace: &Pace,
+    gather: &Gather<Due>,
     messages: Vec<Due>,
     patience: Duration,
 ) -> Result<(), PublishError> {
@@ -145,13 +144,16 @@ pub(crate) async fn publish_all(
     let until = tokio::time::Instant::now() + patience;
     singly(bus, others.iter().collect(), until).await?;
     failpoint::reached("between_publishes").await;
-    for chunk in events.chunks(ATOMIC_LIMIT) {
+    let mut left = &events[..];
+    while !left.is_empty() {
+        let (chunk, later) = left.split_at(pace.first(left.len().min(ATOMIC_LIMIT)));
+        left = later;
         let began = Instant::now();
         let atomic = chunk.len() > 1 && pace.atomic(chunk.len());
         if atomic {
-            match atomically(bus, chunk).await {
-                Ok(()) => {
-                    pace.note(chunk.len(), true, began);
+            match gather.send(chunk.to_vec(), move |all: Vec<Due>| async move { atomically(bus, &all).await }).await {
+                Ok(took) => {
+                    pace.took(chunk.len(), true, took);
                     continue;
                 }
                 Err(PublishError::Refused(refusal)) => return Err(refusal.into()),

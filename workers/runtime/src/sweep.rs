@@ -59,14 +59,17 @@ impl Engine {
     async fn republish(&self, consumers: &[String]) -> anyhow::Result<()> {
         // Goes on behind what could not be published: one full stream must not keep the others' rows waiting.
         let late = self.settings.republish_after_seconds as f64;
-        unpublished::break_up(&mut *self.db.acquire().await?, consumers, late).await?;
+        let mut tx = self.db.begin().await?;
+        unpublished::break_up(&mut tx, consumers, late).await?;
+        tx.commit().await?;
         let (mut since, mut behind) = (DateTime::UNIX_EPOCH, Uuid::nil());
         let mut failed = None;
         loop {
             let mut tx = self.db.begin().await?;
+            // By no index but that of what is unpublished: the consumer's own names all rows that there are.
             let rows = sqlx::query(
                 "select consumer, tenant, message_id, messages, received_at from bus.inbox
-                 where published_at is null and outcome is not null and consumer = any($1)
+                 where published_at is null and outcome is not null and consumer || '' = any($1)
                    and finished_at < now() - make_interval(secs => $2) and (received_at, message_id) > ($4, $5)
                  order by received_at, message_id limit $3 for update skip locked",
             )
@@ -96,13 +99,13 @@ impl Engine {
             let found = rows.len() as i64;
             let mut told = Vec::new();
             let all = rows_of.iter().flat_map(|(_, messages)| messages.clone()).collect();
-            match publish_all(&self.bus, &self.pace, all, PATIENCE).await {
+            match publish_all(&self.bus, &self.pace, &self.gather, all, PATIENCE).await {
                 Ok(()) => told = keys,
                 Err(error @ PublishError::Away(_)) => return Err(error.into()),
                 // One row that the bus does not take must not stand in the way of the others.
                 Err(_) => {
                     for (row, messages) in rows_of {
-                        match publish_all(&self.bus, &self.pace, messages, Duration::ZERO).await {
+                        match publish_all(&self.bus, &self.pace, &self.gather, messages, Duration::ZERO).await {
                             Ok(()) => told.push(row),
                             Err(error) => failed = Some(error.into()),
                         }

@@ -23,12 +23,12 @@ const LATELY: Duration = Duration::from_secs(1);
 /// What the lanes of a worker know of each other.
 #[derive(Debug)]
 pub(crate) struct Turns {
-    /// Messages in the hands of those that go first.
+    /// Pulls whose messages are in the hands of those that go first.
     first: watch::Sender<usize>,
     last: Mutex<Option<Instant>>,
 }
 
-/// A message in the hands of a lane that goes first.
+/// What a lane that goes first has pulled and has in its hands.
 #[derive(Debug)]
 pub(crate) struct First(Arc<Turns>);
 

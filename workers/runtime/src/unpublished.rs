@@ -3,20 +3,6 @@
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::inbox::Key;
-
-/// Notes that the messages of these rows may not be on the bus.
-pub(crate) async fn note(db: &mut PgConnection, id: Uuid, consumer: &str, keys: &[Key]) -> Result<(), sqlx::Error> {
-    sqlx::query("insert into bus.unpublished (id, consumer, tenants, message_ids) values ($1, $2, $3, $4)")
-        .bind(id)
-        .bind(consumer)
-        .bind(keys.iter().map(|key| key.tenant.as_str()).collect::<Vec<_>>())
-        .bind(keys.iter().map(|key| key.id).collect::<Vec<_>>())
-        .execute(db)
-        .await?;
-    Ok(())
-}
-
 /// Forgets notes: the bus has all that they name.
 pub(crate) async fn forget(db: &mut PgConnection, ids: &[Uuid]) -> Result<(), sqlx::Error> {
     if !ids.is_empty() {
@@ -25,19 +11,44 @@ pub(crate) async fn forget(db: &mut PgConnection, ids: &[Uuid]) -> Result<(), sq
     Ok(())
 }
 
-/// Turns notes that are older than so many seconds into rows that stand unpublished, each by itself.
-pub(crate) async fn break_up(db: &mut PgConnection, consumers: &[String], seconds: f64) -> Result<u64, sqlx::Error> {
-    let rows = sqlx::query(
-        "with late as (delete from bus.unpublished
-                       where consumer = any($1) and at <= now() - make_interval(secs => $2)
-                       returning consumer, tenants, message_ids)
-         update bus.inbox i set published_at = null
-         from late, unnest(late.tenants, late.message_ids) as x(tenant, id)
-         where i.consumer = late.consumer and i.tenant = x.tenant and i.message_id = x.id",
+/// Turns notes that are older than so many seconds into rows that stand unpublished, each by itself. In a transaction: the
+/// rows are locked first, for none may be left out (see [`crate::inbox`]).
+pub(crate) async fn break_up(db: &mut PgConnection, consumers: &[String], seconds: f64) -> Result<(), sqlx::Error> {
+    let late: Vec<Uuid> = sqlx::query_scalar(
+        "select id from bus.unpublished where consumer = any($1) and at <= now() - make_interval(secs => $2)
+         for update skip locked",
     )
     .bind(consumers)
     .bind(seconds)
+    .fetch_all(&mut *db)
+    .await?;
+    if late.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "select from (
+             select n.consumer, x.tenant, x.id from bus.unpublished n, unnest(n.tenants, n.message_ids) as x(tenant, id)
+             where n.id = any($1) order by n.consumer, x.tenant, x.id
+         ) x
+         cross join lateral (
+             select from bus.inbox where consumer = x.consumer and tenant = x.tenant and message_id = x.id
+             limit 1 for update
+         ) i",
+    )
+    .bind(&late)
+    .execute(&mut *db)
+    .await?;
+    sqlx::query(
+        "with late as (delete from bus.unpublished where id = any($1) returning consumer, tenants, message_ids)
+         update bus.inbox i set published_at = null
+         from late cross join lateral unnest(late.tenants, late.message_ids) as x(tenant, id)
+         cross join lateral (
+             select ctid from bus.inbox where consumer = late.consumer and tenant = x.tenant and message_id = x.id limit 1
+         ) row
+         where i.ctid = row.ctid",
+    )
+    .bind(&late)
     .execute(db)
     .await?;
-    Ok(rows.rows_affected())
+    Ok(())
 }

@@ -19,7 +19,7 @@ use crate::engine::{Engine, database_away};
 use crate::gauges;
 use crate::handler::{Answer, Effect, Handle, React};
 use crate::health::Health;
-use crate::lane::{Lane, LaneError};
+use crate::lane::{Lane, LaneError, TELLING};
 use crate::many::HandleMany;
 use crate::metrics::Metric;
 use crate::migrate::{self, MigrationError, Migrations};
@@ -201,7 +201,8 @@ impl Worker {
             let room = match calls {
                 // While so many calls are out, others are being prepared and recorded.
                 true => 3 * engine.settings.in_flight,
-                false => engine.settings.batch * engine.settings.loops,
+                // Each loop decides one batch and tells of others.
+                false => (1 + TELLING as u32) * engine.settings.batch * engine.settings.loops,
             };
             let (finished, results) = mpsc::channel(room as usize);
             let results = Arc::new(Mutex::new(results));
