@@ -2,11 +2,15 @@
 //!
 //! A position is the stream's identity (the epoch: when it was made) and a sequence in it (the offset). Both are the bus's
 //! own, so they are the same on every node and outlive each of them.
+//!
+//! Many entries are read by direct gets, which any replica answers, also one that is behind. Where a log begins and ends is
+//! asked of the stream's leader, and a reading that does not reach that end is not believed.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use async_nats::jetstream::stream::Info;
+use async_nats::jetstream::message::StreamMessage;
+use async_nats::jetstream::stream::{Info, LastRawMessageErrorKind};
 use async_nats::{HeaderMap, Message};
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -196,36 +200,31 @@ impl Log {
 
     /// The revision of a log's newest entry; 0 if none is kept.
     pub(crate) async fn revision(&self, subject: &str) -> Result<i64, Unread> {
-        let newest = self.one(ROOMS, json!({ "last_by_subj": subject })).await?;
+        let newest = self.one(ROOMS, subject, End::Newest).await?;
         let entry = newest.and_then(|message| serde_json::from_slice::<Numbered>(&message.payload).ok());
         Ok(entry.map_or(0, |entry| entry.revision))
     }
 
     /// The sequence of the oldest entry that is kept of a log.
     async fn oldest(&self, subject: &str) -> Result<Option<u64>, Unread> {
-        let ask = json!({ "seq": 1, "next_by_subj": subject });
-        Ok(self.one(ROOMS, ask).await?.and_then(|message| number(message.headers.as_ref(), SEQUENCE)))
+        Ok(self.one(ROOMS, subject, End::Oldest).await?.map(|message| message.sequence))
     }
 
     /// The sequence of the newest entry that is kept of a log.
     pub(crate) async fn newest(&self, subject: &str) -> Result<Option<u64>, Unread> {
-        let ask = json!({ "last_by_subj": subject });
-        Ok(self.one(ROOMS, ask).await?.and_then(|message| number(message.headers.as_ref(), SEQUENCE)))
+        Ok(self.one(ROOMS, subject, End::Newest).await?.map(|message| message.sequence))
     }
 
     /// The sequence of the last entry that a log ever had, kept or not. `None` if that is not known.
     async fn head(&self, subject: &str, position: &Position) -> Result<Option<u64>, Unread> {
-        let ask = json!({ "last_by_subj": subject });
-        let Some(message) = self.one(ROOM_HEADS, ask).await? else { return Ok(None) };
-        let get = |name: &str| message.headers.as_ref()?.get(name).map(|value| value.as_str());
-        let stored = get("Nats-Time-Stamp").and_then(|at| chrono::DateTime::parse_from_rfc3339(at).ok());
+        let Some(message) = self.one(ROOM_HEADS, subject, End::Newest).await? else { return Ok(None) };
         // What was copied from a stream of the same name before this one says nothing.
-        if stored.and_then(|at| at.timestamp_nanos_opt()).is_none_or(|at| i128::from(at) < position.created) {
+        if message.time.unix_timestamp_nanos() < position.created {
             return Ok(None);
         }
         // `ROOMS 17 > > rooms.room.lobby.acme`: the stream it comes from, and its sequence there.
-        let mut source = get("Nats-Stream-Source").unwrap_or_default().split_ascii_whitespace();
-        Ok(source.nth(1).and_then(|sequence| sequence.parse().ok()))
+        let source = message.headers.get("Nats-Stream-Source").map_or("", |value| value.as_str());
+        Ok(source.split_ascii_whitespace().nth(1).and_then(|sequence| sequence.parse().ok()))
     }
 
     /// What a client that has seen a log up to `offset` has missed, up to `upto`; `None` if that can't be said whole.
@@ -237,6 +236,8 @@ impl Log {
         most: Most,
     ) -> Result<Option<Vec<Kept>>, Unread> {
         let one_more = Most { entries: most.entries.saturating_add(1), ..most };
+        // Asked before: whatever was heard of by now stands in the log by then.
+        let newest = self.newest(subject).await?;
         let mut missed = self.after(subject, offset, one_more).await?;
         // Read afterwards: what was trimmed before the entries were read, is trimmed here.
         let position = self.position().await?;
@@ -244,10 +245,17 @@ impl Log {
             // Of another log, or of what nobody can have seen, since it is not written.
             return Ok(None);
         }
+        let last = missed.last().map_or(offset, |kept| kept.sequence);
         let whole = self.is_whole(subject, offset, &position, &missed).await?;
         missed.retain(|kept| kept.sequence <= upto);
         let bytes: usize = missed.iter().map(Kept::size).sum();
-        Ok((whole && missed.len() <= most.entries && bytes <= most.bytes).then_some(missed))
+        if missed.len() > most.entries || bytes > most.bytes {
+            return Ok(None);
+        }
+        if !reaches(last, upto, newest) {
+            return Err(Unread::behind());
+        }
+        Ok(whole.then_some(missed))
     }
 
     /// Whether nothing has been trimmed between `offset` and what is kept after it. A log loses its oldest entries first.
@@ -268,15 +276,19 @@ impl Log {
         }
     }
 
-    /// One message by a direct get, or none.
-    async fn one(&self, stream: &str, ask: serde_json::Value) -> Result<Option<Message>, Unread> {
-        let subject = format!("$JS.API.DIRECT.GET.{stream}");
-        let request = self.bus.client().request(subject, ask.to_string().into());
-        let message = self.within(async { request.await.map_err(|e| Unread(e.to_string())) }).await?;
-        match message.status.map(|status| status.as_u16()) {
-            None => Ok(Some(message)),
-            Some(404) => Ok(None),
-            Some(code) => Err(Unread(format!("the server says {code}"))),
+    /// The message at one end of what a stream keeps of a subject, or none, as the stream's leader has it.
+    async fn one(&self, stream: &str, subject: &str, end: End) -> Result<Option<StreamMessage>, Unread> {
+        let found = self.within(async {
+            let stream = self.bus.jetstream().get_stream_no_info(stream).await.map_err(|e| Unread(e.to_string()))?;
+            Ok(match end {
+                End::Oldest => stream.get_first_raw_message_by_subject(subject, 1).await,
+                End::Newest => stream.get_last_raw_message_by_subject(subject).await,
+            })
+        });
+        match found.await? {
+            Ok(message) => Ok(Some(message)),
+            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
+            Err(error) => Err(Unread(error.to_string())),
         }
     }
 
@@ -306,6 +318,19 @@ impl Log {
     async fn within<T>(&self, work: impl Future<Output = Result<T, Unread>>) -> Result<T, Unread> {
         tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(|_| Err(Unread("no answer in time".to_owned())))
     }
+}
+
+/// One end of a log.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    Oldest,
+    Newest,
+}
+
+/// Whether a reading of a log that ends with `last` has all that the log has up to `upto`, its newest entry of all being
+/// `newest`. Entries come in their order, so whoever has a later one has each before it.
+fn reaches(last: u64, upto: u64, newest: Option<u64>) -> bool {
+    newest.is_none_or(|newest| newest.min(upto) <= last)
 }
 
 /// What came of one batched get. A connection that is lost and found again in the middle loses entries and not the end, so
@@ -383,6 +408,16 @@ mod tests {
             }
         }
         Ok(None)
+    }
+
+    #[test]
+    fn a_reading_that_ends_before_the_log_does_is_of_a_replica_that_is_behind() {
+        assert!(reaches(20, 20, Some(20)), "up to the newest");
+        assert!(reaches(20, 25, Some(20)), "others' entries come after it");
+        assert!(reaches(22, 20, Some(30)), "what is newer comes live");
+        assert!(reaches(20, 25, None) && reaches(20, 25, Some(15)), "the client has seen all that there is");
+        assert!(!reaches(19, 20, Some(20)), "the last is missing");
+        assert!(!reaches(10, 20, Some(30)), "nothing came, or not enough");
     }
 
     #[test]

@@ -1,15 +1,20 @@
-//! A node is killed with everybody who is on it, again and again: all come back on another, and each has heard everything
-//! once and in order.
+//! What everybody hangs on is killed, again and again: by turns the node with all who are on it, nats-server, and the
+//! presence worker. All come back, on another node if theirs is gone, and each has heard everything once and in order.
 //!
 //! Few and seldom by default; `OMNIBUS_KILL_CLIENTS=1000 OMNIBUS_KILL_ROUNDS=20` for the whole of it.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
+use omnibus_runtime::local::Postgres;
+use omnibus_runtime::testing::{Life, Stage};
+use omnibus_schemas::Catalogue;
 use serde_json::{Value, json};
+use tokio::process::Command;
 use tokio::sync::watch;
 use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::Message;
@@ -20,22 +25,35 @@ use crate::scene::{PATIENCE, Place, Scene, jwt, message};
 const MESSAGES: usize = 200;
 const LAST: &str = "the last";
 
+/// What is killed.
+#[derive(Debug, Clone, Copy)]
+enum Victim {
+    Node,
+    Nats,
+    Presence,
+}
+
+/// Whose turn it is, round by round.
+const TURNS: [Victim; 3] = [Victim::Node, Victim::Nats, Victim::Presence];
+
 fn of_environment(name: &str, otherwise: usize) -> usize {
     std::env::var(name).ok().map_or(otherwise, |given| given.parse().unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_who_were_on_a_killed_node_recover_on_another_and_miss_and_double_nothing() {
-    let (rounds, clients) = (of_environment("OMNIBUS_KILL_ROUNDS", 2), of_environment("OMNIBUS_KILL_CLIENTS", 100));
-    let scene = Scene::new().await;
-    // What a dead node held of a user's places is free again soon.
-    let quick = [("PRESENCE_TTL_SECONDS", "3")];
+async fn whatever_is_killed_all_recover_and_miss_and_double_nothing() {
+    let rounds = of_environment("OMNIBUS_KILL_ROUNDS", TURNS.len());
+    let clients = of_environment("OMNIBUS_KILL_CLIENTS", 100);
+    let stage = Stage::with(Catalogue::omnibus(), Life::limits(), Postgres::shared().await.unwrap()).await;
+    let Scene { stage, presence } = Scene::on(stage).await;
+    // Its tables are there. From here on it is a process, which can be killed.
+    presence.stop().await;
+    let mut scene = Scene { presence: Some(presence_on(&stage)), stage };
     let users: Vec<String> = (0..clients).map(|n| format!("u{n}")).collect();
-    let mut node = scene.process(&quick).await;
+    let mut node = scene.process(&[]).await;
     for round in 0..rounds {
         let room = format!("round-{round}");
         scene.members("acme", &room, &users).await;
-        let spare = scene.process(&quick).await;
         let (address, at) = watch::channel(node.address());
         let listening = Arc::new(AtomicUsize::new(0));
         let crowd: Vec<_> = users
@@ -48,23 +66,58 @@ async fn all_who_were_on_a_killed_node_recover_on_another_and_miss_and_double_no
             }
         };
         tokio::time::timeout(4 * PATIENCE, all_there).await.expect("all listen");
-        // It dies while they are at it, each round at another point.
+        // It dies while they are at it, each round at another point, and the rest is said while it is away.
         let before = MESSAGES * (round + 1) / (rounds + 1);
-        scene.stage.backlog("acme", before, |n| message(&room, "u0", &n.to_string())).await;
-        node.kill().await;
-        let rest = scene.stage.backlog("acme", MESSAGES - before, |n| message(&room, "u0", &(before + n).to_string()));
-        rest.await;
-        address.send_replace(spare.address());
+        let victim = TURNS[round % TURNS.len()];
+        match victim {
+            Victim::Node => {
+                let spare = scene.process(&[]).await;
+                scene.talk(&room, 0..before).await;
+                std::mem::replace(&mut node, spare).kill().await;
+                scene.talk(&room, before..MESSAGES).await;
+                address.send_replace(node.address());
+            }
+            Victim::Nats => {
+                scene.talk(&room, 0..before).await;
+                {
+                    let mut nats = scene.stage.nats.lock().await;
+                    nats.kill9().await;
+                    nats.restart().await.unwrap();
+                }
+                // Nothing can be said without it. Whoever finds it again later was away for what is said now.
+                scene.bus_is_back().await;
+                scene.talk(&room, before..MESSAGES).await;
+            }
+            Victim::Presence => {
+                scene.talk(&room, 0..before).await;
+                // Dropped, it is killed.
+                scene.presence = None;
+                scene.talk(&room, before..MESSAGES).await;
+                scene.presence = Some(presence_on(&scene.stage));
+            }
+        }
         scene.all_said("acme", &room, MESSAGES).await;
         scene.say("acme", &room, "u0", LAST).await;
         let wanted = scene.log_of("acme", &room).await;
-        assert_eq!(wanted.len(), MESSAGES + 1);
+        assert_eq!(wanted.len(), MESSAGES + 1, "round {round}, {victim:?}");
         for (n, heard) in crowd.into_iter().enumerate() {
             let heard = tokio::time::timeout(4 * PATIENCE, heard).await.expect("all hear the last").unwrap();
-            assert!(heard == wanted, "round {round}, client {n}: {} of {} entries", heard.len(), wanted.len());
+            let (there, all) = (heard.len(), wanted.len());
+            assert!(heard == wanted, "round {round}, {victim:?}, client {n}: {there} of {all} entries");
         }
-        node = spare;
     }
+}
+
+/// The presence worker as a process.
+fn presence_on(stage: &Stage) -> Life {
+    // Examples are built beside the tests: target/<profile>/deps/it-... and target/<profile>/examples/presence-process.
+    let here = std::env::current_exe().unwrap();
+    let program = here.ancestors().nth(2).unwrap().join("examples/presence-process");
+    assert!(program.exists(), "{} is not there; `cargo test` without `--test` builds it", program.display());
+    let mut presence = Command::new(program);
+    // Small batches, so that many a message is on its way in every state.
+    presence.env("BATCH", "8").current_dir(std::env::temp_dir());
+    Life::begin(presence, stage, "presence", None)
 }
 
 /// Listens as a client does, by whatever node there is, until the last message. Returns the offsets of all it has heard.
@@ -129,7 +182,7 @@ async fn listen(at: watch::Receiver<SocketAddr>, user: String, room: String, lis
     }
 }
 
-impl Scene {
+impl<P> Scene<P> {
     /// Puts a crowd into a room, as so many joins would.
     async fn members(&self, tenant: &str, room: &str, users: &[String]) {
         self.join(tenant, room, &["u0"]).await;
@@ -143,6 +196,12 @@ impl Scene {
         .execute(&self.stage.db)
         .await
         .unwrap();
+    }
+
+    /// Says the messages of these numbers, as fast as the bus takes them.
+    async fn talk(&self, room: &str, numbers: Range<usize>) {
+        let first = numbers.start;
+        self.stage.backlog("acme", numbers.len(), |n| message(room, "u0", &(first + n).to_string())).await;
     }
 
     /// Waits until so many messages stand in the room's log.

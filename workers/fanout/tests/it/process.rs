@@ -44,7 +44,7 @@ impl Process {
     }
 }
 
-impl Scene {
+impl<P> Scene<P> {
     /// A door that can be killed, with other settings from its environment.
     pub(crate) async fn process(&self, environment: &[(&str, &str)]) -> Process {
         // Free a moment ago; whoever takes it meanwhile fails this test, not another.

@@ -63,9 +63,10 @@ impl Node {
     }
 }
 
-pub(crate) struct Scene {
+/// A stage, and the presence worker at work on it: in this process, or as one of its own.
+pub(crate) struct Scene<P = Running> {
     pub(crate) stage: Stage,
-    pub(crate) presence: Running,
+    pub(crate) presence: P,
 }
 
 impl Scene {
@@ -77,7 +78,9 @@ impl Scene {
         let presence = stage.run(omnibus_presence::worker(omnibus_presence::Settings::defaults()).unwrap()).await;
         Scene { stage, presence }
     }
+}
 
+impl<P> Scene<P> {
     pub(crate) async fn node(&self) -> Node {
         self.node_with(|_| ()).await
     }
