@@ -378,6 +378,31 @@ async fn a_failure_that_overtakes_the_answer_is_booked_and_counted_once() {
     scene.running.stop().await;
 }
 
+/// A callback tells of a held text that it was sent; a worker that had been overtaken does so once more, late.
+#[tokio::test]
+async fn a_held_text_that_a_callback_has_moved_on_counts_as_sent_once() {
+    let scene = Scene::new().await;
+    scene.twilio.next(json!([{ "delay_ms": 1500 }])).await;
+    let id = scene.stage.publish("acme", &SendSms::example()).await;
+    scene.event("cost_booked").await;
+    // As it stands when another worker could not tell whether it left, while this one's call is out still.
+    sqlx::query(
+        "with held as (update texter.messages set status = 'uncertain' returning tenant, day, country)
+         insert into texter.deltas (tenant, day, country, what, n) select tenant, day, country, 'uncertain', 1 from held",
+    )
+    .execute(&scene.stage.db)
+    .await
+    .unwrap();
+    visited::<TwilioStatus>(&scene, &told(id, &format!("SM{:032x}", 1), "delivered", None)).await;
+    let changed = scene.event("sms_status_changed").await;
+    assert_eq!(changed.data["previous"], json!("uncertain"));
+    let sent = scene.stage.outcome(id).await;
+    assert_eq!((sent.name.as_str(), &sent.data["status"]), ("sms_sent", &json!("delivered")));
+    let stats = scene.stage.ask("texter", "acme", &SmsStats { from: None, to: None }).await.unwrap();
+    assert_eq!((stats.days[0].sent, stats.days[0].delivered, stats.days[0].uncertain), (1, 1, 0));
+    scene.running.stop().await;
+}
+
 /// Of JSON, the address alone is signed, and the address carries the body's hash.
 #[tokio::test]
 async fn a_status_in_json_is_believed_by_the_hash_in_its_address() {
