@@ -242,6 +242,44 @@ async fn words_are_answered_where_the_provider_does_not() {
     scene.running.stop().await;
 }
 
+/// Whoever pays for the answers is not whoever writes the words.
+#[tokio::test]
+async fn a_word_is_answered_once_a_day_for_each_number_that_writes_it() {
+    let scene = Scene::with(|settings| settings.sms_replies = true).await;
+    sent(&scene, &SendSms::example()).await;
+    // In whatever language, it is the one word.
+    for (n, word) in ["HELP", "help", "INFO", "AIDE", "HELP"].into_iter().enumerate() {
+        visited::<TwilioInbound>(&scene, &inbound(word, &format!("SM6{n}"))).await;
+    }
+    scene.count(5, |told| told.name == "sms_received").await;
+    let other = number(4050);
+    sent(&scene, &text(|t| t.to.clone_from(&other))).await;
+    let other = [("From", other.as_str()), ("To", FROM), ("Body", "HELP"), ("MessageSid", "SM65")];
+    visited::<TwilioInbound>(&scene, &visit("/webhooks/twilio/inbound", "", &other)).await;
+    // Two that were asked for, and two answers.
+    scene.count(4, |told| told.name == "sms_sent").await;
+    sqlx::query("update texter.replies set day = day - 1").execute(&scene.stage.db).await.unwrap();
+    visited::<TwilioInbound>(&scene, &inbound("HELP", "SM66")).await;
+    scene.count(5, |told| told.name == "sms_sent").await;
+    assert_eq!(scene.twilio.counts().await, (5, 5));
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn a_text_in_the_words_of_the_farewell_is_none_and_does_not_get_past_an_opt_out() {
+    let scene = Scene::with(|settings| settings.sms_replies = true).await;
+    sent(&scene, &SendSms::example()).await;
+    visited::<TwilioInbound>(&scene, &inbound("STOP", "SM67")).await;
+    scene.count(2, |told| told.name == "sms_sent").await;
+    let farewell = scene.twilio.messages().await[1]["body"].as_str().unwrap().to_owned();
+    assert!(omnibus_texter::words::is_farewell(&farewell), "{farewell}");
+    for _ in 0..2 {
+        assert_eq!(code(&scene.send(&text(|t| t.body.clone_from(&farewell))).await.1), "opted_out");
+    }
+    assert_eq!(scene.twilio.counts().await, (2, 2));
+    scene.running.stop().await;
+}
+
 #[tokio::test]
 async fn a_text_that_comes_in_belongs_to_those_who_have_written_or_own_the_number() {
     let scene = Scene::with(|settings| settings.sms_numbers = vec![("+15005550009".into(), "globex".into())]).await;
