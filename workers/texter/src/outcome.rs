@@ -219,7 +219,7 @@ impl Texter {
     }
 
     /// Moves the row forward, never back: `None` if it stands further on. A text that was refused before it was read
-    /// gets its row here. Also says where it stood.
+    /// gets its row here. Also says where it stood: that is looked at first, since nobody sees it once the row is written.
     async fn settle_row(&self, cx: &mut Cx<'_>, next: &str, detail: &str) -> Result<Option<(Sent, SmsState)>, Fail> {
         let (tenant, message_id, now) = (cx.tenant(), cx.meta().id, cx.now());
         let statement = format!(
@@ -227,8 +227,9 @@ impl Texter {
              row as (
                  insert into texter.messages as m (tenant, message_id, recipient, country, sender, provider, status, encoding,
                      segments, likeness, currency, estimate_micro, day, queued_at, detail, sent_at)
-                 values ($1, $2, '', 'ZZ', '', '', $3, 'GSM-7', 0, '', $4, 0, $5, $6, $7,
-                     case when $3 = 'accepted' then $6 end)
+                 select $1, $2, '', 'ZZ', '', '', $3, 'GSM-7', 0, '', $4, 0, $5, $6, $7,
+                     case when $3 = 'accepted' then $6 end
+                 from (select count(*) from before) looked_first
                  on conflict (tenant, message_id) do update
                      set status = excluded.status, detail = excluded.detail, revision = m.revision + 1,
                          sent_at = coalesce(m.sent_at, excluded.sent_at), waits_for = null, waits_until = null,

@@ -274,6 +274,8 @@ async fn what_a_person_decides_about_a_held_text_is_done() {
     assert_eq!(code(&failed), "dropped");
     assert_eq!(scene.status(id).await.status, SmsState::Failed);
     assert_eq!(scene.spent().await, 0);
+    let stats = scene.stage.ask("texter", "acme", &SmsStats { from: None, to: None }).await.unwrap();
+    assert_eq!((stats.days[0].sent, stats.days[0].uncertain, stats.days[0].failed), (0, 0, 1));
     taken.abort();
     scene.running.stop().await;
 }

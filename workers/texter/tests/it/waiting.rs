@@ -100,6 +100,9 @@ async fn who_opts_out_while_a_text_waits_does_not_get_it() {
     assert_eq!(code(&told), "opted_out");
     assert_eq!(scene.status(id).await.status, SmsState::Failed);
     assert_eq!((scene.twilio.counts().await, scene.spent().await), ((0, 0), 0));
+    // Nothing had been booked for it, so nothing is given back.
+    let lines: i64 = sqlx::query_scalar("select count(*) from texter.ledger").fetch_one(&scene.stage.db).await.unwrap();
+    assert_eq!(lines, 0);
     scene.running.stop().await;
 }
 
