@@ -65,6 +65,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0004_waiting", include_str!("../migrations/0004_waiting.sql")),
     ("0005_look_ups", include_str!("../migrations/0005_look_ups.sql")),
     ("0006_replies", include_str!("../migrations/0006_replies.sql")),
+    ("0007_forgetting", include_str!("../migrations/0007_forgetting.sql")),
 ];
 
 /// The worker: its tables, and what it does with each command and query.
