@@ -50,7 +50,7 @@ pub struct SendCode {
     /// The address from which the person asked, for the limits against fraud.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(inner(length(chars, min = 2, max = 45)))]
-    #[schemars(length(min = 2, max = 45))]
+    #[schemars(length(min = 2, max = 45), extend("x-personal" = "data"))]
     pub ip: Option<String>,
 }
 
@@ -312,5 +312,19 @@ impl Event for FraudSuspected {
 
     fn example() -> Self {
         FraudSuspected { kind: FraudKind::Conversion, key: "US".into(), sent: 50, verified: 2, window_seconds: 3600 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::personal::{self, Role};
+
+    #[test]
+    fn the_number_and_the_address_of_who_asks_for_a_code_are_personal() {
+        let ask = SendCode { ip: Some("203.0.113.7".into()), ..SendCode::example() };
+        let found = personal::find(&personal::marks(&schemars::schema_for!(SendCode)), &serde_json::json!(ask));
+        let fields: Vec<_> = found.iter().map(|found| (found.pointer.as_str(), found.role)).collect();
+        assert_eq!(fields, [("/ip", Role::Data), ("/to", Role::Subject)]);
     }
 }

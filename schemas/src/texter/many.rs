@@ -251,7 +251,7 @@ pub struct SmsStats {
 pub struct DayStats {
     /// UTC.
     pub day: String,
-    /// Texts that a provider took over.
+    /// Texts that a provider took over, but for those that were taken back.
     pub sent: u64,
     /// Of those, on the recipient's device.
     pub delivered: u64,

@@ -5,6 +5,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::envelope::Meta;
+use crate::events::Events;
 
 /// Lent to a handler for one command.
 pub struct Cx<'a> {
@@ -40,5 +41,11 @@ impl<'a> Cx<'a> {
     /// An id derived from the command's: the same in a retry and in a replay, another for every `what`.
     pub fn id(&self, what: &str) -> Uuid {
         Uuid::new_v5(&self.meta.id, what.as_bytes())
+    }
+
+    /// The id that a command will have which is the next to be added to these. They must be all that the handler causes
+    /// before it.
+    pub fn follow_up_id(&self, events: &Events) -> Uuid {
+        self.id(&events.len().to_string())
     }
 }

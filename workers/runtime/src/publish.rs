@@ -83,7 +83,7 @@ pub(crate) fn due(
     (from..outbox.list.len()).map(move |n| Due { domain, key: key.clone(), outbox: outbox.clone(), n })
 }
 
-/// `<command id>/<n>`; a follow-up command needs a UUID, derived from the same.
+/// `<command id>/<n>`; a follow-up command needs a UUID, derived from the same ([`crate::Cx::follow_up_id`] knows it before).
 pub(crate) fn caused_id(command: Uuid, n: usize, subject: &str) -> String {
     match subject.starts_with("cmd.") {
         true => Uuid::new_v5(&command, n.to_string().as_bytes()).to_string(),

@@ -13,7 +13,7 @@ use crate::ledger::{self, Account};
 use crate::provider::{Provider, Receipt, Text};
 use crate::segments::pack;
 use crate::waiting::{self, Not};
-use crate::{Texter, errors, stops};
+use crate::{Texter, errors, replies, stops};
 
 /// The furthest a text may be put off, days.
 const FURTHEST: i64 = 30;
@@ -104,7 +104,11 @@ impl Texter {
         if let Some(at) = send_at {
             send_at = Some(self.quiet_until(gate, draft, at)?.unwrap_or(at));
         }
-        self.may_leave(gate, draft, &from, cx.now(), send_at.unwrap_or(now))?;
+        let out = gate.opted_out.iter().any(|sender| sender.is_empty() || *sender == from);
+        if out && !replies::is_farewell(cx, &draft.number.e164, &draft.body).await? {
+            return Err(Fail::reject("opted_out", "the recipient has opted out; nothing was sent").into());
+        }
+        self.may_leave(gate, draft, cx.now(), send_at.unwrap_or(now))?;
         let probes = gate.paused.iter().any(|paused| paused == provider.name());
         if probes && !stops::may_probe(cx, provider.name()).await? {
             return Err(self.left_alone(draft));

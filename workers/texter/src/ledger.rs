@@ -2,9 +2,11 @@
 
 use chrono::NaiveDate;
 use omnibus_runtime::{Cx, Events, Fail};
-use omnibus_schemas::texter::{CostBooked, SpendFuseTripped};
+use omnibus_schemas::texter::{CostBooked, SmsState, SpendFuseTripped};
 use sqlx::Row;
 use uuid::Uuid;
+
+use crate::status;
 
 /// What a line is about.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -85,6 +87,26 @@ pub(crate) async fn count(cx: &mut Cx<'_>, day: NaiveDate, country: &str, what: 
         .bind(n)
         .execute(cx.db())
         .await?;
+    Ok(())
+}
+
+/// Counts a text that has moved: no more under what it was, but under what it is.
+pub(crate) async fn moved(
+    cx: &mut Cx<'_>,
+    day: NaiveDate,
+    country: &str,
+    before: SmsState,
+    after: SmsState,
+) -> Result<(), Fail> {
+    let (before, after) = (status::counts_as(before), status::counts_as(after));
+    if before == after {
+        return Ok(());
+    }
+    for (what, n) in [(before, -1), (after, 1)] {
+        if let Some(what) = what {
+            count(cx, day, country, what, n).await?;
+        }
+    }
     Ok(())
 }
 

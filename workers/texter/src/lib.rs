@@ -19,6 +19,7 @@ pub mod provider;
 pub mod quiet;
 mod quiet_hours;
 mod receive_sms;
+mod replies;
 mod retry_sms;
 mod route;
 pub mod secret;
@@ -63,6 +64,8 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0003_codes", include_str!("../migrations/0003_codes.sql")),
     ("0004_waiting", include_str!("../migrations/0004_waiting.sql")),
     ("0005_look_ups", include_str!("../migrations/0005_look_ups.sql")),
+    ("0006_replies", include_str!("../migrations/0006_replies.sql")),
+    ("0007_forgetting", include_str!("../migrations/0007_forgetting.sql")),
 ];
 
 /// The worker: its tables, and what it does with each command and query.

@@ -45,7 +45,7 @@ impl Texter {
         let tenant = cx.tenant();
         let row = sqlx::query(
             "select status, provider, provider_id, recipient, sender, country, day, template, currency, segments,
-                    estimate_micro, body is not null as kept
+                    estimate_micro, body is not null as kept, sent_at is null as news
              from texter.messages where tenant = $1 and message_id = $2 for update",
         )
         .bind(tenant)
@@ -69,7 +69,7 @@ impl Texter {
         let retry = again && row.try_get("kept")?;
         let revision: i32 = sqlx::query_scalar(
             "update texter.messages set status = $3, provider_id = $4, error_code = coalesce($5, error_code),
-                 revision = revision + 1, body = case when $6 then null else body end
+                 sent_at = coalesce(sent_at, $7), revision = revision + 1, body = case when $6 then null else body end
              where tenant = $1 and message_id = $2 returning revision",
         )
         .bind(tenant)
@@ -78,15 +78,16 @@ impl Texter {
         .bind(provider_id)
         .bind(word.error_code.map(i32::try_from).transpose()?)
         .bind(status::is_final(word.status) && !retry)
+        .bind(cx.now())
         .fetch_one(cx.db())
         .await?;
         let mut events = Events::none();
-        if before == SmsState::Failed && known.is_none() {
-            // It had been given up and its estimate given back; now its provider has it after all.
+        let taken_back = before == SmsState::Canceled;
+        if taken_back || (before == SmsState::Failed && known.is_none()) {
+            // It had been taken back or given up, and its estimate given back; now its provider has sent it after all.
             let account = account(&row)?;
             let estimate: i64 = row.try_get("estimate_micro")?;
             events = events.join(ledger::book(cx, message_id, &account, "difference", estimate, 1).await?);
-            ledger::count(cx, day, &country, "failed", -1).await?;
         }
         if word.status == SmsState::Canceled {
             // It never left its provider, which bills nothing.
@@ -103,15 +104,13 @@ impl Texter {
                 revision: revision.unsigned_abs(),
             },
         );
-        if before == SmsState::Uncertain {
-            ledger::count(cx, day, &country, "uncertain", -1).await?;
-            ledger::count(cx, day, &country, "sent", 1).await?;
+        // Its answer may be under way still, or lost; and what is taken back was not sent.
+        let news: bool = row.try_get("news")?;
+        let sent = i64::from(news || taken_back) - i64::from(word.status == SmsState::Canceled);
+        if sent != 0 {
+            ledger::count(cx, day, &country, "sent", sent).await?;
         }
-        if failed {
-            ledger::count(cx, day, &country, "failed", 1).await?;
-        } else if status::is_final(word.status) && !status::is_final(before) {
-            ledger::count(cx, day, &country, "delivered", 1).await?;
-        }
+        ledger::moved(cx, day, &country, before, word.status).await?;
         if let Some(code) = word.error_code {
             match errors::verdict(code) {
                 Verdict::Stop { .. } => events = events.join(stops::stop(cx, provider, code).await?),

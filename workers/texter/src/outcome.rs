@@ -84,7 +84,8 @@ impl Texter {
         Sent::read(&row)
     }
 
-    /// Writes down that a provider has it. A callback may have been faster; a person may have given it up.
+    /// Writes down that a provider has it. A callback may have been faster; a person may have given it up. That it was sent
+    /// is counted by whoever learns of it first, and `sent_at` says that it was.
     pub(crate) async fn took_over(&self, cx: &mut Cx<'_>, plan: &Plan, done: &Receipt) -> Result<(Sent, Events), Fail> {
         let (tenant, message_id) = (cx.tenant(), cx.meta().id);
         let statement = format!(
@@ -92,17 +93,15 @@ impl Texter {
                  update texter.messages m set provider_id = coalesce(m.provider_id, $3), provider = $4, detail = null,
                      status = case when m.status in ('queued', 'uncertain') or m.provider_id is null then $5 else m.status end,
                      sent_at = coalesce(m.sent_at, $6), revision = m.revision + 1
-                 from (select status as was, (status = 'failed' and provider_id is null) as given_up
+                 from (select status as was, sent_at is null as news, (status = 'failed' and provider_id is null) as given_up
                        from texter.messages where tenant = $1 and message_id = $2 for update) before
                  where m.tenant = $1 and m.message_id = $2
-                 returning m.*, before.was, before.given_up
+                 returning m.*, before.was, before.news, before.given_up
              ), counted as (
                  insert into texter.deltas (tenant, day, country, what, n)
-                 select $1, day, country, 'sent', 1 from row
-                 union all
-                 select $1, day, country, was, -1 from row where given_up or was = 'uncertain'
+                 select $1, day, country, 'sent', 1 from row where news
              )
-             select {COLUMNS}, given_up from row"
+             select {COLUMNS}, was, given_up from row"
         );
         let row = sqlx::query(sqlx::AssertSqlSafe(statement))
             .bind(tenant)
@@ -115,6 +114,8 @@ impl Texter {
             .await?;
         let mut sent = Sent::read(&row)?;
         let mut events = Events::none();
+        let was = status::parse(row.try_get("was")?).map_err(Fail::Retry)?;
+        ledger::moved(cx, sent.account.day, &sent.account.country, was, sent.status).await?;
         if row.try_get("given_up")? {
             // It had been given up and its estimate given back; the truth came late. One that failed at its provider,
             // whose callback was faster than its answer, was not: it stands in the books.
@@ -193,14 +194,11 @@ impl Texter {
         };
         let (day, country) = (sent.account.day, sent.account.country.clone());
         let mut events = Events::none();
+        ledger::moved(cx, day, &country, was, sent.status).await?;
         if next == "failed" {
             // For what only waited, nothing was booked.
-            if was != "waiting" && (sent.estimate != 0 || sent.account.segments > 0) {
+            if was != SmsState::Waiting && (sent.estimate != 0 || sent.account.segments > 0) {
                 events = events.join(ledger::book(cx, message_id, &sent.account, "release", -sent.estimate, -1).await?);
-            }
-            ledger::count(cx, day, &country, "failed", 1).await?;
-            if was == "uncertain" {
-                ledger::count(cx, day, &country, "uncertain", -1).await?;
             }
             if let (Some(plan), "opted_out") = (&plan, code) {
                 let out = consent::Change::refused_by_provider(&plan.to, &plan.from);
@@ -212,29 +210,29 @@ impl Texter {
             return Ok((None, events));
         }
         if next == "uncertain" {
-            ledger::count(cx, day, &country, "uncertain", 1).await?;
             let (detail, revision) = (detail.clone(), sent.revision);
             events = events.about(message_id.to_string(), SmsUncertain { message_id, detail, revision });
             return Ok((None, events));
         }
         ledger::count(cx, day, &country, "sent", 1).await?;
-        ledger::count(cx, day, &country, "uncertain", -1).await?;
         Ok((Some(sent), events))
     }
 
     /// Moves the row forward, never back: `None` if it stands further on. A text that was refused before it was read
-    /// gets its row here. Also says where it stood.
-    async fn settle_row(&self, cx: &mut Cx<'_>, next: &str, detail: &str) -> Result<Option<(Sent, String)>, Fail> {
+    /// gets its row here. Also says where it stood: that is looked at first, since nobody sees it once the row is written.
+    async fn settle_row(&self, cx: &mut Cx<'_>, next: &str, detail: &str) -> Result<Option<(Sent, SmsState)>, Fail> {
         let (tenant, message_id, now) = (cx.tenant(), cx.meta().id, cx.now());
         let statement = format!(
             "with before as (select status as was from texter.messages where tenant = $1 and message_id = $2 for update),
              row as (
                  insert into texter.messages as m (tenant, message_id, recipient, country, sender, provider, status, encoding,
-                     segments, likeness, currency, estimate_micro, day, queued_at, detail)
-                 values ($1, $2, '', 'ZZ', '', '', $3, 'GSM-7', 0, '', $4, 0, $5, $6, $7)
+                     segments, likeness, currency, estimate_micro, day, queued_at, detail, sent_at)
+                 select $1, $2, '', 'ZZ', '', '', $3, 'GSM-7', 0, '', $4, 0, $5, $6, $7,
+                     case when $3 = 'accepted' then $6 end
+                 from (select count(*) from before) looked_first
                  on conflict (tenant, message_id) do update
                      set status = excluded.status, detail = excluded.detail, revision = m.revision + 1,
-                         waits_for = null, waits_until = null,
+                         sent_at = coalesce(m.sent_at, excluded.sent_at), waits_for = null, waits_until = null,
                          body = case when $3 = 'failed' then null else m.body end
                      where m.status in ('waiting', 'queued', 'uncertain')
                  returning *
@@ -251,6 +249,8 @@ impl Texter {
             .bind(detail)
             .fetch_optional(cx.db())
             .await?;
-        row.map(|row| Ok((Sent::read(&row)?, row.try_get("was")?))).transpose()
+        let Some(row) = row else { return Ok(None) };
+        let was = status::parse(row.try_get("was")?).map_err(Fail::Retry)?;
+        Ok(Some((Sent::read(&row)?, was)))
     }
 }

@@ -6,7 +6,7 @@ use omnibus_schemas::texter::{Category, ReceiveSms, SendSms, SmsReceived, WaitsA
 
 use crate::consent::{self, Change};
 use crate::words::{self, Word};
-use crate::{Texter, ledger, number};
+use crate::{Texter, ledger, number, replies};
 
 impl Handle<ReceiveSms> for Texter {
     async fn handle(&self, cx: &mut Cx<'_>, cmd: ReceiveSms) -> Result<Events, Fail> {
@@ -26,7 +26,10 @@ impl Handle<ReceiveSms> for Texter {
         let day = cx.now().date_naive();
         let country = number::read("/from", &cmd.from, None).map(|number| number.country).unwrap_or_default();
         ledger::count(cx, day, &country, "received", 1).await?;
-        if let Some((word, language)) = meaning.filter(|_| self.settings.sms_replies && !cmd.answered) {
+        let reply = cx.follow_up_id(&events);
+        if let Some((word, language)) = meaning.filter(|_| self.settings.sms_replies && !cmd.answered)
+            && replies::is_due(cx, &cmd.from, word, reply).await?
+        {
             events = events.then(SendSms {
                 to: cmd.from.clone(),
                 country: None,

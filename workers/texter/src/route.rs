@@ -8,8 +8,8 @@ use crate::Texter;
 use crate::draft::Draft;
 use crate::gate::Gate;
 use crate::provider::Provider;
+use crate::quiet;
 use crate::waiting::Not;
-use crate::{quiet, words};
 
 /// For how long a text waits under a blown fuse, days: a budget that lets nothing through for so long is a no.
 const MOST_HELD: i64 = 7;
@@ -73,19 +73,14 @@ impl Texter {
         }
     }
 
-    /// Opt-outs, fuses, quiet hours. `asked` is when the text was asked for, `at` when it would be sent.
+    /// Fuses, quiet hours. `asked` is when the text was asked for, `at` when it would be sent.
     pub(crate) fn may_leave(
         &self,
         gate: &Gate,
         draft: &Draft,
-        from: &str,
         asked: DateTime<Utc>,
         at: DateTime<Utc>,
     ) -> Result<(), Not> {
-        let out = gate.opted_out.iter().any(|sender| sender.is_empty() || sender == from);
-        if out && !words::is_farewell(&draft.body) {
-            return Err(Fail::reject("opted_out", "the recipient has opted out; nothing was sent").into());
-        }
         for (purse, whose) in [(&gate.all, "all countries"), (&gate.country, draft.number.country.as_str())] {
             // A later try of what is booked already spends nothing more.
             if gate.before.is_some() || !purse.is_shut() {

@@ -107,7 +107,7 @@ pub struct Settings {
     /// ... fewer than this share, in percent, were verified.
     #[arg(long, env = "FRAUD_CONVERSION_PERCENT", default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..=100))]
     pub fraud_conversion_percent: u32,
-    /// Answers STOP, START and HELP by text. Off by default: Twilio does so itself.
+    /// Answers STOP, START and HELP by text, each of a number's once a day. Off by default: Twilio does so itself.
     #[arg(long, env = "SMS_REPLIES", default_value_t = false, action = clap::ArgAction::Set)]
     pub sms_replies: bool,
     /// To whom texts to our numbers belong, as +15005550006=acme. A number that is not named belongs to those who have

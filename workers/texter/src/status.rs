@@ -61,6 +61,22 @@ pub(crate) fn has_failed(state: SmsState) -> bool {
     matches!(state, SmsState::Undelivered | SmsState::Failed | SmsState::Canceled)
 }
 
+/// What a day's counts have it under while it stands there, beside having been sent.
+pub(crate) fn counts_as(state: SmsState) -> Option<&'static str> {
+    match state {
+        SmsState::Uncertain => Some("uncertain"),
+        SmsState::Undelivered | SmsState::Failed => Some("failed"),
+        SmsState::Delivered | SmsState::Read => Some("delivered"),
+        SmsState::Waiting
+        | SmsState::Queued
+        | SmsState::Accepted
+        | SmsState::Scheduled
+        | SmsState::Sending
+        | SmsState::Sent
+        | SmsState::Canceled => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -93,8 +93,11 @@ async fn unheard(db: &PgPool, askable: &[&str]) -> sqlx::Result<Vec<sqlx::postgr
     .await
 }
 
+/// Each of these has an index of its own (0006 and 0007): what stays is not read.
 async fn forget(db: &PgPool) -> sqlx::Result<()> {
     sqlx::query("delete from texter.code_requests where at < now() - interval '2 days'").execute(db).await?;
+    // A farewell may wait under a blown fuse, for seven days.
+    sqlx::query("delete from texter.replies where day < (now() - interval '10 days')::date").execute(db).await?;
     sqlx::query("delete from texter.alarms where window_start < now() - interval '2 days'").execute(db).await?;
     sqlx::query("delete from texter.verifications where created_at < now() - interval '30 days'").execute(db).await?;
     // What has expired is not sent again. The row stays: its checks count against the next code.

@@ -74,7 +74,7 @@ pub fn answer(word: Word, language: &str) -> &'static str {
     }
 }
 
-/// Is it the confirmation of an opt-out? The one text that an opt-out does not stop.
+/// Are these the words that confirm an opt-out?
 pub fn is_farewell(text: &str) -> bool {
     ["en", "fr", "de", "es"].into_iter().any(|language| answer(Word::Stop, language) == text)
 }

@@ -13,5 +13,6 @@ mod money;
 mod quiet;
 mod scene;
 mod sending;
+mod upkeep;
 mod waiting;
 mod webhooks;

@@ -4,7 +4,7 @@ use omnibus_runtime::testing::Stage;
 use omnibus_schemas::Catalogue;
 use omnibus_schemas::Command;
 use omnibus_schemas::platform::{Outcome, Resolution};
-use omnibus_schemas::texter::{SendSms, SmsState, SmsStatus};
+use omnibus_schemas::texter::{SendSms, SmsState, SmsStats, SmsStatus};
 use omnibus_texter::{Settings, worker};
 use serde_json::json;
 
@@ -100,6 +100,25 @@ async fn what_is_taken_late_is_waited_for_before_anything_repeats() {
     let (_, told) = scene.send(&SendSms::example()).await;
     assert_eq!(told.name, "sms_sent");
     assert_eq!(scene.twilio.counts().await, (1, 1));
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_look_up_finds_delivered_counts_as_delivered() {
+    let scene = Scene::new().await;
+    scene.twilio.next(json!([{ "late_ms": 1000 }])).await;
+    let id = scene.stage.publish("acme", &SendSms::example()).await;
+    let sid = loop {
+        if let Some(taken) = scene.twilio.messages().await.first() {
+            break taken["sid"].clone();
+        }
+        tokio::task::yield_now().await;
+    };
+    scene.twilio.tell(json!({ "sid": sid, "status": "delivered" })).await;
+    let told = scene.stage.outcome(id).await;
+    assert_eq!((told.name.as_str(), &told.data["status"]), ("sms_sent", &json!("delivered")), "{}", told.data);
+    let stats = scene.stage.ask("texter", "acme", &SmsStats { from: None, to: None }).await.unwrap();
+    assert_eq!((stats.days[0].sent, stats.days[0].delivered), (1, 1));
     scene.running.stop().await;
 }
 
@@ -255,6 +274,8 @@ async fn what_a_person_decides_about_a_held_text_is_done() {
     assert_eq!(code(&failed), "dropped");
     assert_eq!(scene.status(id).await.status, SmsState::Failed);
     assert_eq!(scene.spent().await, 0);
+    let stats = scene.stage.ask("texter", "acme", &SmsStats { from: None, to: None }).await.unwrap();
+    assert_eq!((stats.days[0].sent, stats.days[0].uncertain, stats.days[0].failed), (0, 0, 1));
     taken.abort();
     scene.running.stop().await;
 }

@@ -4,11 +4,13 @@ use chrono::{DateTime, Duration, Utc};
 use omnibus_runtime::clock;
 use omnibus_schemas::platform::Outcome;
 use omnibus_schemas::texter::{
-    CancelSms, CheckMessage, ClearQuietHours, Costs, PutOptOut, SendSms, SetQuietHours, SmsState, WaitsAt, WaitsFor,
+    CancelSms, CheckMessage, ClearQuietHours, Costs, PutOptOut, SendSms, SetQuietHours, SmsState, SmsStats,
+    TwilioStatus, WaitsAt, WaitsFor,
 };
 use serde_json::json;
 
 use crate::scene::{SERVICE, Scene, code, number, text};
+use crate::webhooks::visit;
 
 fn later(n: u32, at: DateTime<Utc>, waits_at: WaitsAt) -> SendSms {
     text(|t| {
@@ -98,6 +100,9 @@ async fn who_opts_out_while_a_text_waits_does_not_get_it() {
     assert_eq!(code(&told), "opted_out");
     assert_eq!(scene.status(id).await.status, SmsState::Failed);
     assert_eq!((scene.twilio.counts().await, scene.spent().await), ((0, 0), 0));
+    // Nothing had been booked for it, so nothing is given back.
+    let lines: i64 = sqlx::query_scalar("select count(*) from texter.ledger").fetch_one(&scene.stage.db).await.unwrap();
+    assert_eq!(lines, 0);
     scene.running.stop().await;
 }
 
@@ -123,6 +128,33 @@ async fn a_messaging_service_sends_and_keeps_texts_for_later() {
     assert_eq!(scene.spent().await, 7900, "and given back when it is taken back");
     let costs = scene.stage.ask("texter", "acme", &Costs { from: None, to: None, country: None }).await.unwrap();
     assert_eq!((costs.totals[0].messages, costs.totals[0].amount_micro), (1, 7900));
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_taken_back_counts_neither_as_sent_nor_as_failed_wherever_it_waited() {
+    let scene = of_a_service().await;
+    scene.send(&<SendSms as omnibus_schemas::Command>::example()).await;
+    let (there, told) = scene.send(&later(8020, soon(), WaitsAt::Provider)).await;
+    assert_eq!(told.name, "sms_sent", "{}", told.data);
+    let here = scene.stage.publish("acme", &later(8021, soon(), WaitsAt::Here)).await;
+    scene.waiting(here).await;
+    for message_id in [there, here] {
+        let (_, told) = scene.send(&CancelSms { message_id }).await;
+        assert_eq!(told.data["status"], json!("canceled"), "{}", told.data);
+    }
+    let stats = scene.stage.ask("texter", "acme", &SmsStats { from: None, to: None }).await.unwrap();
+    let counted = stats.days.iter().fold((0, 0), |sum, day| (sum.0 + day.sent, sum.1 + day.failed));
+    assert_eq!(counted, (1, 0));
+    // Twilio may have been faster: then it was sent, and costs.
+    let sid = told.data["provider_id"].as_str().unwrap();
+    let form = [("MessageSid", sid), ("MessageStatus", "delivered")];
+    let delivered = visit("/webhooks/twilio/status", &format!("tenant=acme&message={there}"), &form);
+    assert_eq!(scene.stage.visit::<TwilioStatus>(&delivered).await.unwrap().code(), 204);
+    scene.stage.event(|told| told.name == "sms_status_changed" && told.data["status"] == "delivered").await;
+    let stats = scene.stage.ask("texter", "acme", &SmsStats { from: None, to: None }).await.unwrap();
+    let counted = stats.days.iter().fold((0, 0), |sum, day| (sum.0 + day.sent, sum.1 + day.delivered));
+    assert_eq!((counted, scene.spent().await), ((2, 1), 2 * 7900));
     scene.running.stop().await;
 }
 

@@ -242,6 +242,44 @@ async fn words_are_answered_where_the_provider_does_not() {
     scene.running.stop().await;
 }
 
+/// Whoever pays for the answers is not whoever writes the words.
+#[tokio::test]
+async fn a_word_is_answered_once_a_day_for_each_number_that_writes_it() {
+    let scene = Scene::with(|settings| settings.sms_replies = true).await;
+    sent(&scene, &SendSms::example()).await;
+    // In whatever language, it is the one word.
+    for (n, word) in ["HELP", "help", "INFO", "AIDE", "HELP"].into_iter().enumerate() {
+        visited::<TwilioInbound>(&scene, &inbound(word, &format!("SM6{n}"))).await;
+    }
+    scene.count(5, |told| told.name == "sms_received").await;
+    let other = number(4050);
+    sent(&scene, &text(|t| t.to.clone_from(&other))).await;
+    let other = [("From", other.as_str()), ("To", FROM), ("Body", "HELP"), ("MessageSid", "SM65")];
+    visited::<TwilioInbound>(&scene, &visit("/webhooks/twilio/inbound", "", &other)).await;
+    // Two that were asked for, and two answers.
+    scene.count(4, |told| told.name == "sms_sent").await;
+    sqlx::query("update texter.replies set day = day - 1").execute(&scene.stage.db).await.unwrap();
+    visited::<TwilioInbound>(&scene, &inbound("HELP", "SM66")).await;
+    scene.count(5, |told| told.name == "sms_sent").await;
+    assert_eq!(scene.twilio.counts().await, (5, 5));
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn a_text_in_the_words_of_the_farewell_is_none_and_does_not_get_past_an_opt_out() {
+    let scene = Scene::with(|settings| settings.sms_replies = true).await;
+    sent(&scene, &SendSms::example()).await;
+    visited::<TwilioInbound>(&scene, &inbound("STOP", "SM67")).await;
+    scene.count(2, |told| told.name == "sms_sent").await;
+    let farewell = scene.twilio.messages().await[1]["body"].as_str().unwrap().to_owned();
+    assert!(omnibus_texter::words::is_farewell(&farewell), "{farewell}");
+    for _ in 0..2 {
+        assert_eq!(code(&scene.send(&text(|t| t.body.clone_from(&farewell))).await.1), "opted_out");
+    }
+    assert_eq!(scene.twilio.counts().await, (2, 2));
+    scene.running.stop().await;
+}
+
 #[tokio::test]
 async fn a_text_that_comes_in_belongs_to_those_who_have_written_or_own_the_number() {
     let scene = Scene::with(|settings| settings.sms_numbers = vec![("+15005550009".into(), "globex".into())]).await;
@@ -375,6 +413,31 @@ async fn a_failure_that_overtakes_the_answer_is_booked_and_counted_once() {
     assert_eq!((costs.totals[0].messages, costs.totals[0].amount_micro), (2, 2 * 7900));
     let stats = scene.stage.ask("texter", "acme", &SmsStats { from: None, to: None }).await.unwrap();
     assert_eq!((stats.days[0].sent, stats.days[0].failed), (2, 2));
+    scene.running.stop().await;
+}
+
+/// A callback tells of a held text that it was sent; a worker that had been overtaken does so once more, late.
+#[tokio::test]
+async fn a_held_text_that_a_callback_has_moved_on_counts_as_sent_once() {
+    let scene = Scene::new().await;
+    scene.twilio.next(json!([{ "delay_ms": 1500 }])).await;
+    let id = scene.stage.publish("acme", &SendSms::example()).await;
+    scene.event("cost_booked").await;
+    // As it stands when another worker could not tell whether it left, while this one's call is out still.
+    sqlx::query(
+        "with held as (update texter.messages set status = 'uncertain' returning tenant, day, country)
+         insert into texter.deltas (tenant, day, country, what, n) select tenant, day, country, 'uncertain', 1 from held",
+    )
+    .execute(&scene.stage.db)
+    .await
+    .unwrap();
+    visited::<TwilioStatus>(&scene, &told(id, &format!("SM{:032x}", 1), "delivered", None)).await;
+    let changed = scene.event("sms_status_changed").await;
+    assert_eq!(changed.data["previous"], json!("uncertain"));
+    let sent = scene.stage.outcome(id).await;
+    assert_eq!((sent.name.as_str(), &sent.data["status"]), ("sms_sent", &json!("delivered")));
+    let stats = scene.stage.ask("texter", "acme", &SmsStats { from: None, to: None }).await.unwrap();
+    assert_eq!((stats.days[0].sent, stats.days[0].delivered, stats.days[0].uncertain), (1, 1, 0));
     scene.running.stop().await;
 }
 
