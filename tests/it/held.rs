@@ -110,6 +110,32 @@ async fn a_command_that_was_trimmed_from_the_bus_can_still_be_decided_but_not_pe
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn that_the_bus_has_the_hold_says_nothing_about_what_a_person_decides_after_it() {
+    let scene = Scene::new().await;
+    // Whoever is to write down that the hold was told comes to it late.
+    for statement in [
+        "create sequence refused",
+        "create function refuse() returns trigger language plpgsql as
+         $$ begin perform nextval('refused'); raise exception 'not now'; end $$",
+        "create trigger refuse before update of published_at on bus.inbox for each row
+         when (old.outcome = 'held' and new.outcome = 'held') execute function refuse()",
+    ] {
+        scene.sql(statement).await;
+    }
+    let running = scene.run_with(|settings| settings.republish_after_seconds = 600).await;
+    let id = held(&scene).await;
+    scene.until("select is_called::int::bigint from refused", 1).await;
+    // What a worker leaves that is killed between the commit of such a decision and its publication.
+    let row = format!("message_id = '{id}' and consumer = 'shop_calls'");
+    let decided = "outcome = 'succeeded', finished_at = now(), published_at = null";
+    assert_eq!(scene.sql(&format!("update bus.inbox set {decided} where {row}")).await, 1);
+    // It writes down what it knows when it ends, at the latest.
+    running.stop().await;
+    let left = format!("select count(*) from bus.inbox where {row} and published_at is null");
+    assert_eq!(scene.count(&left).await, 1, "the sweeper can find it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_ends_a_command_whose_call_may_be_out() {
     let scene = Scene::new().await;
     scene.migrate().await;

@@ -158,11 +158,12 @@ impl Lane {
             match decided.note {
                 Some(note) => engine.note_published_all(note),
                 None => {
-                    engine.note_published(&self.consumer, decided.finished.iter().map(|(i, _)| batch[*i].key()));
+                    let keys = decided.finished.iter().map(|(index, _)| batch[*index].key());
+                    engine.note_published(&self.consumer, keys, decided.ended);
                 }
             }
             for row in decided.touched {
-                engine.note_published(&row.consumer, [row.key]);
+                engine.note_published(&row.consumer, [row.key], row.ended);
             }
             if !decided.finished.is_empty() {
                 failpoint::reached("before_ack").await;
@@ -239,7 +240,7 @@ impl Lane {
                     let outbox = Arc::new(row.outbox.clone().unwrap_or_default());
                     let published = self.publish(due(self.engine.domain, &key, &outbox, 0).collect()).await;
                     if published == Published::Yes {
-                        self.engine.note_published(&self.consumer, [key]);
+                        self.engine.note_published(&self.consumer, [key], row.at);
                     }
                     // It is let go in both cases, and does not come again.
                     if let (Published::Yes | Published::Left, Some(outcome)) = (published, row.outcome) {

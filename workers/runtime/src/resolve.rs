@@ -26,6 +26,8 @@ pub(crate) struct Touched {
     pub(crate) key: Key,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) from: usize,
+    /// When it ended, if it did.
+    pub(crate) ended: Option<DateTime<Utc>>,
 }
 
 struct Target {
@@ -81,8 +83,8 @@ pub(crate) async fn resolve(lane: &Lane, cx: &mut Cx<'_>, bytes: &[u8]) -> Resul
     };
     let outbox = Arc::new(Outbox { list, ..target.outbox });
     let finish = Finish { key: key.clone(), outcome, outbox: Some(outbox.clone()), detail: Some(note) };
-    inbox::finish(cx.db(), &target.consumer, &[finish]).await.map_err(Fail::from)?;
-    Ok((events, Touched { consumer: target.consumer, key, outbox, from }))
+    let ended = inbox::finish(cx.db(), &target.consumer, &[finish]).await.map_err(Fail::from)?;
+    Ok((events, Touched { consumer: target.consumer, key, outbox, from, ended }))
 }
 
 async fn find(lane: &Lane, cx: &mut Cx<'_>, id: uuid::Uuid) -> Result<Target, Fail> {
