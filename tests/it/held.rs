@@ -136,6 +136,27 @@ async fn that_the_bus_has_the_hold_says_nothing_about_what_a_person_decides_afte
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_the_bus_lacks_of_a_held_command_goes_before_what_a_person_decides() {
+    let scene = Scene::new().await;
+    let _running = scene.run().await;
+    let id = held(&scene).await;
+    // Another, of which nothing was told yet.
+    let untold = Uuid::from_u128(7);
+    let copied = format!(
+        "insert into bus.inbox (consumer, tenant, message_id, name, sequence, deliveries, outcome, messages,
+                                received_at, finished_at)
+         select consumer, tenant, '{untold}', name, sequence, deliveries, outcome, messages, now(), now()
+         from bus.inbox where message_id = '{id}'"
+    );
+    assert_eq!(scene.sql(&copied).await, 1);
+    resolve(&scene, "acme", untold, Resolution::Happened).await;
+    let last = format!("{untold}/3");
+    scene.stage.event(|told| told.id == last).await;
+    let told: Vec<_> = scene.stage.told().into_iter().filter(|told| told.id.starts_with(&untold.to_string())).collect();
+    assert_eq!(names(&told), ["charge_settled", "command_held", "charge_settled", "command_resolved"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_ends_a_command_whose_call_may_be_out() {
     let scene = Scene::new().await;
     scene.migrate().await;

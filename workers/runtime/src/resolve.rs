@@ -36,6 +36,8 @@ struct Target {
     sequence: u64,
     received: DateTime<Utc>,
     outbox: Outbox,
+    /// Is that known to be on the bus?
+    published: bool,
 }
 
 pub(crate) async fn resolve(lane: &Lane, cx: &mut Cx<'_>, bytes: &[u8]) -> Result<(Events, Touched), Trouble> {
@@ -46,7 +48,8 @@ pub(crate) async fn resolve(lane: &Lane, cx: &mut Cx<'_>, bytes: &[u8]) -> Resul
     let key = Key { tenant: meta.tenant.clone(), id: command.command_id };
     let note = command.note.clone();
     let mut list = target.outbox.list.clone();
-    let from = list.len();
+    // What the bus may lack goes before what is new, for `EVT` keeps the order of one command's events.
+    let from = if target.published { list.len() } else { 0 };
     let (outcome, events) = match command.resolution {
         Resolution::Happened => {
             list.extend(settle(lane, cx, &target, &key, Settled::Vouched { note: note.clone() }).await?);
@@ -94,7 +97,7 @@ async fn find(lane: &Lane, cx: &mut Cx<'_>, id: uuid::Uuid) -> Result<Target, Fa
     let consumers: Vec<_> = lanes.into_iter().map(|name| subject::lane_consumer(lane.engine.domain, name)).collect();
     let tenant = cx.tenant().to_owned();
     let row = sqlx::query(
-        "select consumer, name, sequence, outcome, messages, received_at from bus.inbox
+        "select consumer, name, sequence, outcome, messages, received_at, published_at is not null from bus.inbox
          where consumer = any($1) and tenant = $2 and message_id = $3 for update",
     )
     .bind(consumers)
@@ -115,6 +118,7 @@ async fn find(lane: &Lane, cx: &mut Cx<'_>, id: uuid::Uuid) -> Result<Target, Fa
         sequence: row.try_get::<i64, _>(2)?.unsigned_abs(),
         received: row.try_get(5)?,
         outbox: messages.as_deref().map(Outbox::decode).transpose()?.unwrap_or_default(),
+        published: row.try_get(6)?,
     })
 }
 
