@@ -69,6 +69,30 @@ async fn the_drain_is_bounded_for_calls_and_for_batches() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn batches_that_cannot_be_told_are_waited_for_once() {
+    let scene = Scene::new().await;
+    // Events have nowhere to go: each batch tries for longer than the worker has.
+    scene.stage.operator.jetstream().delete_stream("EVT").await.unwrap();
+    let running = scene
+        .run_with(|settings| {
+            settings.batch = 1;
+            settings.loops = 1;
+            settings.drain_seconds = 4;
+        })
+        .await;
+    for _ in 0..5 {
+        scene.put("").await;
+    }
+    // Three on their way, the fourth holds up the loop.
+    eventually("as many are out as may be", || async { scene.stage.lane("shop", "default").await == (1, 4) }).await;
+    scene.until("select count(*) from bus.inbox where outcome = 'succeeded'", 4).await;
+    let started = Instant::now();
+    running.stop().await;
+    let took = started.elapsed();
+    assert!(took > Duration::from_secs(3) && took < Duration::from_secs(7), "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_stopping_worker_had_in_its_hands_goes_to_the_next_at_once() {
     let scene = Scene::new().await;
     let running = scene.run_with(|settings| settings.in_flight = 4).await;
