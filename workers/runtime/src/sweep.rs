@@ -66,10 +66,12 @@ impl Engine {
         let mut failed = None;
         loop {
             let mut tx = self.db.begin().await?;
-            // By no index but that of what is unpublished: the consumer's own names all rows that there are.
+            // What is unpublished has an index in this order, where the next step goes on behind this one. A planner
+            // that takes it for few rows would rather read and sort all that is left, for each step.
+            sqlx::query("set local enable_sort = off").execute(&mut *tx).await?;
             let rows = sqlx::query(
                 "select consumer, tenant, message_id, messages, received_at, finished_at from bus.inbox
-                 where published_at is null and outcome is not null and consumer || '' = any($1)
+                 where published_at is null and outcome is not null and consumer = any($1)
                    and finished_at < now() - make_interval(secs => $2) and (received_at, message_id) > ($4, $5)
                  order by received_at, message_id limit $3 for update skip locked",
             )
