@@ -75,7 +75,11 @@ impl Lane {
                 let lane = self.clone();
                 return Some(self.engine.tasks.spawn(async move {
                     let _kept = kept;
-                    lane.carry_on(&batch, decided).await;
+                    tokio::select! {
+                        // What was not told stands in the rows, and what was not acknowledged comes again.
+                        () = lane.engine.abort.cancelled() => {}
+                        () = lane.carry_on(&batch, decided) => {}
+                    }
                 }));
             }
             Err(Some((index, trouble))) if batch.len() == 1 => self.trouble(&batch[index], trouble).await,
