@@ -110,6 +110,53 @@ async fn a_command_that_was_trimmed_from_the_bus_can_still_be_decided_but_not_pe
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn that_the_bus_has_the_hold_says_nothing_about_what_a_person_decides_after_it() {
+    let scene = Scene::new().await;
+    // Whoever is to write down that the hold was told comes to it late.
+    for statement in [
+        "create sequence refused",
+        "create function refuse() returns trigger language plpgsql as
+         $$ begin perform nextval('refused'); raise exception 'not now'; end $$",
+        "create trigger refuse before update of published_at on bus.inbox for each row
+         when (old.outcome = 'held' and new.outcome = 'held') execute function refuse()",
+    ] {
+        scene.sql(statement).await;
+    }
+    let running = scene.run_with(|settings| settings.republish_after_seconds = 600).await;
+    let id = held(&scene).await;
+    scene.until("select is_called::int::bigint from refused", 1).await;
+    // What a worker leaves that is killed between the commit of such a decision and its publication.
+    let row = format!("message_id = '{id}' and consumer = 'shop_calls'");
+    let decided = "outcome = 'succeeded', finished_at = now(), published_at = null";
+    assert_eq!(scene.sql(&format!("update bus.inbox set {decided} where {row}")).await, 1);
+    // It writes down what it knows when it ends, at the latest.
+    running.stop().await;
+    let left = format!("select count(*) from bus.inbox where {row} and published_at is null");
+    assert_eq!(scene.count(&left).await, 1, "the sweeper can find it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_bus_lacks_of_a_held_command_goes_before_what_a_person_decides() {
+    let scene = Scene::new().await;
+    let _running = scene.run().await;
+    let id = held(&scene).await;
+    // Another, of which nothing was told yet.
+    let untold = Uuid::from_u128(7);
+    let copied = format!(
+        "insert into bus.inbox (consumer, tenant, message_id, name, sequence, deliveries, outcome, messages,
+                                received_at, finished_at)
+         select consumer, tenant, '{untold}', name, sequence, deliveries, outcome, messages, now(), now()
+         from bus.inbox where message_id = '{id}'"
+    );
+    assert_eq!(scene.sql(&copied).await, 1);
+    resolve(&scene, "acme", untold, Resolution::Happened).await;
+    let last = format!("{untold}/3");
+    scene.stage.event(|told| told.id == last).await;
+    let told: Vec<_> = scene.stage.told().into_iter().filter(|told| told.id.starts_with(&untold.to_string())).collect();
+    assert_eq!(names(&told), ["charge_settled", "command_held", "charge_settled", "command_resolved"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_ends_a_command_whose_call_may_be_out() {
     let scene = Scene::new().await;
     scene.migrate().await;

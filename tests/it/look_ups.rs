@@ -4,6 +4,8 @@
 //! the tenant seems as good as the primary key. A statement prepared then stays as it is until the table is analysed, a
 //! minute and tens of thousands of rows later.
 
+use std::ops::RangeInclusive;
+
 use sqlx::Row;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio::task::JoinHandle;
@@ -145,15 +147,21 @@ impl Early {
 }
 
 /// Adds rows of ended commands, as wide as such rows are.
-async fn fill(scene: &Scene, consumer: &str, count: usize, published_at: &str) {
+async fn fill(scene: &Scene, consumer: &str, numbers: RangeInclusive<u64>, received_at: &str, published_at: &str) {
+    let (first, last) = (numbers.start(), numbers.end());
     let rows = format!(
         "insert into bus.inbox (consumer, tenant, message_id, name, sequence, deliveries, outcome, received_at,
             finished_at, published_at, detail)
-         select '{consumer}', 'acme', lpad(to_hex(n), 32, '0')::uuid, 'put', n, 1, 'succeeded', now(), now(),
-            {published_at}, repeat('x', 400)
-         from generate_series(1, {count}) n"
+         select '{consumer}', 'acme', lpad(to_hex(n), 32, '0')::uuid, 'put', n, 1, 'succeeded', {received_at},
+            {received_at}, {published_at}, repeat('x', 400)
+         from generate_series({first}, {last}) n"
     );
-    assert_eq!(scene.sql(&rows).await, count as u64);
+    assert_eq!(scene.sql(&rows).await, last - first + 1);
+}
+
+/// One of the shop's rows that [`fill`] has added, as a condition.
+fn row(number: u64) -> String {
+    format!("consumer = 'shop_default' and tenant = 'acme' and message_id = lpad('{number:x}', 32, '0')::uuid")
 }
 
 /// How many rows of the inbox were looked at, in whatever way.
@@ -190,10 +198,10 @@ async fn ends_repetitions_retries_and_what_is_held_read_their_own_rows_however_m
         eventually("the lane is empty", || async { scene.stage.lane("shop", "default").await == (0, 0) }).await;
     };
     each_way().await;
-    fill(&scene, "shop_default", 1000, "now()").await;
-    fill(&scene, "shop_calls", 1000, "now()").await;
+    fill(&scene, "shop_default", 1..=1000, "now()", "now()").await;
+    fill(&scene, "shop_calls", 1..=1000, "now()", "now()").await;
     // Another worker's, of which the bus has nothing yet.
-    fill(&scene, "elsewhere_default", 1000, "null").await;
+    fill(&scene, "elsewhere_default", 1..=1000, "now()", "null").await;
     for _ in 0..5 {
         each_way().await;
     }
@@ -207,9 +215,9 @@ async fn ends_repetitions_retries_and_what_is_held_read_their_own_rows_however_m
 async fn the_sweeper_looks_at_what_is_unpublished_and_not_at_all_that_was_ever_done() {
     let scene = Scene::new().await;
     scene.migrate().await;
-    fill(&scene, "shop_default", 3000, "now()").await;
+    fill(&scene, "shop_default", 1..=3000, "now()", "now()").await;
     let running = scene.run_with(|settings| settings.republish_after_seconds = 1).await;
-    let row = "consumer = 'shop_default' and tenant = 'acme' and message_id = lpad('1', 32, '0')::uuid";
+    let row = row(1);
     for _ in 0..3 {
         let left = "set published_at = null, finished_at = now() - interval '10 seconds'";
         assert_eq!(scene.sql(&format!("update bus.inbox {left} where {row}")).await, 1);
@@ -238,10 +246,44 @@ async fn a_note_of_what_is_unpublished_leads_to_its_rows_however_many_there_are(
     let id = scene.put("").await;
     scene.stage.outcome(id).await;
     noted(1).await;
-    fill(&scene, "shop_default", 1000, "now()").await;
+    fill(&scene, "shop_default", 1..=1000, "now()", "now()").await;
     noted(10).await;
     running.stop().await;
     let read = looked_at(&scene).await;
     // Each row for its note, and a few times while it is published anew.
     assert!(read < 20_000, "{read} rows were read for 100 notes of 10");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sweeper_goes_on_where_it_stopped_however_much_is_left() {
+    let scene = Scene::new().await;
+    // As transactions leave them: many rows of each, one transaction after another.
+    let received_at = "now() - interval '1 hour' + n / 250 * interval '10 ms'";
+    fill(&scene, "shop_default", 1..=5000, received_at, "null").await;
+    let running = Early::run(&scene, 1).await;
+    let last = row(5000);
+    scene.until(&format!("select count(*) from bus.inbox where {last} and published_at is not null"), 1).await;
+    running.stop().await;
+    let read = looked_at(&scene).await;
+    // Each is found, written, and perhaps found to be written; and the trimmer looks at all of them.
+    assert!(read < 40_000, "{read} rows were read for 5000");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_trimmer_does_not_read_what_stays_for_each_thousand_that_go() {
+    let scene = Scene::new().await;
+    fill(&scene, "shop_default", 1..=3000, "now()", "now()").await;
+    fill(&scene, "shop_default", 3001..=8000, "now() - interval '2 days'", "now()").await;
+    let running = scene
+        .run_with(|settings| {
+            settings.keep_done_days = 0;
+            settings.keep_inbox_days = 1;
+        })
+        .await;
+    let last = row(8000);
+    scene.until(&format!("select count(*) from bus.inbox where {last}"), 0).await;
+    running.stop().await;
+    assert_eq!(scene.count("select count(*) from bus.inbox").await, 3000);
+    let read = looked_at(&scene).await;
+    assert!(read < 20_000, "{read} rows were read for 5000 that went and 3000 that stayed");
 }

@@ -1,8 +1,12 @@
 //! Told to stop: nothing new is taken, what runs is finished, nothing is lost or repeated.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use omnibus_runtime::settings::WorkSettings;
+use omnibus_runtime::{Cx, Events, Fail, Handle, Worker};
 use omnibus_schemas::platform::Outcome;
+use omnibus_tests::shop::{Put, PutDone};
 
 use crate::scene::{Scene, eventually, put};
 
@@ -66,6 +70,54 @@ async fn the_drain_is_bounded_for_calls_and_for_batches() {
     let started = Instant::now();
     running.stop().await;
     assert!(started.elapsed() < Duration::from_secs(7), "{:?}", started.elapsed());
+}
+
+/// Takes puts, and is gone when nothing of its worker goes on.
+struct Taker {
+    _alive: Arc<()>,
+}
+
+impl Handle<Put> for Taker {
+    async fn handle(&self, _cx: &mut Cx<'_>, cmd: Put) -> Result<Events, Fail> {
+        Ok(Events::of(PutDone { thing: cmd.thing }))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn batches_that_cannot_be_told_are_waited_for_once_and_then_left() {
+    let scene = Scene::new().await;
+    let alive = Arc::new(());
+    // Events have nowhere to go: each batch tries for longer than the worker has.
+    scene.stage.operator.jetstream().delete_stream("EVT").await.unwrap();
+    let settings = WorkSettings { batch: 1, loops: 1, drain_seconds: 4, ..WorkSettings::defaults() };
+    let worker = Worker::new("shop", Taker { _alive: alive.clone() }).handles::<Put>().build();
+    let running = scene.stage.run_with(worker, settings).await;
+    for _ in 0..5 {
+        scene.put("").await;
+    }
+    // Three on their way, the fourth holds up the loop.
+    eventually("as many are out as may be", || async { scene.stage.lane("shop", "default").await == (1, 4) }).await;
+    scene.until("select count(*) from bus.inbox where outcome = 'succeeded'", 4).await;
+    let started = Instant::now();
+    running.stop().await;
+    let took = started.elapsed();
+    assert!(took > Duration::from_secs(3) && took < Duration::from_secs(7), "{took:?}");
+    let gone = async {
+        while Arc::strong_count(&alive) > 1 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), gone).await.expect("nobody tries on behind a worker that has ended");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_whose_bus_is_away_ends_all_the_same() {
+    let scene = Scene::new().await;
+    let running = scene.run_with(|settings| settings.drain_seconds = 1).await;
+    let id = scene.put("").await;
+    scene.stage.outcome(id).await;
+    scene.stage.nats.lock().await.kill9().await;
+    tokio::time::timeout(Duration::from_secs(30), running.stop()).await.expect("it ends in time");
 }
 
 #[tokio::test(flavor = "multi_thread")]

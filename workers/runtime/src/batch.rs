@@ -75,7 +75,11 @@ impl Lane {
                 let lane = self.clone();
                 return Some(self.engine.tasks.spawn(async move {
                     let _kept = kept;
-                    lane.carry_on(&batch, decided).await;
+                    tokio::select! {
+                        // What was not told stands in the rows, and what was not acknowledged comes again.
+                        () = lane.engine.abort.cancelled() => {}
+                        () = lane.carry_on(&batch, decided) => {}
+                    }
                 }));
             }
             Err(Some((index, trouble))) if batch.len() == 1 => self.trouble(&batch[index], trouble).await,
@@ -158,11 +162,12 @@ impl Lane {
             match decided.note {
                 Some(note) => engine.note_published_all(note),
                 None => {
-                    engine.note_published(&self.consumer, decided.finished.iter().map(|(i, _)| batch[*i].key()));
+                    let keys = decided.finished.iter().map(|(index, _)| batch[*index].key());
+                    engine.note_published(&self.consumer, keys, decided.ended);
                 }
             }
             for row in decided.touched {
-                engine.note_published(&row.consumer, [row.key]);
+                engine.note_published(&row.consumer, [row.key], row.ended);
             }
             if !decided.finished.is_empty() {
                 failpoint::reached("before_ack").await;
@@ -239,7 +244,7 @@ impl Lane {
                     let outbox = Arc::new(row.outbox.clone().unwrap_or_default());
                     let published = self.publish(due(self.engine.domain, &key, &outbox, 0).collect()).await;
                     if published == Published::Yes {
-                        self.engine.note_published(&self.consumer, [key]);
+                        self.engine.note_published(&self.consumer, [key], row.at);
                     }
                     // It is let go in both cases, and does not come again.
                     if let (Published::Yes | Published::Left, Some(outcome)) = (published, row.outcome) {

@@ -305,11 +305,11 @@ impl Lane {
                 let outbox = Arc::new(Outbox::of(&delivery.meta, list));
                 let outcome = Some(Outcome::Succeeded);
                 let finish = Finish { key: key.clone(), outcome, outbox: Some(outbox.clone()), detail: None };
-                inbox::finish(&mut tx, &self.consumer, &[finish]).await?;
+                let ended = inbox::finish(&mut tx, &self.consumer, &[finish]).await?;
                 tx.commit().await?;
                 let published = self.publish(due(engine.domain, &key, &outbox, 0).collect()).await;
                 if published == Published::Yes {
-                    engine.note_published(&self.consumer, [key]);
+                    engine.note_published(&self.consumer, [key], ended);
                 }
                 self.count(delivery, Outcome::Succeeded);
                 self.answer(delivery, published).await;

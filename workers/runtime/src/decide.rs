@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 
@@ -29,6 +30,8 @@ use crate::resolve;
 pub(crate) struct Decided {
     /// Finished now: publish and acknowledge.
     pub(crate) finished: Vec<(usize, Arc<Outbox>)>,
+    /// When, unless a note says it.
+    pub(crate) ended: Option<DateTime<Utc>>,
     /// The note of `bus.unpublished` that names all that is finished, if one does.
     pub(crate) note: Option<Uuid>,
     /// Calls that are about to go out, with what is to be published before.
@@ -70,7 +73,7 @@ impl Lane {
         let (ours, again) = (0..batch.len()).partition(|index| fresh.remove(&batch[*index].key()));
         decided.again = again;
         self.handle(&mut tx, batch, ours, &mut decided, &mut writing).await?;
-        inbox::finish(&mut tx, &self.consumer, &writing.rows).await?;
+        decided.ended = inbox::finish(&mut tx, &self.consumer, &writing.rows).await?;
         let opened: Vec<_> = decided.calls.iter().map(|(_, attempt, _)| attempt).collect();
         attempts::open(&mut tx, &self.consumer, &opened, engine.settings.lease()).await?;
         self.commit(tx).await?;

@@ -242,7 +242,7 @@ impl Lane {
             outbox: Some(outbox.clone()),
             detail: Some(end.why.detail().to_owned()),
         };
-        inbox::finish(&mut tx, &self.consumer, &[finish]).await?;
+        let ended = inbox::finish(&mut tx, &self.consumer, &[finish]).await?;
         tx.commit().await?;
         crate::failpoint::reached("after_refusal").await;
         self.count(delivery, outcome);
@@ -254,7 +254,7 @@ impl Lane {
             Why::Rejected { .. } => {}
         }
         if self.publish(due(engine.domain, &key, &outbox, from).collect()).await == Published::Yes {
-            engine.note_published(&self.consumer, [key]);
+            engine.note_published(&self.consumer, [key], ended);
             self.erase_unsealed(delivery, outcome).await;
             match &end.why {
                 Why::Dead { code, .. } => delivery.terminate(code).await,

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_nats::jetstream::AckKind;
+use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -16,7 +17,7 @@ use crate::bus::Bus;
 use crate::delivery::Delivery;
 use crate::gather::Gather;
 use crate::health::Health;
-use crate::inbox::{self, Key};
+use crate::inbox::{self, Ended, Key};
 use crate::limits::Limits;
 use crate::pace::Pace;
 use crate::publish::Due;
@@ -66,7 +67,7 @@ pub(crate) struct Engine {
 /// What has reached the bus and is yet to be written down as such.
 #[derive(Debug, Default)]
 pub(crate) struct Noted {
-    rows: Vec<(String, Key)>,
+    rows: Vec<Ended>,
     notes: Vec<Uuid>,
 }
 
@@ -177,10 +178,16 @@ impl Engine {
         }
     }
 
-    /// Notes rows whose messages are on the bus; written down with the next transaction.
-    pub(crate) fn note_published(&self, consumer: &str, keys: impl IntoIterator<Item = Key>) {
+    /// Notes rows whose messages are on the bus, if they have ended; written down with the next transaction.
+    pub(crate) fn note_published(
+        &self,
+        consumer: &str,
+        keys: impl IntoIterator<Item = Key>,
+        ended: Option<DateTime<Utc>>,
+    ) {
+        let Some(at) = ended else { return };
         let mut published = self.published.lock().expect("no panic happens under this lock");
-        published.rows.extend(keys.into_iter().map(|key| (consumer.to_owned(), key)));
+        published.rows.extend(keys.into_iter().map(|key| Ended { consumer: consumer.to_owned(), key, at }));
     }
 
     /// As [`Engine::note_published`], for all that one note of `bus.unpublished` names.

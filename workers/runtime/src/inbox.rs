@@ -8,6 +8,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use omnibus_schemas::platform::Outcome;
 use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, Row};
@@ -79,11 +80,22 @@ pub(crate) struct Finish {
     pub(crate) detail: Option<String>,
 }
 
+/// One end of a row, told from a later one by its time: what is held may end once more, with more messages. That the
+/// bus has those of the first end says nothing about those of the second.
+#[derive(Debug, Clone)]
+pub(crate) struct Ended {
+    pub(crate) consumer: String,
+    pub(crate) key: Key,
+    pub(crate) at: DateTime<Utc>,
+}
+
 /// A row as a redelivery finds it.
 #[derive(Debug, Clone)]
 pub(crate) struct Found {
     pub(crate) key: Key,
     pub(crate) outcome: Option<Outcome>,
+    /// When it ended.
+    pub(crate) at: Option<DateTime<Utc>>,
     pub(crate) outbox: Option<Outbox>,
 }
 
@@ -205,12 +217,16 @@ pub(crate) async fn delivered(
 }
 
 /// Writes outcomes and messages into rows that this transaction has claimed or locked. A row that has a terminal outcome
-/// already is left as it is.
-pub(crate) async fn finish(db: &mut PgConnection, consumer: &str, rows: &[Finish]) -> Result<(), sqlx::Error> {
+/// already is left as it is. Returns when those that ended have ended.
+pub(crate) async fn finish(
+    db: &mut PgConnection,
+    consumer: &str,
+    rows: &[Finish],
+) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
     if rows.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
-    sqlx::query(
+    let ended: Vec<Option<DateTime<Utc>>> = sqlx::query_scalar(
         "update bus.inbox i
          set outcome = x.outcome, messages = x.messages, detail = x.detail, published_at = null,
              finished_at = case when x.outcome is null then null else now() end
@@ -218,7 +234,8 @@ pub(crate) async fn finish(db: &mut PgConnection, consumer: &str, rows: &[Finish
          cross join lateral (
              select ctid from bus.inbox where consumer = $1 and tenant = x.tenant and message_id = x.id limit 1
          ) row
-         where i.ctid = row.ctid and (i.outcome is null or i.outcome = 'held')",
+         where i.ctid = row.ctid and (i.outcome is null or i.outcome = 'held')
+         returning i.finished_at",
     )
     .bind(consumer)
     .bind(rows.iter().map(|r| r.key.tenant.clone()).collect::<Vec<_>>())
@@ -226,9 +243,9 @@ pub(crate) async fn finish(db: &mut PgConnection, consumer: &str, rows: &[Finish
     .bind(rows.iter().map(|r| r.outcome.map(Outcome::as_str)).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.outbox.as_deref().map(Outbox::encode)).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.detail.as_deref().map(text)).collect::<Vec<_>>())
-    .execute(db)
+    .fetch_all(db)
     .await?;
-    Ok(())
+    Ok(ended.into_iter().flatten().next())
 }
 
 /// Reads rows; locked until the transaction's end if `lock`, in the order in which everybody does so.
@@ -241,14 +258,14 @@ pub(crate) async fn find(
     let (read, read_locked) = (
         "select i.* from unnest($2::text[], $3::uuid[]) as x(tenant, id)
          cross join lateral (
-             select tenant, message_id, outcome, messages from bus.inbox
+             select tenant, message_id, outcome, messages, finished_at from bus.inbox
              where consumer = $1 and tenant = x.tenant and message_id = x.id limit 1
          ) i",
         "select i.* from (
              select * from unnest($2::text[], $3::uuid[]) as x(tenant, id) order by tenant, id
          ) x
          cross join lateral (
-             select tenant, message_id, outcome, messages from bus.inbox
+             select tenant, message_id, outcome, messages, finished_at from bus.inbox
              where consumer = $1 and tenant = x.tenant and message_id = x.id limit 1 for update
          ) i",
     );
@@ -265,28 +282,31 @@ pub(crate) async fn find(
             Ok(Found {
                 key: Key { tenant: row.try_get(0)?, id: row.try_get(1)? },
                 outcome: outcome.as_deref().and_then(Outcome::parse),
+                at: row.try_get(4)?,
                 outbox: messages.as_deref().map(Outbox::decode).transpose()?,
             })
         })
         .collect()
 }
 
-/// Notes that the messages of these rows have reached the bus. What is left out is published once more by the sweeper.
-pub(crate) async fn published(db: &mut PgConnection, rows: &[(String, Key)]) -> Result<(), sqlx::Error> {
+/// Notes that the messages with which these rows ended have reached the bus. What is left out is published once more by
+/// the sweeper.
+pub(crate) async fn published(db: &mut PgConnection, rows: &[Ended]) -> Result<(), sqlx::Error> {
     if rows.is_empty() {
         return Ok(());
     }
     sqlx::query(
         "update bus.inbox i set published_at = now()
-         from unnest($1::text[], $2::text[], $3::uuid[]) as x(consumer, tenant, id)
+         from unnest($1::text[], $2::text[], $3::uuid[], $4::timestamptz[]) as x(consumer, tenant, id, at)
          cross join lateral (
              select ctid from bus.inbox where consumer = x.consumer and tenant = x.tenant and message_id = x.id limit 1
          ) row
-         where i.ctid = row.ctid and i.published_at is null",
+         where i.ctid = row.ctid and i.finished_at = x.at and i.published_at is null",
     )
-    .bind(rows.iter().map(|(consumer, _)| consumer.clone()).collect::<Vec<_>>())
-    .bind(rows.iter().map(|(_, key)| key.tenant.clone()).collect::<Vec<_>>())
-    .bind(rows.iter().map(|(_, key)| key.id).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.consumer.clone()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.key.tenant.clone()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.key.id).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.at).collect::<Vec<_>>())
     .execute(db)
     .await?;
     Ok(())

@@ -112,7 +112,11 @@ impl Lane {
                         while telling.len() > TELLING
                             && let Some(before) = telling.pop_front()
                         {
-                            let _ = before.await;
+                            tokio::select! {
+                                // It is waited for all the same, but not by this loop: see `Engine::tasks`.
+                                () = self.engine.stop.cancelled() => break,
+                                _ = before => {}
+                            }
                         }
                     }
                 }

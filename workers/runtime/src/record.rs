@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
+use chrono::{DateTime, Utc};
 use omnibus_schemas::platform::Outcome;
 use sqlx::PgConnection;
 use tokio::sync::{Mutex, mpsc};
@@ -59,6 +60,8 @@ struct Recorded {
     messages: Vec<Due>,
     /// Those whose commands it ended.
     members: Vec<usize>,
+    /// When, unless a note says it.
+    ended: Option<DateTime<Utc>>,
     /// The note of `bus.unpublished` that names them, if one does.
     note: Option<Uuid>,
 }
@@ -229,7 +232,8 @@ impl Lane {
         let all = batch.iter().zip(&outboxes);
         let messages =
             all.flat_map(|(item, outbox)| due(self.engine.domain, &item.attempt.key, outbox, item.attempt.told));
-        Ok(Some(Recorded { messages: messages.collect(), members: (0..batch.len()).collect(), note: Some(note) }))
+        let members = (0..batch.len()).collect();
+        Ok(Some(Recorded { messages: messages.collect(), members, ended: None, note: Some(note) }))
     }
 
     /// The effects' own rows for calls that have come back: what each has to tell, in their order.
@@ -320,10 +324,10 @@ impl Lane {
             });
             members.push(index);
         }
-        inbox::finish(&mut tx, &self.consumer, &finishes).await?;
+        let ended = inbox::finish(&mut tx, &self.consumer, &finishes).await?;
         self.commit_with_published(tx).await?;
         failpoint::reached("after_record").await;
-        Ok(Recorded { messages, members, note: None })
+        Ok(Recorded { messages, members, ended, note: None })
     }
 
     /// Publishes what was recorded, and answers.
@@ -333,7 +337,10 @@ impl Lane {
         if published == Published::Yes {
             match recorded.note {
                 Some(note) => self.engine.note_published_all(note),
-                None => self.engine.note_published(&self.consumer, members().map(|item| item.attempt.key.clone())),
+                None => {
+                    let keys = members().map(|item| item.attempt.key.clone());
+                    self.engine.note_published(&self.consumer, keys, recorded.ended);
+                }
             }
         }
         for item in batch {

@@ -26,6 +26,8 @@ pub(crate) struct Touched {
     pub(crate) key: Key,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) from: usize,
+    /// When it ended, if it did.
+    pub(crate) ended: Option<DateTime<Utc>>,
 }
 
 struct Target {
@@ -34,6 +36,8 @@ struct Target {
     sequence: u64,
     received: DateTime<Utc>,
     outbox: Outbox,
+    /// Is that known to be on the bus?
+    published: bool,
 }
 
 pub(crate) async fn resolve(lane: &Lane, cx: &mut Cx<'_>, bytes: &[u8]) -> Result<(Events, Touched), Trouble> {
@@ -44,7 +48,8 @@ pub(crate) async fn resolve(lane: &Lane, cx: &mut Cx<'_>, bytes: &[u8]) -> Resul
     let key = Key { tenant: meta.tenant.clone(), id: command.command_id };
     let note = command.note.clone();
     let mut list = target.outbox.list.clone();
-    let from = list.len();
+    // What the bus may lack goes before what is new, for `EVT` keeps the order of one command's events.
+    let from = if target.published { list.len() } else { 0 };
     let (outcome, events) = match command.resolution {
         Resolution::Happened => {
             list.extend(settle(lane, cx, &target, &key, Settled::Vouched { note: note.clone() }).await?);
@@ -81,8 +86,8 @@ pub(crate) async fn resolve(lane: &Lane, cx: &mut Cx<'_>, bytes: &[u8]) -> Resul
     };
     let outbox = Arc::new(Outbox { list, ..target.outbox });
     let finish = Finish { key: key.clone(), outcome, outbox: Some(outbox.clone()), detail: Some(note) };
-    inbox::finish(cx.db(), &target.consumer, &[finish]).await.map_err(Fail::from)?;
-    Ok((events, Touched { consumer: target.consumer, key, outbox, from }))
+    let ended = inbox::finish(cx.db(), &target.consumer, &[finish]).await.map_err(Fail::from)?;
+    Ok((events, Touched { consumer: target.consumer, key, outbox, from, ended }))
 }
 
 async fn find(lane: &Lane, cx: &mut Cx<'_>, id: uuid::Uuid) -> Result<Target, Fail> {
@@ -92,7 +97,7 @@ async fn find(lane: &Lane, cx: &mut Cx<'_>, id: uuid::Uuid) -> Result<Target, Fa
     let consumers: Vec<_> = lanes.into_iter().map(|name| subject::lane_consumer(lane.engine.domain, name)).collect();
     let tenant = cx.tenant().to_owned();
     let row = sqlx::query(
-        "select consumer, name, sequence, outcome, messages, received_at from bus.inbox
+        "select consumer, name, sequence, outcome, messages, received_at, published_at is not null from bus.inbox
          where consumer = any($1) and tenant = $2 and message_id = $3 for update",
     )
     .bind(consumers)
@@ -113,6 +118,7 @@ async fn find(lane: &Lane, cx: &mut Cx<'_>, id: uuid::Uuid) -> Result<Target, Fa
         sequence: row.try_get::<i64, _>(2)?.unsigned_abs(),
         received: row.try_get(5)?,
         outbox: messages.as_deref().map(Outbox::decode).transpose()?.unwrap_or_default(),
+        published: row.try_get(6)?,
     })
 }
 

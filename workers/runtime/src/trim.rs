@@ -9,12 +9,15 @@ use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::TryStreamExt;
 use omnibus_schemas::subject;
-use sqlx::{AssertSqlSafe, PgConnection};
+use sqlx::{AssertSqlSafe, PgConnection, Postgres, Row};
 
 use crate::engine::Engine;
 
 const EVERY: Duration = Duration::from_secs(15 * 60);
-const STEP: i64 = 1000;
+/// How many rows are deleted at once.
+const STEP: usize = 1000;
+/// How many are found at once. To find them may mean to read all rows that there are: too much for each step.
+const FOUND: usize = 100 * STEP;
 /// How often it is looked whether the stream runs full.
 const WATCH: Duration = Duration::from_secs(10);
 /// Of the stream's limits: above the first, done commands are purged down to the second, whatever their age. Those who
@@ -82,7 +85,7 @@ impl Engine {
                 // made anew, all of it.
                 "inbox",
                 "received_at < $1 and published_at is not null and outcome is not null and outcome <> 'held'
-                and not (t.consumer = any($4) and t.sequence between $5 and $6)
+                and not (t.consumer = any($3) and t.sequence between $4 and $5)
                 and not exists (select 1 from bus.unpublished u
                 where u.consumer = t.consumer and t.message_id = any(u.message_ids))",
             ),
@@ -93,22 +96,34 @@ impl Engine {
                 where i.consumer = t.consumer and i.tenant = t.tenant and i.message_id = t.message_id)",
             ),
         ] {
-            let statement = format!(
-                "delete from bus.{table} where ctid = any(array(
-                    select t.ctid from bus.{table} t where t.consumer = any($2) and {old} limit $3))"
+            let bound = |statement: &str, which: &[String]| {
+                let query = sqlx::query::<Postgres>(AssertSqlSafe(statement.to_owned()))
+                    .bind(inbox_before)
+                    .bind(which.to_vec());
+                match table {
+                    "inbox" => query.bind(keeps.lanes.clone()).bind(first).bind(last),
+                    _ => query,
+                }
+            };
+            let find =
+                format!("select t.ctid::text from bus.{table} t where t.consumer = any($2) and {old} limit {FOUND}");
+            // It is asked again whether a row is old: it may have changed, or another may stand in its place by now.
+            let delete = format!(
+                "delete from bus.{table} t where t.ctid = any(array(select unnest($2::text[])::tid)) and {old}"
             );
             loop {
-                let deleting =
-                    sqlx::query(AssertSqlSafe(statement.clone())).bind(inbox_before).bind(&keeps.mine).bind(STEP);
-                let deleting = match table {
-                    "inbox" => deleting.bind(&keeps.lanes).bind(first).bind(last),
-                    _ => deleting,
-                };
-                let gone = deleting.execute(&mut *db).await?.rows_affected();
-                if gone < STEP as u64 || self.stop.is_cancelled() {
+                let found = bound(&find, &keeps.mine).fetch_all(&mut *db).await?;
+                let places = found.iter().map(|row| row.try_get(0)).collect::<Result<Vec<String>, _>>()?;
+                for step in places.chunks(STEP) {
+                    bound(&delete, step).execute(&mut *db).await?;
+                    if self.stop.is_cancelled() {
+                        return Ok(());
+                    }
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                if places.len() < FOUND {
                     break;
                 }
-                tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
         Ok(())

@@ -60,6 +60,9 @@ pub struct Parts {
     pub stop: CancellationToken,
 }
 
+/// How long a worker that ends waits for each of its servers once more.
+const PARTING: Duration = Duration::from_secs(3);
+
 /// Why a worker can't start, or can't go on.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -306,11 +309,14 @@ impl Worker {
         }
         tasks.shutdown().await;
         engine.abort.cancel();
-        engine.flush_published().await;
+        let _ = tokio::time::timeout(PARTING, engine.flush_published()).await;
         answers.abort();
         side.shutdown().await;
-        // Acknowledgements stand in the client's buffer.
-        let _ = engine.bus.client().flush().await;
+        // Acknowledgements stand in the buffers of both connections. One that looks for its server says nothing until
+        // it has found it.
+        let hearing = ear.now().await;
+        let flushed = async { tokio::join!(hearing.bus.client().flush(), engine.bus.client().flush()) };
+        let _ = tokio::time::timeout(PARTING, flushed).await;
         tracing::info!(domain = self.domain, "stopped");
         result
     }
