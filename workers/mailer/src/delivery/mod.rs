@@ -11,6 +11,7 @@ mod prepare;
 mod record;
 mod rows;
 mod schedule;
+mod secret;
 mod settle;
 
 use std::future::Future;
@@ -100,7 +101,7 @@ impl<C: Dispatch> Effect<C> for Mailer {
             )));
         }
         let mail = self.parcel(meta, plan).await?;
-        self.transport.send(&mail).await
+        secret::unless_all_later(plan, self.transport.send(&mail).await?)
     }
 
     async fn record(&self, cx: &mut Cx<'_>, plan: Plan, done: Receipt) -> Result<Events, Fail> {
@@ -118,6 +119,10 @@ impl<C: Dispatch> Effect<C> for Mailer {
             Uncertain::Resend if !plan.unheard && plan.unclear == 0 => WhenUncertain::Resend,
             _ => WhenUncertain::Hold,
         }
+    }
+
+    fn confidential(&self, plan: &Plan) -> bool {
+        secret::is_in(plan)
     }
 
     async fn settle(&self, cx: &mut Cx<'_>, plan: Option<Plan>, how: &Settled) -> Result<Events, Fail> {

@@ -12,7 +12,7 @@ use sqlx::Row;
 use uuid::Uuid;
 
 use super::rows::{Change, News, advance};
-use super::{Addressee, Order, Plan, ledger, schedule};
+use super::{Addressee, Order, Plan, ledger, schedule, secret};
 use crate::Mailer;
 use crate::message::{self, From, Letter, Stamp, Unfit};
 
@@ -92,6 +92,9 @@ impl Mailer {
             true => fresh(&people),
             false => waiting(cx, &order).await?,
         };
+        if email.confidential && !known.fresh {
+            secret::note_later(cx, order.email_id, &mut to).await?;
+        }
         let mut suppressed = Vec::new();
         to.retain(|addressee| {
             let address = addressee.address.to_lowercase();
