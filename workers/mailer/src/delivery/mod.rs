@@ -9,6 +9,7 @@ mod parcel;
 mod plan;
 mod prepare;
 mod record;
+mod record_many;
 mod rows;
 mod schedule;
 mod secret;
@@ -18,9 +19,13 @@ use std::future::Future;
 use std::time::Duration;
 
 use anyhow::Context;
-use omnibus_runtime::{CallError, Cx, Effect, Events, Fail, Found, Meta, Policy, Prepared, Settled, WhenUncertain};
+use omnibus_runtime::{
+    CallError, Cx, Each, Effect, EffectMany, Events, Fail, Found, Meta, Policy, Prepared, Returned, Settled,
+    WhenUncertain,
+};
 use omnibus_schemas::Command;
 use omnibus_schemas::mailer::{SendEmail, Uncertain};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::Mailer;
@@ -80,16 +85,7 @@ impl<C: Dispatch> Effect<C> for Mailer {
 
     async fn prepare(&self, cx: &mut Cx<'_>, cmd: C) -> Result<Prepared<Plan>, Fail> {
         match cmd.order(self, cx).await? {
-            Ok(order) => {
-                let (email_id, batch, only) = (order.email_id, order.batch, order.only.clone());
-                let follows = batch.is_some() || !order.begins;
-                match self.prepare_order(cx, *order).await {
-                    // The command is not named after the mail, so its refusal has to be booked here: on the batch's row,
-                    // and on the recipients that the follow-up was for.
-                    Err(fail) if follows => Ok(Prepared::Skip(refused(cx, email_id, batch, &only, fail).await?)),
-                    prepared => prepared,
-                }
-            }
+            Ok(order) => self.prepare_or_refuse(cx, *order).await,
             Err(instead) => Ok(Prepared::Skip(instead)),
         }
     }
@@ -127,5 +123,24 @@ impl<C: Dispatch> Effect<C> for Mailer {
 
     async fn settle(&self, cx: &mut Cx<'_>, plan: Option<Plan>, how: &Settled) -> Result<Events, Fail> {
         self.settle_order(cx, plan, how, C::NAMES_EMAIL).await
+    }
+}
+
+impl<C: Dispatch> EffectMany<C> for Mailer {
+    async fn record_many(&self, db: &mut PgConnection, many: Vec<Returned<'_, Plan, Receipt>>) -> Each<Events> {
+        self.record_receipts(db, many).await
+    }
+}
+
+impl Mailer {
+    async fn prepare_or_refuse(&self, cx: &mut Cx<'_>, order: Order) -> Result<Prepared<Plan>, Fail> {
+        let (email_id, batch, only) = (order.email_id, order.batch, order.only.clone());
+        let follows = batch.is_some() || !order.begins;
+        match self.prepare_order(cx, order).await {
+            // The command is not named after the mail, so its refusal has to be booked here: on the batch's row, and on the
+            // recipients that the follow-up was for.
+            Err(fail) if follows => Ok(Prepared::Skip(refused(cx, email_id, batch, &only, fail).await?)),
+            prepared => prepared,
+        }
     }
 }
