@@ -8,6 +8,7 @@ mod ledger;
 mod parcel;
 mod plan;
 mod prepare;
+mod prepare_many;
 mod record;
 mod record_many;
 mod rows;
@@ -20,7 +21,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use omnibus_runtime::{
-    CallError, Cx, Each, Effect, EffectMany, Events, Fail, Found, Meta, Policy, Prepared, Returned, Settled,
+    CallError, Cx, Each, Effect, EffectMany, Events, Fail, Found, Meta, One, Policy, Prepared, Returned, Settled,
     WhenUncertain,
 };
 use omnibus_schemas::Command;
@@ -66,6 +67,22 @@ pub(crate) trait Dispatch: Command {
         mailer: &Mailer,
         cx: &mut Cx<'_>,
     ) -> impl Future<Output = Result<Result<Box<Order>, Events>, Fail>> + Send;
+
+    /// The same of many, one answer for each in their order.
+    fn orders(
+        mailer: &Mailer,
+        db: &mut PgConnection,
+        many: Vec<One<'_, Self>>,
+    ) -> impl Future<Output = Each<Result<Box<Order>, Events>>> + Send {
+        async move {
+            let mut orders = Vec::with_capacity(many.len());
+            for one in many {
+                let mut cx = Cx::new(one.meta(), &mut *db);
+                orders.push(one.command.order(mailer, &mut cx).await);
+            }
+            Ok(orders)
+        }
+    }
 }
 
 impl<C: Dispatch> Effect<C> for Mailer {
@@ -127,6 +144,10 @@ impl<C: Dispatch> Effect<C> for Mailer {
 }
 
 impl<C: Dispatch> EffectMany<C> for Mailer {
+    async fn prepare_many(&self, db: &mut PgConnection, many: Vec<One<'_, C>>) -> Each<Prepared<Plan>> {
+        self.prepare_orders(db, many).await
+    }
+
     async fn record_many(&self, db: &mut PgConnection, many: Vec<Returned<'_, Plan, Receipt>>) -> Each<Events> {
         self.record_receipts(db, many).await
     }
