@@ -222,6 +222,7 @@ pub struct CloseBatch {
 impl Command for CloseBatch {
     const DOMAIN: &'static str = "mailer";
     const NAME: &'static str = "close_batch";
+    const LANE: &'static str = "bulk";
     const SCOPE: &'static str = "mailer:operate";
 
     fn example() -> Self {

@@ -128,6 +128,16 @@ fn what_mail_can_not_carry_is_encoded() {
 }
 
 #[test]
+fn a_body_of_blanks_is_one_blank() {
+    for blanks in ["", " ", "\r\n", "\n \t\r\r\n"] {
+        let mail = example(|e| e.body = blanks.into()).unwrap();
+        let (_, body) = mail.text.split_once("\r\n\r\n").unwrap();
+        assert_eq!(body, "=20\r\n", "{blanks:?}");
+        assert_eq!(parsed(&mail).body_text(0).unwrap().trim(), "", "{blanks:?}");
+    }
+}
+
+#[test]
 fn a_subject_beyond_ascii_is_encoded_and_folded() {
     let mail = example(|e| e.subject = "Ihre Rechnung für März ".repeat(20)).unwrap();
     assert!(mail.text.contains("Subject: Ihre Rechnung =?utf-8?b?"), "{}", mail.text);

@@ -14,7 +14,9 @@ pub struct Cx<'a> {
 }
 
 impl<'a> Cx<'a> {
-    pub(crate) fn new(meta: &'a Meta, db: &'a mut PgConnection) -> Self {
+    /// For one of many that is unlike the others, and goes the way of those that come alone: its own metadata, and the
+    /// connection that is lent for all of them.
+    pub fn new(meta: &'a Meta, db: &'a mut PgConnection) -> Self {
         Cx { meta, db }
     }
 

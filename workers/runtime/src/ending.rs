@@ -214,11 +214,12 @@ impl Lane {
         }
         let mut list = row.outbox.map(|outbox| outbox.list).unwrap_or_default();
         let from = end.close.as_ref().map_or(0, |(attempt, _)| attempt.told);
+        let plan = end.close.as_ref().map(|(attempt, _)| attempt.plan.as_slice());
         if let Why::Dead { code, detail, attempts } = &end.why {
-            list.push(self.dead_letter(delivery, code, detail, *attempts));
+            let secret = self.call(delivery).zip(plan).is_some_and(|(call, plan)| call.confidential(plan));
+            list.push(self.dead_letter(delivery, code, detail, *attempts, secret));
         }
         if let Some(call) = call {
-            let plan = end.close.as_ref().map(|(attempt, _)| attempt.plan.as_slice());
             let mut cx = Cx::new(meta, &mut tx);
             let settling = call.settle(&mut cx, plan, &end.settled);
             match guarded::<Events, Fail>(call.policy().timeout, settling).await {
@@ -283,8 +284,9 @@ impl Lane {
         message
     }
 
-    /// The message as it came, with why it could not be done. A body that leaves no room for that stays behind.
-    fn dead_letter(&self, delivery: &Delivery, code: &str, detail: &str, attempts: u32) -> Outgoing {
+    /// The message as it came, with why it could not be done. A body that leaves no room for that stays behind, as does one
+    /// that holds a secret.
+    fn dead_letter(&self, delivery: &Delivery, code: &str, detail: &str, attempts: u32, secret: bool) -> Outgoing {
         const ROOM: usize = 32 * 1024;
         let mut envelope = 8 * 1024;
         let meta = &delivery.meta;
@@ -325,6 +327,8 @@ impl Lane {
                 "omnibus-dlq-body".to_owned(),
                 "left out: what is to be sealed may stand in it as it is".to_owned(),
             ));
+        } else if secret {
+            extra.push(("omnibus-dlq-body".to_owned(), "left in the command stream: it holds a secret".to_owned()));
         } else if body.len() > limit {
             extra.push(("omnibus-dlq-body".to_owned(), "left in the command stream: too large to carry".to_owned()));
         }
@@ -336,7 +340,7 @@ impl Lane {
             outcome: None,
             at: None,
             extra,
-            body: if sealed || body.len() > limit { vec![] } else { body.to_vec() },
+            body: if sealed || secret || body.len() > limit { vec![] } else { body.to_vec() },
         }
     }
 

@@ -73,6 +73,12 @@ pub trait Effect<C: Command>: Send + Sync + 'static {
         WhenUncertain::Hold
     }
 
+    /// Does the command hold what must not be kept beside it, such as a one-time code? If its attempts are used up, its dead
+    /// letter then goes without its body, which stays in the command stream for as long as that keeps it.
+    fn confidential(&self, _plan: &Self::Plan) -> bool {
+        false
+    }
+
     /// Inside the transaction that ends the command in any way but [`Effect::record`]: brings the domain's rows into
     /// line. Its events stand before the generic one.
     fn settle(

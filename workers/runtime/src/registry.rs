@@ -86,6 +86,7 @@ pub(crate) trait Call: Send + Sync {
     fn record<'a>(&'a self, cx: &'a mut Cx<'_>, plan: &'a [u8], done: &'a Done) -> Fut<'a, Result<Events, Fail>>;
     fn reconcile<'a>(&'a self, meta: &'a Meta, plan: &'a [u8]) -> Fut<'a, Result<Found<Done>, Fail>>;
     fn when_uncertain(&self, plan: &[u8]) -> WhenUncertain;
+    fn confidential(&self, plan: &[u8]) -> bool;
     fn settle<'a>(
         &'a self,
         cx: &'a mut Cx<'_>,
@@ -345,6 +346,10 @@ impl<S: Effect<C>, C: Command> Call for Of<S, C> {
 
     fn when_uncertain(&self, bytes: &[u8]) -> WhenUncertain {
         plan(bytes).map_or(WhenUncertain::Hold, |plan| self.0.when_uncertain(&plan))
+    }
+
+    fn confidential(&self, bytes: &[u8]) -> bool {
+        plan(bytes).is_ok_and(|plan| self.0.confidential(&plan))
     }
 
     fn settle<'a>(

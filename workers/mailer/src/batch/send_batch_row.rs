@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use omnibus_runtime::{Cx, Events, Fail};
+use omnibus_runtime::{Cx, Each, Events, Fail, One};
 use omnibus_schemas::mailer::{SendBatchRow, SendEmail, Uncertain};
 use serde_json::{Map, Value};
-use sqlx::Row;
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row};
+use uuid::Uuid;
 
 use crate::Mailer;
 use crate::content::Wanted;
@@ -16,34 +18,83 @@ impl Dispatch for SendBatchRow {
     const NAMES_EMAIL: bool = false;
 
     async fn order(self, mailer: &Mailer, cx: &mut Cx<'_>) -> Result<Result<Box<Order>, Events>, Fail> {
-        let row = sqlx::query(
-            "select address, variables, email_id from mailer.batch_rows
-             where tenant = $1 and batch_id = $2 and row = $3 and rejected is null",
-        )
-        .bind(cx.tenant())
-        .bind(self.batch_id)
-        .bind(self.row as i32)
-        .fetch_optional(cx.db())
-        .await?;
-        let (Some(row), Some(batch)) = (row, mailer.specs.of(cx, self.batch_id).await?) else {
+        let key = (cx.tenant(), self.batch_id, self.row);
+        let adds = added(cx.db(), &[key]).await?.pop().flatten();
+        mailer.order_of_row(cx, self, adds).await
+    }
+
+    async fn orders(
+        mailer: &Mailer,
+        db: &mut PgConnection,
+        many: Vec<One<'_, Self>>,
+    ) -> Each<Result<Box<Order>, Events>> {
+        let keys: Vec<_> = many.iter().map(|one| (one.tenant(), one.command.batch_id, one.command.row)).collect();
+        let mut orders = Vec::with_capacity(many.len());
+        for (one, adds) in many.into_iter().zip(added(db, &keys).await?) {
+            let mut cx = Cx::new(one.meta(), &mut *db);
+            orders.push(mailer.order_of_row(&mut cx, one.command, adds).await);
+        }
+        Ok(orders)
+    }
+}
+
+/// What a row adds to what its batch says.
+struct Adds {
+    address: String,
+    variables: Value,
+    email_id: Uuid,
+}
+
+/// Of each of these rows (tenant, batch, number), in their order; none if there is no such row, or it is no mail.
+async fn added(db: &mut PgConnection, rows: &[(&str, Uuid, u32)]) -> Result<Vec<Option<Adds>>, sqlx::Error> {
+    // Each is looked up by its key: of a table that was never analysed, a join would read all rows there are.
+    let found = sqlx::query(
+        "select b.address, b.variables, b.email_id
+         from unnest($1::text[], $2::uuid[], $3::int[]) with ordinality as x(tenant, batch_id, row, n)
+         left join lateral (
+             select address, variables, email_id from mailer.batch_rows r
+             where r.tenant = x.tenant and r.batch_id = x.batch_id and r.row = x.row and r.rejected is null limit 1) b
+             on true
+         order by x.n",
+    )
+    .bind(rows.iter().map(|(tenant, ..)| *tenant).collect::<Vec<_>>())
+    .bind(rows.iter().map(|(_, batch_id, _)| *batch_id).collect::<Vec<_>>())
+    .bind(rows.iter().map(|(.., row)| *row as i32).collect::<Vec<_>>())
+    .fetch_all(db)
+    .await?;
+    let read = |row: &PgRow| {
+        let Some(address) = row.try_get::<Option<String>, _>(0)? else { return Ok(None) };
+        Ok(Some(Adds { address, variables: row.try_get(1)?, email_id: row.try_get(2)? }))
+    };
+    found.iter().map(read).collect()
+}
+
+impl Mailer {
+    async fn order_of_row(
+        &self,
+        cx: &mut Cx<'_>,
+        row: SendBatchRow,
+        adds: Option<Adds>,
+    ) -> Result<Result<Box<Order>, Events>, Fail> {
+        let SendBatchRow { batch_id, row } = row;
+        let (Some(adds), Some(batch)) = (adds, self.specs.of(cx, batch_id).await?) else {
             return Err(Fail::reject("not_found", "there is no such row, or it is no mail"));
         };
-        let own: Value = row.try_get(1)?;
+        let Adds { address, variables: own, email_id } = adds;
         let mut variables: Map<String, Value> = batch.variables.clone();
         variables.extend(own.as_object().cloned().unwrap_or_default());
-        let email_id = row.try_get(2)?;
         let mut said = None;
         let (from, from_name, reply_to) = (batch.from.clone(), batch.from_name.clone(), batch.reply_to.clone());
         let mut speaks = Speaks { from, from_name, reply_to };
         if let Some(template) = &batch.template {
             let wanted = Wanted { name: template, version: batch.version, unsubscribe_url: None };
-            match mailer.words(cx, email_id, wanted, &variables, &batch.stream).await {
+            match self.words(cx, email_id, wanted, &variables, &batch.stream).await {
                 Ok(words) => said = Some(words),
-                Err(fail) => return refused(cx, email_id, Some((self.batch_id, self.row)), &[], fail).await.map(Err),
+                Err(fail) => return refused(cx, email_id, Some((batch_id, row)), &[], fail).await.map(Err),
             }
         }
         if let Some(said) = &said {
-            speaks = mailer.or_the_brand(cx, speaks, said).await?;
+            speaks = self.or_the_brand(cx, speaks, said).await?;
         }
         let confidential = said.as_ref().is_some_and(|said| said.confidential);
         let template = said.as_ref().map(|said| said.template.clone());
@@ -55,7 +106,7 @@ impl Dispatch for SendBatchRow {
             }
         };
         let email = SendEmail {
-            to: vec![row.try_get(0)?],
+            to: vec![address],
             cc: vec![],
             bcc: vec![],
             from: speaks.from,
@@ -81,7 +132,7 @@ impl Dispatch for SendBatchRow {
             begins: true,
             only: vec![],
             unheard: false,
-            batch: Some((self.batch_id, self.row)),
+            batch: Some((batch_id, row)),
         };
         Ok(Ok(Box::new(order)))
     }

@@ -8,18 +8,25 @@ mod ledger;
 mod parcel;
 mod plan;
 mod prepare;
+mod prepare_many;
 mod record;
+mod record_many;
 mod rows;
 mod schedule;
+mod secret;
 mod settle;
 
 use std::future::Future;
 use std::time::Duration;
 
 use anyhow::Context;
-use omnibus_runtime::{CallError, Cx, Effect, Events, Fail, Found, Meta, Policy, Prepared, Settled, WhenUncertain};
+use omnibus_runtime::{
+    CallError, Cx, Each, Effect, EffectMany, Events, Fail, Found, Meta, One, Policy, Prepared, Returned, Settled,
+    WhenUncertain,
+};
 use omnibus_schemas::Command;
 use omnibus_schemas::mailer::{SendEmail, Uncertain};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::Mailer;
@@ -60,6 +67,22 @@ pub(crate) trait Dispatch: Command {
         mailer: &Mailer,
         cx: &mut Cx<'_>,
     ) -> impl Future<Output = Result<Result<Box<Order>, Events>, Fail>> + Send;
+
+    /// The same of many, one answer for each in their order.
+    fn orders(
+        mailer: &Mailer,
+        db: &mut PgConnection,
+        many: Vec<One<'_, Self>>,
+    ) -> impl Future<Output = Each<Result<Box<Order>, Events>>> + Send {
+        async move {
+            let mut orders = Vec::with_capacity(many.len());
+            for one in many {
+                let mut cx = Cx::new(one.meta(), &mut *db);
+                orders.push(one.command.order(mailer, &mut cx).await);
+            }
+            Ok(orders)
+        }
+    }
 }
 
 impl<C: Dispatch> Effect<C> for Mailer {
@@ -79,16 +102,7 @@ impl<C: Dispatch> Effect<C> for Mailer {
 
     async fn prepare(&self, cx: &mut Cx<'_>, cmd: C) -> Result<Prepared<Plan>, Fail> {
         match cmd.order(self, cx).await? {
-            Ok(order) => {
-                let (email_id, batch, only) = (order.email_id, order.batch, order.only.clone());
-                let follows = batch.is_some() || !order.begins;
-                match self.prepare_order(cx, *order).await {
-                    // The command is not named after the mail, so its refusal has to be booked here: on the batch's row,
-                    // and on the recipients that the follow-up was for.
-                    Err(fail) if follows => Ok(Prepared::Skip(refused(cx, email_id, batch, &only, fail).await?)),
-                    prepared => prepared,
-                }
-            }
+            Ok(order) => self.prepare_or_refuse(cx, *order).await,
             Err(instead) => Ok(Prepared::Skip(instead)),
         }
     }
@@ -100,7 +114,7 @@ impl<C: Dispatch> Effect<C> for Mailer {
             )));
         }
         let mail = self.parcel(meta, plan).await?;
-        self.transport.send(&mail).await
+        secret::unless_all_later(plan, self.transport.send(&mail).await?)
     }
 
     async fn record(&self, cx: &mut Cx<'_>, plan: Plan, done: Receipt) -> Result<Events, Fail> {
@@ -120,7 +134,34 @@ impl<C: Dispatch> Effect<C> for Mailer {
         }
     }
 
+    fn confidential(&self, plan: &Plan) -> bool {
+        secret::is_in(plan)
+    }
+
     async fn settle(&self, cx: &mut Cx<'_>, plan: Option<Plan>, how: &Settled) -> Result<Events, Fail> {
         self.settle_order(cx, plan, how, C::NAMES_EMAIL).await
+    }
+}
+
+impl<C: Dispatch> EffectMany<C> for Mailer {
+    async fn prepare_many(&self, db: &mut PgConnection, many: Vec<One<'_, C>>) -> Each<Prepared<Plan>> {
+        self.prepare_orders(db, many).await
+    }
+
+    async fn record_many(&self, db: &mut PgConnection, many: Vec<Returned<'_, Plan, Receipt>>) -> Each<Events> {
+        self.record_receipts(db, many).await
+    }
+}
+
+impl Mailer {
+    async fn prepare_or_refuse(&self, cx: &mut Cx<'_>, order: Order) -> Result<Prepared<Plan>, Fail> {
+        let (email_id, batch, only) = (order.email_id, order.batch, order.only.clone());
+        let follows = batch.is_some() || !order.begins;
+        match self.prepare_order(cx, order).await {
+            // The command is not named after the mail, so its refusal has to be booked here: on the batch's row, and on the
+            // recipients that the follow-up was for.
+            Err(fail) if follows => Ok(Prepared::Skip(refused(cx, email_id, batch, &only, fail).await?)),
+            prepared => prepared,
+        }
     }
 }

@@ -12,19 +12,19 @@ use sqlx::Row;
 use uuid::Uuid;
 
 use super::rows::{Change, News, advance};
-use super::{Addressee, Order, Plan, ledger, schedule};
+use super::{Addressee, Order, Plan, ledger, schedule, secret};
 use crate::Mailer;
 use crate::message::{self, From, Letter, Stamp, Unfit};
 
 /// What holds for a tenant's mail of this stream, to these addresses, from this sender.
-struct Rules {
-    kind: StreamKind,
+pub(super) struct Rules {
+    pub(super) kind: StreamKind,
     /// The tenant's route; empty for the installation's.
-    providers: Vec<Provider>,
+    pub(super) providers: Vec<Provider>,
     /// Suppressed addresses in small letters, and why.
-    suppressed: Vec<(String, String)>,
+    pub(super) suppressed: Vec<(String, String)>,
     /// The tenant's own domains, as far as they matter here.
-    domains: Vec<String>,
+    pub(super) domains: Vec<String>,
 }
 
 /// The email's row.
@@ -67,7 +67,9 @@ impl Mailer {
             StreamKind::Marketing => Some(self.links.unsubscribe(cx, order.email_id, 0).await?),
             StreamKind::Transactional => None,
         };
-        self.try_composing(&order, &known, &from, &stored, unsubscribe.as_deref())?;
+        let stamp =
+            Stamp { message_id: &known.message_id, date: known.date, seed: super::parcel::seed(order.email_id) };
+        try_composing(email, &from, &stored, unsubscribe.as_deref(), stamp)?;
         let queued = EmailQueued {
             email_id: order.email_id,
             message_id: known.message_id.clone(),
@@ -92,6 +94,9 @@ impl Mailer {
             true => fresh(&people),
             false => waiting(cx, &order).await?,
         };
+        if email.confidential && !known.fresh {
+            secret::note_later(cx, order.email_id, &mut to).await?;
+        }
         let mut suppressed = Vec::new();
         to.retain(|addressee| {
             let address = addressee.address.to_lowercase();
@@ -137,23 +142,6 @@ impl Mailer {
             email: order.email,
         };
         Ok(Prepared::Go(plan, events))
-    }
-
-    /// Everything that could be wrong with a mail is found before it is accepted or scheduled, not when it leaves.
-    fn try_composing(
-        &self,
-        order: &Order,
-        known: &Known,
-        from: &From,
-        stored: &[super::plan::Stored],
-        unsubscribe: Option<&str>,
-    ) -> Result<(), Fail> {
-        let files = super::files::inline(&order.email, stored)?;
-        let seed = super::parcel::seed(order.email_id);
-        let stamp = Stamp { message_id: &known.message_id, date: known.date, seed };
-        let letter = Letter { email: &order.email, from, files: &files, unsubscribe, stamp };
-        message::compose(&letter, None).map_err(unfit)?;
-        Ok(())
     }
 
     #[expect(clippy::too_many_arguments, reason = "they are the columns of one row")]
@@ -224,7 +212,7 @@ impl Mailer {
     }
 
     /// The tenant's route as far as this worker can follow it, else the installation's.
-    fn open_ways(&self, route: &[Provider]) -> Vec<Provider> {
+    pub(super) fn open_ways(&self, route: &[Provider]) -> Vec<Provider> {
         let open: Vec<_> = route.iter().copied().filter(|way| self.transport.has(*way)).collect();
         if open.is_empty() && route.is_empty() { self.transport.order().to_vec() } else { open }
     }
@@ -264,6 +252,19 @@ impl Mailer {
     }
 }
 
+/// Everything that could be wrong with a mail is found before it is accepted or scheduled, not when it leaves.
+pub(super) fn try_composing(
+    email: &SendEmail,
+    from: &From,
+    stored: &[super::plan::Stored],
+    unsubscribe: Option<&str>,
+    stamp: Stamp<'_>,
+) -> Result<(), Fail> {
+    let files = super::files::inline(email, stored)?;
+    message::compose(&Letter { email, from, files: &files, unsubscribe, stamp }, None).map_err(unfit)?;
+    Ok(())
+}
+
 /// Writes down that these recipients get no copy.
 pub(super) async fn suppress(
     cx: &mut Cx<'_>,
@@ -288,7 +289,7 @@ pub(super) async fn suppress(
 }
 
 async fn rules(cx: &mut Cx<'_>, email: &SendEmail, people: &[(RecipientKind, Address)]) -> Result<Rules, Fail> {
-    let domain = email.from.as_deref().and_then(|from| from.rsplit('@').next()).map(str::to_ascii_lowercase);
+    let domain = domain_of_sender(email);
     let row = sqlx::query(
         "select s.kind, s.providers,
              array(select p.address || ' ' || p.reason from mailer.suppressions p
@@ -303,6 +304,16 @@ async fn rules(cx: &mut Cx<'_>, email: &SendEmail, people: &[(RecipientKind, Add
     .bind(&domain)
     .fetch_one(cx.db())
     .await?;
+    read_rules(&row, email)
+}
+
+/// The domain from which a mail is said to come, if it says so.
+pub(super) fn domain_of_sender(email: &SendEmail) -> Option<String> {
+    email.from.as_deref().and_then(|from| from.rsplit('@').next()).map(str::to_ascii_lowercase)
+}
+
+/// From a row of the stream's kind and its route, what is suppressed, and whether the sender's domain is the tenant's own.
+pub(super) fn read_rules(row: &sqlx::postgres::PgRow, email: &SendEmail) -> Result<Rules, Fail> {
     let kind = match (row.try_get::<Option<String>, _>(0)?.as_deref(), email.stream.as_str()) {
         (Some("marketing"), _) | (None, "marketing") => StreamKind::Marketing,
         (Some(_), _) | (None, "transactional") => StreamKind::Transactional,
@@ -321,7 +332,7 @@ async fn rules(cx: &mut Cx<'_>, email: &SendEmail, people: &[(RecipientKind, Add
             .filter_map(|line| line.rsplit_once(' '))
             .map(|(address, reason)| (address.to_owned(), reason.to_owned()))
             .collect(),
-        domains: domain.filter(|_| row.try_get(3).unwrap_or(false)).into_iter().collect(),
+        domains: domain_of_sender(email).filter(|_| row.try_get(3).unwrap_or(false)).into_iter().collect(),
     })
 }
 
@@ -352,7 +363,7 @@ fn read_known(row: &sqlx::postgres::PgRow) -> Result<Known, sqlx::Error> {
     })
 }
 
-fn fresh(people: &[(RecipientKind, Address)]) -> Vec<Addressee> {
+pub(super) fn fresh(people: &[(RecipientKind, Address)]) -> Vec<Addressee> {
     let one = |(recipient, (_, address)): (u32, &(RecipientKind, Address))| Addressee {
         recipient,
         address: address.to_string(),
@@ -407,7 +418,7 @@ fn carrier(cx: &Cx<'_>, order: &Order) -> Option<Uuid> {
 /// Bytes of a mail's text and inline files. A follow-up carries them, and must fit into a message of the bus.
 const LARGEST: usize = 880 * 1024;
 
-fn fits(email: &SendEmail) -> Result<(), Fail> {
+pub(super) fn fits(email: &SendEmail) -> Result<(), Fail> {
     let files: usize = email.attachments.iter().filter_map(|file| file.content.as_ref()).map(String::len).sum();
     let bytes = email.body.len() + email.html.as_ref().map_or(0, String::len) + files;
     match bytes > LARGEST {
@@ -423,6 +434,6 @@ fn fits(email: &SendEmail) -> Result<(), Fail> {
 }
 
 /// PostgreSQL's text holds every character but this one.
-fn without_nul(text: &str) -> String {
+pub(super) fn without_nul(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }

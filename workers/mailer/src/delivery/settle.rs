@@ -154,6 +154,7 @@ pub(crate) async fn refused(
         batch::reject_row(cx, batch_id, row, &detail).await?;
     }
     let at = cx.now();
+    lock(cx, email_id).await?;
     let waiting: Vec<i32> = sqlx::query_scalar(
         "select recipient from mailer.recipients
          where tenant = $1 and email_id = $2 and (cardinality($3::int[]) = 0 or recipient = any ($3))",

@@ -177,6 +177,22 @@ async fn each_row_fills_the_template_with_its_own_values_and_one_that_lacks_some
 }
 
 #[tokio::test]
+async fn no_step_of_a_batch_shares_a_transaction_with_single_mails() {
+    let server = SmtpServer::start(json!({})).await;
+    let stage = stage().await;
+    let running = run(&stage, &server).await;
+    done(&stage, "acme", &batch(vec![to("a@example.com")])).await;
+    stage.event(|told| told.name == "batch_completed").await;
+    let steps: Vec<(String, String)> = sqlx::query_as("select distinct name, consumer from bus.inbox order by name")
+        .fetch_all(&stage.db)
+        .await
+        .unwrap();
+    let of = |name: &str| (name.to_owned(), "mailer_bulk".to_owned());
+    assert_eq!(steps, ["close_batch", "expand_batch", "send_batch", "send_batch_row"].map(of));
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn a_batchs_own_steps_are_its_tenants_alone_and_its_mails_can_be_taken_back() {
     let server = SmtpServer::start(json!({})).await;
     let stage = stage().await;

@@ -59,7 +59,7 @@ async fn report(stage: &Stage, id: Uuid) -> EmailReport {
 }
 
 /// The counters are kept in the transactions that move what they count: no death parts them.
-async fn counters_fit(stage: &Stage) {
+pub(crate) async fn counters_fit(stage: &Stage) {
     let (counted, found): (Vec<i64>, Vec<i64>) = sqlx::query_as(
         "select (select array[sum(queued), sum(sent), sum(bounced)]::bigint[] from mailer.daily),
                 (select array[count(*), count(*) filter (where state = 'sent'), count(*) filter (where state = 'bounced')]

@@ -22,6 +22,7 @@ mod stages;
 mod stats;
 mod templates;
 mod timing;
+mod together;
 mod unread;
 mod verdicts;
 mod worker;

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
+use futures_util::TryStreamExt;
 use omnibus_mailer::worker;
 use omnibus_runtime::testing::{Running, Stage, Told};
 use omnibus_schemas::mailer::{EmailReport, EmailState, EmailStatus, SendEmail};
@@ -88,4 +89,24 @@ pub(crate) async fn everything_in(stage: &Stage, schema: &str) -> String {
         text.push_str(&rows);
     }
     text
+}
+
+/// The streams in which this word stands, each as often as there are messages with it.
+pub(crate) async fn streams_with(stage: &Stage, word: &str) -> Vec<String> {
+    let bus = stage.operator.jetstream();
+    let names: Vec<String> = bus.stream_names().try_collect().await.unwrap();
+    let mut found = vec![];
+    for name in names {
+        let stream = bus.get_stream(&name).await.unwrap();
+        let state = &stream.cached_info().state;
+        for sequence in state.first_sequence..=state.last_sequence {
+            // Others were taken out.
+            let Ok(message) = stream.get_raw_message(sequence).await else { continue };
+            let body = String::from_utf8_lossy(&message.payload);
+            if body.contains(word) || format!("{:?}", message.headers).contains(word) {
+                found.push(name.clone());
+            }
+        }
+    }
+    found
 }

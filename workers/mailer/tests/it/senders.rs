@@ -1,15 +1,19 @@
 //! Who may send as whom, and what is kept of it.
 
 use hmac::{Hmac, Mac};
+use omnibus_mailer::worker;
+use omnibus_runtime::settings::WorkSettings;
+use omnibus_runtime::testing::Stage;
 use omnibus_schemas::Command;
 use omnibus_schemas::mailer::{
-    AddSenderDomain, ConfirmSenderDomain, EmailState, PutMailStream, RemoveSenderDomain, RenderedEmail, SendTemplate,
-    SenderDomains, StreamKind,
+    AddSenderDomain, ConfirmSenderDomain, EmailState, EmailStats, PutMailStream, RemoveSenderDomain, RenderedEmail,
+    SendEmail, SendTemplate, SenderDomains, StreamKind,
 };
+use omnibus_schemas::platform::Outcome;
 use serde_json::json;
 use sha2::Sha256;
 
-use crate::scene::{done, email, everything_in, rejected, run, run_with, stage, status, told};
+use crate::scene::{done, email, everything_in, rejected, run, run_with, stage, status, streams_with, told};
 use crate::server::SmtpServer;
 
 /// What the operator hands out where there is no DNS to be asked.
@@ -116,6 +120,59 @@ async fn a_secret_stands_in_no_row_and_no_event_once_its_mail_has_left() {
     }
     assert!(stage.told().iter().all(|told| !told.data.to_string().contains("q7x9")));
     assert_eq!(status(&stage, id).await.status, EmailState::Sent);
+    running.stop().await;
+}
+
+fn secret_to(address: &str) -> SendEmail {
+    email(|e| {
+        e.to = vec![address.into()];
+        e.body = "https://example.com/reset/q7x9-secret".into();
+        e.confidential = true;
+    })
+}
+
+/// No row has the secret, and on the bus the command alone that brought it.
+async fn is_kept_by_its_command_alone(stage: &Stage) {
+    for schema in ["mailer", "bus"] {
+        let all = everything_in(stage, schema).await;
+        assert!(!all.contains("q7x9") && !all.contains("71377839"), "{schema}");
+    }
+    assert_eq!(streams_with(stage, "q7x9").await, ["CMD_MAILER"]);
+}
+
+#[tokio::test]
+async fn a_secret_that_is_told_later_waits_in_its_own_command_and_nowhere_else() {
+    let mut server = SmtpServer::start(json!({ "defer_times": 2 })).await;
+    let stage = stage().await;
+    let running = run(&stage, &server).await;
+    let id = done(&stage, "acme", &secret_to("defer@example.com")).await;
+    assert!(server.next("accepted").await["text"].as_str().unwrap().contains("q7x9-secret"));
+    let report = status(&stage, id).await;
+    assert_eq!((report.status, report.deliveries[0].tries), (EmailState::Sent, 3));
+    // Meanwhile it was deferred, and said so.
+    assert!(report.deliveries[0].detail.as_ref().unwrap().starts_with("450"), "{report:?}");
+    let all = EmailStats { from: None, to: None, stream: None, template: None };
+    let days = stage.ask("mailer", "acme", &all).await.unwrap().rows;
+    assert!(days.iter().any(|day| day.deferred > 0), "{days:?}");
+    is_kept_by_its_command_alone(&stage).await;
+    running.stop().await;
+    assert!(!server.rest().await.contains(&"accepted".into()));
+}
+
+#[tokio::test]
+async fn a_secret_that_is_given_up_stands_in_no_dead_letter() {
+    let server = SmtpServer::start(json!({ "replies": { "dot": "451 4.3.0 later" } })).await;
+    let stage = stage().await;
+    let twice = WorkSettings { attempts: Some(2), ..WorkSettings::defaults() };
+    let running = stage.run_with(worker(server.settings(&["--smtp-timeout", "5"])).unwrap(), twice).await;
+    let id = stage.publish("acme", &secret_to("test@example.com")).await;
+    assert_eq!(stage.outcome(id).await.outcome, Some(Outcome::DeadLettered));
+    assert_eq!(told(&stage, "email_failed", id).await.data["code"], "gave_up");
+    let letter = stage.event(|told| told.subject.starts_with("dlq.")).await;
+    assert!(letter.header("omnibus-dlq-body").unwrap().starts_with("left in the command stream"), "{letter:?}");
+    let report = status(&stage, id).await;
+    assert_eq!((report.status, report.deliveries[0].tries), (EmailState::Failed, 2));
+    is_kept_by_its_command_alone(&stage).await;
     running.stop().await;
 }
 

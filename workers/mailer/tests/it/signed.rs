@@ -95,8 +95,10 @@ async fn a_signature_is_true_of_the_mail_as_it_arrives_and_of_no_other() {
     let stage = stage().await;
     let running = run_with(&stage, &server, &["--dkim-dir", keys.path().to_str().unwrap()]).await;
     let blanks = "Hello\r\n\r\n \t\r\n.\r\n..  two \t blanks \r\n\r\n\r\n";
-    let mails: [SendEmail; 4] = [
+    let mails: [SendEmail; 6] = [
         email(|_| {}),
+        email(|e| e.body = String::new()),
+        email(|e| e.body = " \r\n\t\r\n\r\n".into()),
         email(|e| e.body = blanks.into()),
         email(|e| (e.body, e.html) = (blanks.into(), Some(format!("<p>Grüße</p>\r\n{blanks}")))),
         email(|e| {
