@@ -112,3 +112,14 @@ async fn an_order_reads_what_is_its_own_however_much_there_is_and_nothing_is_kno
         assert!(read < 1000, "{read} rows of {table} were read for 60 orders");
     }
 }
+
+#[tokio::test]
+async fn a_commission_of_nothing_is_there_and_moves_nothing() {
+    let scene = Scene::new().await;
+    scene.program(|_| {}).await;
+    let (_, code) = scene.partner("ada", None).await;
+    let told = scene.does(&RecordOrder { lines: vec![line("1", 0), line("2", 100)], ..order("1", Some(&code)) }).await;
+    assert_eq!(told.data["commissions"], 2);
+    assert_eq!((scene.count("commissions").await, scene.count("transfers").await), (2, 1));
+    scene.running.stop().await;
+}
