@@ -11,7 +11,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::Commissioner;
-use crate::names::commission_id;
+use crate::names::{commission, timed};
 use crate::order::booking::{Booking, CommissionRow, CustomerRow, LineRow, OrderRow};
 use crate::order::lookup::{Asked, Before, Found, find};
 use crate::rules::no_program;
@@ -202,7 +202,8 @@ fn book<'a>(
         let all = shares(Terms::of(rules), tier, seller.partner_id, &parents, of).ok_or_else(|| too_large(n))?;
         for share in all {
             let rate_bp = i32::try_from(share.rate_bp)?;
-            let commission_id = commission_id(tenant, program, order_id, &line.line_id, share.level, share.partner_id);
+            let one_of = commission(tenant, program, order_id, &line.line_id, share.level, share.partner_id);
+            let commission_id = timed(one.now(), one_of);
             commissions.push(CommissionRow {
                 tenant,
                 program,
