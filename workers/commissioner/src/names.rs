@@ -28,8 +28,8 @@ pub(crate) fn payout_id(of: Uuid, tenant: &str) -> Uuid {
     Uuid::new_v5(&of, tenant.as_bytes())
 }
 
-/// What makes a commission one: program, order line, level and partner, whatever command brought it. Its id is this with
-/// the time of its order in front ([`timed`]).
+/// What makes a commission one: program, order line, level and partner, whatever command brought it. Its id is this
+/// with the time of its order in front ([`timed`]).
 pub(crate) fn commission(
     tenant: &str,
     program: &str,
@@ -51,8 +51,8 @@ pub(crate) fn commission(
 const HASHED: u32 = 76;
 
 /// A derived id with a time in front, to the millisecond: a UUIDv8 of the shape of a UUIDv7. What is written one after
-/// another then stands side by side in an index; ids that are hashes alone each go to a page of their own, and once those
-/// don't fit into memory, each has to be read first.
+/// another then stands side by side in an index; ids that are hashes alone each go to a page of their own, and once
+/// those don't fit into memory, each has to be read first.
 pub(crate) fn timed(at: DateTime<Utc>, id: Uuid) -> Uuid {
     let millis = u128::try_from(at.timestamp_millis()).unwrap_or_default();
     Uuid::from_u128((millis << 80) | (8_u128 << HASHED) | hashed(id))

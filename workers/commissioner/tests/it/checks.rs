@@ -67,9 +67,9 @@ async fn commissions_from_before_ids_began_with_a_time_are_checked_as_all_are() 
         // What such an id was: another beginning, and version 5.
         "update commissioner.commissions set commission_id =
             overlay(overlay(commission_id::text placing 'deadbeef-dead' from 1) placing '5' from 15)::uuid",
-        "update commissioner.transfers set
-            transfer_id = overlay(overlay(transfer_id::text placing 'deadbeef-dead' from 1) placing '5' from 15)::uuid,
-            commission_id = overlay(overlay(commission_id::text placing 'deadbeef-dead' from 1) placing '5' from 15)::uuid",
+        "update commissioner.transfers set commission_id =
+            overlay(overlay(commission_id::text placing 'deadbeef-dead' from 1) placing '5' from 15)::uuid",
+        "update commissioner.transfers set transfer_id = commission_id where kind = 'earned'",
     ] {
         sqlx::query(change).execute(scene.db()).await.unwrap();
     }
