@@ -62,8 +62,8 @@ impl Receive<FollowLink> for Commissioner {
     }
 }
 
-/// Said by a cookie of the site's, or in the link if it was one of the program's own sites that led here: those ask their
-/// visitors. Whoever else spreads the link could say it for them. Not if the browser takes it back
+/// Said by a cookie of the site's, or in the link if one of the program's own sites led here: those ask their visitors.
+/// Whoever else spreads the link could say it for them. Not if the browser takes it back
 /// (<https://w3c.github.io/gpc/>).
 fn consents(visit: &Visit, sites: &[String]) -> bool {
     let header = |name: &str| visit.headers.get(name).map(String::as_str).unwrap_or_default();

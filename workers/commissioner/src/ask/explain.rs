@@ -20,9 +20,9 @@ const MOST: usize = 500;
 impl Answer<ExplainCommission> for Commissioner {
     async fn answer(&self, ask: &mut Ask<'_>, query: ExplainCommission) -> Result<Explanation, AskError> {
         let row = sqlx::query(
-            "select c.*, o.available_at, o.review, o.reasons, o.attribution, o.click_id, o.partner_id as sold_by, o.tier,
-                o.parents, o.rules_version, o.currency as order_currency, o.customer_id, l.fx_rate_e9, l.amount as paid,
-                l.tax, l.shipping, l.discount, k.clicked_at, k.link, b.bound_at, coalesce((
+            "select c.*, o.available_at, o.review, o.reasons, o.attribution, o.click_id, o.partner_id as sold_by,
+                o.tier, o.parents, o.rules_version, o.currency as order_currency, o.customer_id, l.fx_rate_e9,
+                l.amount as paid, l.tax, l.shipping, l.discount, k.clicked_at, k.link, b.bound_at, coalesce((
                     select sum(t.amount) from commissioner.transfers t
                     where t.tenant = c.tenant and t.program = c.program and t.order_id = c.order_id
                         and t.commission_id = c.commission_id and t.kind = 'reversed'), 0)::bigint as reversed

@@ -170,7 +170,7 @@ async fn the_schedule_itself_brings_the_planned_run_and_each_after_it() {
     account(&scene, ada).await;
     let long_ago = clock::now() - TimeDelta::days(40);
     scene.does(&RecordOrder { ordered_at: Some(long_ago), ..order("1", Some(&code)) }).await;
-    // A day is set as of then: the next such day is past, and what the schedule holds for a past time it brings at once.
+    // A day is set as of then: the next such day is past, and what the schedule holds for the past it brings at once.
     let mut map = HeaderMap::new();
     map.insert(headers::ID, "set-long-ago");
     map.insert(headers::TIME, long_ago.to_rfc3339().as_str());
