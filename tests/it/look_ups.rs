@@ -19,15 +19,13 @@ use omnibus_schemas::Catalogue;
 use omnibus_schemas::platform::HeldCommands;
 
 /// Tables that never hold so many rows of a tenant, or of what else their key begins with, that it matters.
-const SMALL: [&str; 8] = [
+const SMALL: [&str; 7] = [
     "auditor.audits",
     "auditor.evidence",
     "auditor.findings",
     "auditor.policies",
     "auditor.risks",
     "brander.certificate_orders",
-    // Found by a part of its key, which no other index has.
-    "commissioner.commissions",
     // Only changes of a message look for it.
     "presence.messages",
 ];

@@ -14,8 +14,8 @@ impl Hook for FollowLink {
     const HEADERS: &'static [&'static str] = &["cookie", "referer", "sec-gpc", "sec-purpose", "purpose"];
     const MAX_BODY: usize = 1024;
     const SUMMARY: &'static str = "A partner's link: counts the click and leads to the program's site. With consent \
-         (`?consent=1`, or the cookie `consent=1`, and no `Sec-GPC: 1`) with `via=<link>` and `click=<id>` added to the \
-         address, and a cookie. Public.";
+         (the cookie `consent=1`, or `?consent=1` from one of the program's own sites, and no `Sec-GPC: 1`) with \
+         `via=<link>` and `click=<id>` added to the address, and a cookie. Public.";
 }
 
 /// Orders as a shop reports them.

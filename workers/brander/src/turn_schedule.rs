@@ -22,7 +22,8 @@ impl Effect<TurnSchedule> for Brander {
             return self.open(cx, Target::Version(None, Why::Scheduled)).await;
         }
         let row = sqlx::query(
-            "select version, status, revision from brander.schedules where tenant = $1 and schedule_id = $2 for update",
+            "select version, status, revision, ends_at is not null as ends
+             from brander.schedules where tenant = $1 and schedule_id = $2 for update",
         )
         .bind(cx.tenant())
         .bind(schedule_id)
@@ -40,7 +41,9 @@ impl Effect<TurnSchedule> for Brander {
                 let target = Target::Version(Some(version.unsigned_abs()), Why::Scheduled);
                 let switch = self.open(cx, target).await?;
                 if let Prepared::Go(switch, _) = &switch {
-                    set(cx, &cmd, "running", i64::try_from(switch.brand.revision).ok()).await?;
+                    // One without an end has nothing left to do, and is none of the so many that a tenant may have.
+                    let begun = if row.try_get::<bool, _>("ends")? { "running" } else { "over" };
+                    set(cx, &cmd, begun, i64::try_from(switch.brand.revision).ok()).await?;
                 }
                 Ok(switch)
             }

@@ -14,7 +14,7 @@ use sqlx::Row;
 use uuid::Uuid;
 
 use crate::Commissioner;
-use crate::names::commission_id;
+use crate::names::{commission, hashed};
 use crate::replay::{self, Sold};
 use crate::reversal::currency;
 use crate::rules::Program;
@@ -111,7 +111,8 @@ impl Commissioner {
         ids: &[String],
     ) -> Result<Vec<LedgerDifferenceFound>, Fail> {
         let (tenant, name) = (cx.tenant(), program.as_str());
-        let mut expected: BTreeMap<Uuid, LedgerDifferenceFound> = BTreeMap::new();
+        // By what was hashed: ids of orders that are older than times in ids have none in front.
+        let mut expected: BTreeMap<u128, LedgerDifferenceFound> = BTreeMap::new();
         let mut wrong = Vec::new();
         for sold in &replay::sold(cx.db(), tenant, name, ids).await? {
             let rules = self.rules.version(cx.db(), tenant, name, sold.rules_version).await?;
@@ -129,8 +130,8 @@ impl Commissioner {
                 wrong.push(about(sold.seller, 0, sold.back, sold.refunded));
             }
             for (level, partner_id, earned) in worked_out(&rules, sold) {
-                let id = commission_id(tenant, name, &sold.order_id, &sold.line_id, level, partner_id);
-                expected.insert(id, about(partner_id, level, left(earned, sold), 0));
+                let one_of = commission(tenant, name, &sold.order_id, &sold.line_id, level, partner_id);
+                expected.insert(hashed(one_of), about(partner_id, level, left(earned, sold), 0));
             }
         }
         let rows = sqlx::query(
@@ -148,7 +149,7 @@ impl Commissioner {
         for row in rows {
             let (id, booked): (Uuid, i64) = (row.try_get("commission_id")?, row.try_get("booked")?);
             let (partner_id, in_currency) = (row.try_get("partner_id")?, currency(row.try_get("currency")?)?);
-            match expected.get_mut(&id) {
+            match expected.get_mut(&hashed(id)) {
                 Some(line) if line.partner_id == partner_id && line.currency == in_currency => line.booked += booked,
                 // Nobody earned this, or not in this currency.
                 _ => wrong.push(LedgerDifferenceFound {

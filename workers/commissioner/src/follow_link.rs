@@ -40,7 +40,7 @@ impl Receive<FollowLink> for Commissioner {
         if previewed || !row.try_get::<bool, _>("earns")? {
             return Ok(Reply::redirect(to));
         }
-        let consent = consents(&visit);
+        let consent = consents(&visit, &rules.sites);
         let click_id = clock::new_id();
         if consent {
             to.query_pairs_mut().append_pair("via", &link).append_pair("click", &click_id.to_string());
@@ -62,10 +62,12 @@ impl Receive<FollowLink> for Commissioner {
     }
 }
 
-/// Said in the link or by a cookie of the site's, and not taken back by the browser (<https://w3c.github.io/gpc/>).
-fn consents(visit: &Visit) -> bool {
-    let cookies = visit.headers.get("cookie").map(String::as_str).unwrap_or_default();
-    let by_cookie = cookies.split(';').any(|cookie| cookie.trim() == "consent=1");
+/// Said by a cookie of the site's, or in the link if one of the program's own sites led here: those ask their visitors.
+/// Whoever else spreads the link could say it for them. Not if the browser takes it back
+/// (<https://w3c.github.io/gpc/>).
+fn consents(visit: &Visit, sites: &[String]) -> bool {
+    let header = |name: &str| visit.headers.get(name).map(String::as_str).unwrap_or_default();
+    let by_cookie = header("cookie").split(';').any(|cookie| cookie.trim() == "consent=1");
     let by_link = visit.query.split('&').any(|pair| pair == "consent=1");
-    (by_cookie || by_link) && visit.headers.get("sec-gpc").map(String::as_str) != Some("1")
+    (by_cookie || (by_link && allowed(header("referer"), sites).is_some())) && header("sec-gpc") != "1"
 }

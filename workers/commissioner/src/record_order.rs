@@ -11,8 +11,8 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::Commissioner;
-use crate::names::commission_id;
-use crate::order::booking::{Booking, CommissionRow, CustomerRow, EarnedRow, LineRow, OrderRow};
+use crate::names::{commission, timed};
+use crate::order::booking::{Booking, CommissionRow, CustomerRow, LineRow, OrderRow};
 use crate::order::lookup::{Asked, Before, Found, find};
 use crate::rules::no_program;
 use crate::split::{Terms, base, exchanged, shares};
@@ -175,7 +175,7 @@ fn book<'a>(
     let review = if suspected.is_empty() { Review::None } else { Review::Held };
     let tier = found.seller.as_ref().map_or(Tier::Bronze, |seller| seller.tier);
 
-    let (mut lines, mut commissions, mut transfers, mut events) = (vec![], vec![], vec![], Events::none());
+    let (mut lines, mut commissions, mut events) = (vec![], vec![], Events::none());
     let too_large = |n: usize| {
         Fail::reject("too_large", format!("lines/{n}: comes to more than the ledger takes (10^15 minor units)"))
     };
@@ -197,12 +197,13 @@ fn book<'a>(
             base: of,
             base_currency: currency.code(),
             fx_rate_e9: order.fx_rate_e9,
-            refunded: 0,
         });
         let Some(seller) = &found.seller else { continue };
         let all = shares(Terms::of(rules), tier, seller.partner_id, &parents, of).ok_or_else(|| too_large(n))?;
         for share in all {
-            let commission_id = commission_id(tenant, program, order_id, &line.line_id, share.level, share.partner_id);
+            let rate_bp = i32::try_from(share.rate_bp)?;
+            let one_of = commission(tenant, program, order_id, &line.line_id, share.level, share.partner_id);
+            let commission_id = timed(one.now(), one_of);
             commissions.push(CommissionRow {
                 tenant,
                 program,
@@ -211,29 +212,14 @@ fn book<'a>(
                 level: share.level,
                 partner_id: share.partner_id,
                 commission_id,
-                rate_bp: share.rate_bp,
+                rate_bp,
                 base: share.base,
                 amount: share.amount,
                 currency: currency.code(),
                 ordered_at: at,
+                booked_at: one.now(),
+                available_at,
             });
-            if share.amount > 0 {
-                transfers.push(EarnedRow {
-                    tenant,
-                    transfer_id: commission_id,
-                    program,
-                    partner_id: share.partner_id,
-                    kind: "earned",
-                    debit: "expense",
-                    credit: "partner",
-                    amount: share.amount,
-                    currency: currency.code(),
-                    booked_at: one.now(),
-                    available_at,
-                    commission_id,
-                    order_id,
-                });
-            }
             events = events.about(
                 commission_id.to_string(),
                 CommissionEarned {
@@ -244,7 +230,7 @@ fn book<'a>(
                     line_id: line.line_id.clone(),
                     level: share.level,
                     tier,
-                    rate_bp: i32::try_from(share.rate_bp)?,
+                    rate_bp,
                     base: share.base,
                     amount: share.amount,
                     currency,
@@ -303,6 +289,5 @@ fn book<'a>(
     });
     into.lines.extend(lines);
     into.commissions.extend(commissions);
-    into.transfers.extend(transfers);
     Ok(events.about(order_id.to_owned(), recorded))
 }

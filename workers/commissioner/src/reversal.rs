@@ -8,6 +8,7 @@ use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
 use crate::cents::share;
+use crate::names::timed;
 use crate::words::read;
 
 /// An order, locked: refunds and reviews of one order follow each other.
@@ -118,7 +119,8 @@ pub(crate) async fn book(
         return Ok((0, Events::none()));
     }
     let (tenant, now) = (cx.tenant(), cx.now());
-    let ids: Vec<Uuid> = taken.iter().map(|(of, _)| cx.id(&format!("reversed {}", of.commission_id))).collect();
+    let ids: Vec<Uuid> =
+        taken.iter().map(|(of, _)| timed(now, cx.id(&format!("reversed {}", of.commission_id)))).collect();
     sqlx::query(
         "insert into commissioner.transfers (tenant, transfer_id, program, partner_id, kind, debit, credit, amount,
             currency, booked_at, available_at, commission_id, order_id, refund_id)

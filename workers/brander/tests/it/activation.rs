@@ -2,7 +2,7 @@
 
 use omnibus_schemas::brander::{
     ActivateBranding, Branding, BrandingVersions, CancelSchedule, ContrastReport, RollbackBranding, ScheduleBranding,
-    SetBranding, Turn, TurnSchedule,
+    Schedules, SetBranding, Turn, TurnSchedule,
 };
 use uuid::Uuid;
 
@@ -178,6 +178,38 @@ async fn a_schedules_end_leaves_alone_what_somebody_activated_in_between() {
     scene.tell("acme", &CancelSchedule { schedule_id: cancelled }).await;
     let told = scene.tell("acme", &TurnSchedule { schedule_id: cancelled, turn: Turn::Begin }).await;
     assert_eq!(told.data["why"], "cancelled");
+}
+
+#[tokio::test]
+async fn a_schedule_that_is_cancelled_while_it_runs_leaves_its_look_to_whoever_rolls_back() {
+    let scene = Scene::new().await;
+    for name in ["Base", "Spring"] {
+        scene.draft("acme", look(name)).await;
+    }
+    scene.activate("acme", 1).await;
+    let schedule_id = scheduled(&scene, 2, 1).await;
+    scene.tell("acme", &TurnSchedule { schedule_id, turn: Turn::Begin }).await;
+    assert_eq!(scene.tell("acme", &CancelSchedule { schedule_id }).await.name, "schedule_cancelled");
+    let told = scene.tell("acme", &TurnSchedule { schedule_id, turn: Turn::End }).await;
+    assert_eq!((told.name.as_str(), &told.data["why"]), ("schedule_skipped", &"cancelled".into()));
+    assert_eq!(scene.shown("acme").await.unwrap().name, "Spring");
+    scene.tell("acme", &RollbackBranding {}).await;
+    assert_eq!(scene.shown("acme").await.unwrap().name, "Base");
+    assert_eq!(refusal(&scene.tell("acme", &CancelSchedule { schedule_id }).await).0, "schedule_unknown");
+}
+
+#[tokio::test]
+async fn a_schedule_without_an_end_is_over_once_it_has_begun() {
+    let scene = Scene::new().await;
+    scene.draft("acme", look("For good")).await;
+    let from = omnibus_runtime::clock::now() + chrono::TimeDelta::hours(1);
+    let told = scene.tell("acme", &ScheduleBranding { version: 1, from, until: None }).await;
+    let schedule_id = told.data["schedule_id"].as_str().unwrap().parse().unwrap();
+    scene.tell("acme", &TurnSchedule { schedule_id, turn: Turn::Begin }).await;
+    assert_eq!(scene.shown("acme").await.unwrap().name, "For good");
+    let page = scene.stage.ask("brander", "acme", &Schedules { after: None, limit: 5 }).await.unwrap();
+    assert_eq!((page.schedules.len(), page.schedules[0].status.as_str()), (1, "over"));
+    assert_eq!(refusal(&scene.tell("acme", &CancelSchedule { schedule_id }).await).0, "schedule_unknown");
 }
 
 #[tokio::test]

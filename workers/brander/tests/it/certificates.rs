@@ -208,6 +208,19 @@ async fn a_host_that_does_not_point_here_gets_none_and_stays_verified() {
     assert_eq!(status(&scene).await, (DomainStatus::Verified, CertificateStatus::Failed));
 }
 
+/// Waits until the order has been looked at and put off for longer than a lane holds anything: it left the lane for the
+/// schedule, where it stays.
+async fn put_off(scene: &Scene) {
+    let left = async {
+        while scene.stage.lane("brander", "certificates").await != (0, 0) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), left).await.unwrap();
+    let schedule = scene.stage.operator.jetstream().get_stream("SCHEDULE").await.unwrap();
+    assert_eq!(schedule.cached_info().state.messages, 1, "it waits there");
+}
+
 #[tokio::test]
 async fn beyond_the_authoritys_budget_an_order_waits_and_is_not_sent() {
     let names = Names::start(ZONE).await;
@@ -230,13 +243,8 @@ async fn beyond_the_authoritys_budget_an_order_waits_and_is_not_sent() {
             .await
             .unwrap();
         scene.stage.publish("acme", &OrderCertificate { host: HOST.into() }).await;
-        let waiting = async {
-            while scene.stage.lane("brander", "certificates").await != (0, 1) {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(std::time::Duration::from_secs(20), waiting).await.unwrap();
-        // Another lane is not kept waiting, and by then the order has been looked at.
+        put_off(&scene).await;
+        // Another lane is not kept waiting.
         scene.draft("acme", look("Acme")).await;
         let ours: i64 = sqlx::query_scalar("select count(*) from brander.certificate_orders where tenant = 'acme'")
             .fetch_one(&scene.stage.db)
@@ -275,15 +283,7 @@ async fn a_tenants_share_and_a_hosts_failures_hold_an_order_back_too() {
             .await
             .unwrap();
         scene.stage.publish("acme", &OrderCertificate { host: HOST.into() }).await;
-        // Looked at, and put off for longer than a lane holds anything.
-        let put_off = async {
-            while scene.stage.lane("brander", "certificates").await != (0, 0) {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(std::time::Duration::from_secs(20), put_off).await.unwrap();
-        let schedule = scene.stage.operator.jetstream().get_stream("SCHEDULE").await.unwrap();
-        assert_eq!(schedule.cached_info().state.messages, 1, "it waits there");
+        put_off(&scene).await;
         let begun: i64 = sqlx::query_scalar(
             "select count(*) from brander.certificate_orders where opened_at > now() - interval '5 minutes'",
         )

@@ -14,12 +14,18 @@ use crate::Commissioner;
 use crate::reversal::currency;
 use crate::words::{read, word};
 
+/// Transfers that are shown. What was taken back is added up of all.
+const MOST: usize = 500;
+
 impl Answer<ExplainCommission> for Commissioner {
     async fn answer(&self, ask: &mut Ask<'_>, query: ExplainCommission) -> Result<Explanation, AskError> {
         let row = sqlx::query(
-            "select c.*, o.available_at, o.review, o.reasons, o.attribution, o.click_id, o.partner_id as sold_by, o.tier,
-                o.parents, o.rules_version, o.currency as order_currency, o.customer_id, l.fx_rate_e9, l.amount as paid,
-                l.tax, l.shipping, l.discount, k.clicked_at, k.link, b.bound_at, 0::bigint as reversed
+            "select c.*, o.available_at, o.review, o.reasons, o.attribution, o.click_id, o.partner_id as sold_by,
+                o.tier, o.parents, o.rules_version, o.currency as order_currency, o.customer_id, l.fx_rate_e9,
+                l.amount as paid, l.tax, l.shipping, l.discount, k.clicked_at, k.link, b.bound_at, coalesce((
+                    select sum(t.amount) from commissioner.transfers t
+                    where t.tenant = c.tenant and t.program = c.program and t.order_id = c.order_id
+                        and t.commission_id = c.commission_id and t.kind = 'reversed'), 0)::bigint as reversed
              from commissioner.commissions c
              join commissioner.orders o using (tenant, program, order_id)
              join commissioner.lines l using (tenant, program, order_id, line_id)
@@ -33,11 +39,14 @@ impl Answer<ExplainCommission> for Commissioner {
         .fetch_optional(&mut *ask.db)
         .await?
         .ok_or_else(|| AskError::NotFound("there is no such commission".into()))?;
-        let transfers = transfers(ask, &row).await?;
-        let mut commission = report(&row)?;
-        let reversed = transfers.iter().filter(|transfer| transfer.kind == "reversed");
-        commission.reversed.amount = reversed.map(|transfer| transfer.money.amount).sum();
-        let chain = chain(&row, &commission, &transfers)?;
+        let mut transfers = transfers(ask, &row).await?;
+        let commission = report(&row)?;
+        let more = transfers.len() > MOST;
+        transfers.truncate(MOST);
+        let mut chain = chain(&row, &commission, &transfers)?;
+        if more {
+            chain.push(format!("Ledger: more follows these {MOST}; the program's ledger has all of it."));
+        }
         let parents: Vec<Option<Uuid>> = row.try_get("parents")?;
         Ok(Explanation {
             commission,
@@ -54,7 +63,7 @@ impl Answer<ExplainCommission> for Commissioner {
     }
 }
 
-/// The commission's own transfers and those of the payouts that settled them.
+/// The commission's own transfers and those of the payouts that settled them, as many as are shown and one more.
 async fn transfers(ask: &mut Ask<'_>, row: &PgRow) -> Result<Vec<Transfer>, sqlx::Error> {
     let rows = sqlx::query(
         "with own as (
@@ -67,13 +76,14 @@ async fn transfers(ask: &mut Ask<'_>, row: &PgRow) -> Result<Vec<Transfer>, sqlx
          where p.tenant = $1 and p.partner_id = $5 and p.payout_id in (
             select i.payout_id from commissioner.payout_items i
             where i.tenant = $1 and i.transfer_id in (select transfer_id from own))
-         order by booked_at, transfer_id limit 500",
+         order by booked_at, transfer_id limit $6",
     )
     .bind(ask.tenant)
     .bind(row.try_get::<String, _>("program")?)
     .bind(row.try_get::<String, _>("order_id")?)
     .bind(row.try_get::<Uuid, _>("commission_id")?)
     .bind(row.try_get::<Uuid, _>("partner_id")?)
+    .bind(MOST as i64 + 1)
     .fetch_all(&mut *ask.db)
     .await?;
     rows.iter().map(transfer).collect()

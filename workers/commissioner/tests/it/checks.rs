@@ -60,6 +60,31 @@ async fn a_sound_ledger_has_no_difference_and_a_changed_cent_is_found() {
 }
 
 #[tokio::test]
+async fn commissions_from_before_ids_began_with_a_time_are_checked_as_all_are() {
+    let (scene, bob) = busy().await;
+    for change in [
+        "alter table commissioner.transfers disable trigger only_added_to",
+        // What such an id was: another beginning, and version 5.
+        "update commissioner.commissions set commission_id =
+            overlay(overlay(commission_id::text placing 'deadbeef-dead' from 1) placing '5' from 15)::uuid",
+        "update commissioner.transfers set commission_id =
+            overlay(overlay(commission_id::text placing 'deadbeef-dead' from 1) placing '5' from 15)::uuid",
+        "update commissioner.transfers set transfer_id = commission_id where kind = 'earned'",
+    ] {
+        sqlx::query(change).execute(scene.db()).await.unwrap();
+    }
+    assert_eq!(scene.does(&check()).await.data["differences"], 0);
+    let cent = "update commissioner.transfers set amount = amount + 1 where transfer_id = (
+        select commission_id from commissioner.commissions where order_id = '4' and line_id = '1' and level = 0)";
+    sqlx::query(cent).execute(scene.db()).await.unwrap();
+    let told = scene.does(&check()).await;
+    assert_eq!(told.data["differences"], 1);
+    let found = of(&scene, &told, "ledger_difference_found")[0].data.clone();
+    assert_eq!((&found["partner_id"], &found["line_id"]), (&json!(bob), &json!("1")));
+    scene.running.stop().await;
+}
+
+#[tokio::test]
 async fn a_check_beside_orders_and_refunds_finds_nothing_that_is_not_there() {
     let scene = Scene::racing().await;
     scene.program(|_| {}).await;

@@ -1,7 +1,9 @@
 //! From an order to what it earns.
 
-use omnibus_schemas::commissioner::{OverrideBase, RecordOrder};
+use chrono::{DateTime, Utc};
+use omnibus_schemas::commissioner::{OverrideBase, RecordOrder, RecordRefund};
 use serde_json::json;
+use uuid::Uuid;
 
 use crate::scene::{Scene, line, of, order};
 
@@ -111,4 +113,46 @@ async fn an_order_reads_what_is_its_own_however_much_there_is_and_nothing_is_kno
     for (table, read) in told {
         assert!(read < 1000, "{read} rows of {table} were read for 60 orders");
     }
+}
+
+#[tokio::test]
+async fn a_commission_of_nothing_is_there_and_moves_nothing() {
+    let scene = Scene::new().await;
+    scene.program(|_| {}).await;
+    let (_, code) = scene.partner("ada", None).await;
+    let told = scene.does(&RecordOrder { lines: vec![line("1", 0), line("2", 100)], ..order("1", Some(&code)) }).await;
+    assert_eq!(told.data["commissions"], 2);
+    assert_eq!((scene.count("commissions").await, scene.count("transfers").await), (2, 1));
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn ids_in_the_ledger_begin_with_the_time_at_which_they_were_recorded() {
+    let scene = Scene::new().await;
+    scene.program(|_| {}).await;
+    let (_, code) = scene.partner("ada", None).await;
+    let (_, below) = scene.partner("bob", Some(&code)).await;
+    for id in ["b", "a"] {
+        scene.does(&order(id, Some(&below))).await;
+        let refund = RecordRefund {
+            program: "main".parse().unwrap(),
+            order_id: id.into(),
+            refund_id: "r".into(),
+            lines: vec![],
+        };
+        scene.does(&refund).await;
+    }
+    let rows: Vec<(Uuid, DateTime<Utc>)> = sqlx::query_as(
+        "select commission_id, recorded_at from commissioner.commissions
+         join commissioner.orders using (tenant, program, order_id)
+         union all select transfer_id, booked_at from commissioner.transfers",
+    )
+    .fetch_all(scene.db())
+    .await
+    .unwrap();
+    assert_eq!(rows.len(), 4 + 8);
+    for (id, at) in rows {
+        assert_eq!(id.as_u128() >> 80, u128::from(at.timestamp_millis().unsigned_abs()), "{id} of {at}");
+    }
+    scene.running.stop().await;
 }

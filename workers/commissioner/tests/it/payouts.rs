@@ -7,7 +7,7 @@ use chrono::{TimeDelta, Utc};
 use omnibus_runtime::clock;
 use omnibus_schemas::commissioner::{
     PartnerPage, PayoutResult, PayoutStatus, Payouts, RecordOrder, RequestPayout, RunPayouts, RunPayoutsPart,
-    SetPayoutAccount, SettlePayout,
+    SetPayoutAccount, SetProgram, SettlePayout,
 };
 use omnibus_schemas::{Command, headers};
 use serde_json::json;
@@ -159,6 +159,41 @@ async fn a_program_with_a_payout_day_runs_by_itself_and_goes_on_from_month_to_mo
     let next = ran.data["next_run"].as_str().unwrap();
     assert!(next > planned.as_str(), "{next} follows {planned}");
     assert_eq!(scene.does(&run).await.data["reserved"], 0);
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn the_schedule_itself_brings_the_planned_run_and_each_after_it() {
+    let scene = Scene::new().await;
+    scene.program(|_| {}).await;
+    let (ada, code) = scene.partner("ada", None).await;
+    account(&scene, ada).await;
+    let long_ago = clock::now() - TimeDelta::days(40);
+    scene.does(&RecordOrder { ordered_at: Some(long_ago), ..order("1", Some(&code)) }).await;
+    // A day is set as of then: the next such day is past, and what the schedule holds for the past it brings at once.
+    let mut map = HeaderMap::new();
+    map.insert(headers::ID, "set-long-ago");
+    map.insert(headers::TIME, long_ago.to_rfc3339().as_str());
+    map.insert(headers::CONTENT_TYPE, "application/json");
+    let entry = scene.stage.catalogue().command(SetProgram::DOMAIN, SetProgram::NAME).unwrap();
+    let body = serde_json::to_vec(&program(|p| p.payout_day = 28)).unwrap();
+    scene.stage.publish_raw(&entry.subject("acme"), map, body).await;
+    let time = |text: &serde_json::Value| text.as_str().unwrap().parse::<chrono::DateTime<Utc>>().unwrap();
+    let set = scene.stage.event(|told| told.name == "program_set" && told.data["version"] == 2).await;
+    let planned = time(&set.data["next_payout_run"]);
+    assert!(planned < clock::now());
+
+    let reserved = scene.stage.event(|told| told.name == "payout_reserved").await;
+    assert_eq!((&reserved.data["partner_id"], &reserved.data["amount"]), (&json!(ada), &json!(500)));
+    let runs = |told: &omnibus_runtime::testing::Told| told.name == "payouts_run";
+    // The first pays, the others find nothing, and the last one is followed by a day to come.
+    let last = scene.stage.event(|told| runs(told) && time(&told.data["next_run"]) > clock::now()).await;
+    let first = scene.stage.event(|told| runs(told) && told.causation == reserved.causation).await;
+    assert_eq!(time(&json!(first.header(headers::TIME).unwrap())), planned, "a run has the time it was planned for");
+    let plan: chrono::DateTime<Utc> =
+        sqlx::query_scalar("select next_run_at from commissioner.programs").fetch_one(scene.db()).await.unwrap();
+    assert_eq!(plan, time(&last.data["next_run"]));
+    assert_eq!((scene.count("payouts").await, scene.balance(ada, "EUR").await), (1, 0));
     scene.running.stop().await;
 }
 

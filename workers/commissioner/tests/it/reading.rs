@@ -7,7 +7,7 @@ use omnibus_schemas::commissioner::{
     RecordOrder, RecordRefund, Statement,
 };
 
-use crate::scene::{Scene, of, order};
+use crate::scene::{Scene, line, of, order};
 
 #[tokio::test]
 async fn every_list_is_read_page_by_page_and_whole() {
@@ -99,6 +99,31 @@ async fn a_commission_is_explained_from_the_click_to_the_ledger() {
         assert!(sentence.contains(part), "{sentence} has not {part}");
     }
     assert_eq!(explained.chain.len(), 6);
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_taken_back_is_explained_whole_however_many_refunds_did() {
+    let scene = Scene::new().await;
+    scene.program(|_| {}).await;
+    let (_, code) = scene.partner("ada", None).await;
+    let told = scene.does(&RecordOrder { lines: vec![line("1", 100_000)], ..order("1", Some(&code)) }).await;
+    let id = of(&scene, &told, "commission_earned")[0].data["commission_id"].as_str().unwrap().parse().unwrap();
+    sqlx::query(
+        "insert into commissioner.transfers (tenant, transfer_id, program, partner_id, kind, debit, credit, amount,
+            currency, booked_at, available_at, commission_id, order_id, refund_id)
+         select tenant, gen_random_uuid(), program, partner_id, 'reversed', credit, debit, 3, currency,
+            booked_at + n * interval '1 ms', available_at, commission_id, order_id, 'r' || n
+         from commissioner.transfers, generate_series(1, 600) n",
+    )
+    .execute(scene.db())
+    .await
+    .unwrap();
+    let explained = scene.asks(&ExplainCommission { commission_id: id }).await.unwrap();
+    assert_eq!((explained.commission.earned.amount, explained.commission.reversed.amount), (5_000, 1_800));
+    assert_eq!(explained.transfers.len(), 500);
+    let last = explained.chain.last().unwrap();
+    assert!(last.contains("more follows these 500"), "{last}");
     scene.running.stop().await;
 }
 

@@ -42,8 +42,9 @@ async fn a_link_counts_the_click_and_recognises_only_who_agreed() {
         sqlx::query_scalar("select referrer from commissioner.clicks").fetch_one(scene.db()).await.unwrap();
     assert_eq!(referrer, "blog.example");
 
-    for (query, cookie) in [("consent=1", ""), ("", "a=b; consent=1")] {
-        let known = follow(&scene.stage, &code, query, &[("cookie", cookie)]).await.unwrap();
+    let asked = ("referer", "https://shop.example.com/");
+    for (query, by) in [("consent=1", asked), ("", ("cookie", "a=b; consent=1"))] {
+        let known = follow(&scene.stage, &code, query, &[by]).await.unwrap();
         let location = header(&known, "location").unwrap();
         let click = location.rsplit_once("click=").unwrap().1.to_owned();
         assert_eq!(location, format!("https://shop.example.com/?via={code}&click={click}"));
@@ -55,11 +56,37 @@ async fn a_link_counts_the_click_and_recognises_only_who_agreed() {
         let told = scene.stage.event(|told| told.data["click_id"] == click.as_str()).await;
         assert_eq!(told.data["consent"], true);
     }
-    let refused = follow(&scene.stage, &code, "consent=1", &[("sec-gpc", "1")]).await.unwrap();
+    let refused = follow(&scene.stage, &code, "consent=1", &[asked, ("sec-gpc", "1")]).await.unwrap();
     assert_eq!(header(&refused, "set-cookie"), None);
-    let previewed = follow(&scene.stage, &code, "consent=1", &[("sec-purpose", "prefetch")]).await.unwrap();
+    let previewed = follow(&scene.stage, &code, "consent=1", &[asked, ("sec-purpose", "prefetch")]).await.unwrap();
     assert_eq!(header(&previewed, "location"), Some("https://shop.example.com/"));
     assert_eq!(follow(&scene.stage, "nobodys", "", &[]).await.unwrap_err().0, 404);
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn who_spreads_a_link_can_not_consent_for_those_who_follow_it() {
+    let scene = Scene::new().await;
+    scene.program(|_| {}).await;
+    let (_, code) = scene.partner("ada", None).await;
+    for referer in ["", "https://blog.example/", "https://shop.example.com.blog.example/", "http://shop.example.com/"] {
+        let reply = follow(&scene.stage, &code, "consent=1", &[("referer", referer)]).await.unwrap();
+        assert_eq!(header(&reply, "location"), Some("https://shop.example.com/"), "{referer}");
+        assert_eq!(header(&reply, "set-cookie"), None, "{referer}");
+    }
+    let bare = follow(&scene.stage, &code, "consent=1", &[]).await.unwrap();
+    assert_eq!((header(&bare, "location"), header(&bare, "set-cookie")), (Some("https://shop.example.com/"), None));
+    let recorded = async {
+        while scene.count("clicks").await < 5 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), recorded).await.unwrap();
+    let agreed: i64 = sqlx::query_scalar("select count(*) from commissioner.clicks where consent")
+        .fetch_one(scene.db())
+        .await
+        .unwrap();
+    assert_eq!(agreed, 0);
     scene.running.stop().await;
 }
 
@@ -71,7 +98,7 @@ async fn a_link_leads_to_the_programs_sites_of_today_only() {
     let told = scene.does(&AddLink { partner_id, destination: "https://old.example.com/a?b=c".into() }).await;
     let link = told.data["link"].as_str().unwrap().trim_start_matches("/r/").to_owned();
     let to = |reply: Reply| header(&reply, "location").unwrap().split("&click=").next().unwrap().to_owned();
-    let known = to(follow(&scene.stage, &link, "consent=1", &[]).await.unwrap());
+    let known = to(follow(&scene.stage, &link, "", &[("cookie", "consent=1")]).await.unwrap());
     assert_eq!(known, format!("https://old.example.com/a?b=c&via={link}"));
     // What the shop is told is a code that it can name.
     assert_eq!(scene.does(&order("1", Some(&link))).await.data["partner_id"], partner_id.to_string());
