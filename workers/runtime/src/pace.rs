@@ -58,7 +58,7 @@ impl Class {
     /// What batches of this size make one expect of one that is `times` as large and was not seen yet.
     fn expected(&self, times: f64) -> Option<Class> {
         let [Some(single), Some(atomic)] = self.took else { return None };
-        (single > BY_FAR * atomic).then(|| Class {
+        (single > BY_FAR * atomic).then_some(Class {
             warm: true,
             took: [Some(single * times), Some(atomic * times)],
             left: ON_TRUST,
