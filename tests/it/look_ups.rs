@@ -73,6 +73,30 @@ async fn a_row_is_looked_up_by_its_whole_key_also_when_nothing_is_known_of_its_t
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_migration_that_lies_beside_a_worker_is_carried_out() {
+    let stage = Stage::new(Catalogue::omnibus()).await;
+    let home = tempfile::tempdir().unwrap();
+    for worker in workers(home.path()) {
+        stage.run(worker).await.stop().await;
+    }
+    let mut folders = 0;
+    for folder in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../workers")).unwrap() {
+        let folder = folder.unwrap().path();
+        let Ok(files) = std::fs::read_dir(folder.join("migrations")) else { continue };
+        let files = files.filter(|file| file.as_ref().unwrap().path().extension().is_some_and(|end| end == "sql"));
+        let schema = match folder.file_name().unwrap().to_str().unwrap() {
+            "runtime" => "bus",
+            worker => worker,
+        };
+        let done = sqlx::query_scalar(sqlx::AssertSqlSafe(format!("select count(*) from {schema}._migrations")));
+        let done: i64 = done.fetch_one(&stage.db).await.unwrap();
+        assert_eq!(files.count(), usize::try_from(done).unwrap(), "{schema}: a file that no worker names does nothing");
+        folders += 1;
+    }
+    assert!(folders >= 7, "{folders} have tables");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_end_of_a_call_reads_its_own_row_however_many_there_are() {
     let scene = Scene::new().await;
     let running = scene.run().await;

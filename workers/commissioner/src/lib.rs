@@ -73,6 +73,7 @@ pub fn worker(settings: Settings) -> anyhow::Result<Worker> {
                 ("0002_webhook", include_str!("../migrations/0002_webhook.sql")),
                 ("0003_balances", include_str!("../migrations/0003_balances.sql")),
                 ("0004_look_ups", include_str!("../migrations/0004_look_ups.sql")),
+                ("0005_commissions_by_their_ids", include_str!("../migrations/0005_commissions_by_their_ids.sql")),
             ],
         )
         .handles::<SetProgram>()

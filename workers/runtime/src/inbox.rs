@@ -299,9 +299,10 @@ pub(crate) async fn published(db: &mut PgConnection, rows: &[Ended]) -> Result<(
         "update bus.inbox i set published_at = now()
          from unnest($1::text[], $2::text[], $3::uuid[], $4::timestamptz[]) as x(consumer, tenant, id, at)
          cross join lateral (
-             select ctid from bus.inbox where consumer = x.consumer and tenant = x.tenant and message_id = x.id limit 1
+             select ctid from bus.inbox
+             where consumer = x.consumer and tenant = x.tenant and message_id = x.id and finished_at = x.at limit 1
          ) row
-         where i.ctid = row.ctid and i.finished_at = x.at and i.published_at is null",
+         where i.ctid = row.ctid and i.published_at is null",
     )
     .bind(rows.iter().map(|row| row.consumer.clone()).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.key.tenant.clone()).collect::<Vec<_>>())
