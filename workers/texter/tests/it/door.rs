@@ -5,7 +5,8 @@ use std::time::Duration;
 use omnibus_ingest::{Door, DoorParts, keys};
 use omnibus_runtime::Health;
 use omnibus_runtime::testing::Stage;
-use omnibus_schemas::texter::SmsState;
+use omnibus_schemas::Query;
+use omnibus_schemas::texter::{EstimateSms, SmsState};
 use serde_json::{Value, json};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
@@ -119,6 +120,8 @@ async fn the_same_idempotency_key_is_the_same_check() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_estimate_is_asked_for_with_a_body() {
     let scene = Scene::new().await;
+    // The worker takes commands a moment before it answers questions: this one waits for that.
+    scene.stage.ask("texter", "acme", &EstimateSms::example()).await.unwrap();
     let door = Opened::on(&scene.stage, "127.0.0.1:0").await;
     let (status, answer) = door.post("/api/v1/sms/estimate", &json!({ "to": number(7003), "body": "Hello" })).await;
     assert_eq!((status, &answer["segments"], &answer["estimate_micro"]), (200, &json!(1), &json!(7900)), "{answer}");
