@@ -280,7 +280,7 @@ remove_home() {
 }
 
 # Builds the `omnibus` program; `omnibus` is where it stands. OMNIBUS_PROFILE is the profile of Cargo.toml that it is built
-# by: `up` is soon made; `release` takes half as long again and runs quicker; `dev` is how the tests are built.
+# by: `up` is sooner made; `release` takes longer and runs quicker; `dev` is how the tests are built.
 # OMNIBUS_BUILT says that it stands there already.
 profile=${OMNIBUS_PROFILE:-up}
 case $profile in
@@ -291,7 +291,7 @@ esac
 build_omnibus() {
     [ -z "${OMNIBUS_BUILT:-}" ] || { [ -x "$omnibus" ] || die "there is no $omnibus"; return; }
     if [ ! -x "$omnibus" ] && [ "$profile" = up ]; then
-        say "building omnibus: the first time about 12 minutes on 2 cores, after that seconds"
+        say "building omnibus: the first time up to 17 minutes on 2 cores, after that seconds"
     fi
     (cd "$root" && cargo build --profile "$profile" --locked --package omnibus) ||
         die "the build failed; see above"
