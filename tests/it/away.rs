@@ -188,14 +188,22 @@ async fn questions_that_hang_leave_connections_for_commands() {
             })
         })
         .collect();
-    let hanging =
-        "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
+    // Not the trimmer, which waits for the lock as well if the worker has only just started.
+    let hanging = "select count(*) from pg_stat_activity
+        where wait_event_type = 'Lock' and datname = current_database() and query like '%i.outcome = ''held''%'";
     // The worker has eight connections: half of them hang, and no more.
     scene.until(hanging, 4).await;
     for _ in 0..5 {
         let id = scene.put("").await;
         assert_eq!(scene.stage.outcome(id).await.outcome, Some(Outcome::Succeeded));
     }
+    assert_eq!(scene.count(hanging).await, 4);
+    // Whoever has waited for too long is told so. Those who come next take no more connections all the same.
+    let (told, _, asking) = futures_util::future::select_all(asking).await;
+    let told = told.unwrap().unwrap().expect("somebody answers");
+    assert_eq!(told.headers.unwrap().get("Nats-Service-Error-Code").map(|code| code.as_str()), Some("503"));
+    let id = scene.put("").await;
+    assert_eq!(scene.stage.outcome(id).await.outcome, Some(Outcome::Succeeded));
     assert_eq!(scene.count(hanging).await, 4);
     lock.rollback().await.unwrap();
     for asked in asking {

@@ -1,6 +1,7 @@
 //! Queries and hooks, served as NATS services, so that `nats micro ls` shows them. Every answer is bound to the tenant that the
 //! door put into the header; only doors and operators may publish on `qry.`.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,16 +73,15 @@ impl Engine {
     }
 
     async fn answer(&self, request: Request, asked: Asked) {
-        let answer = async {
+        let mut answer = pin!(async {
             match &asked {
                 Asked::Query(reply) => self.reply(&request, reply).await,
                 Asked::Hook(exchange) => self.exchange(&request, exchange).await,
             }
-        };
-        let result = match tokio::time::timeout(DEADLINE, answer).await {
-            Ok(result) => result,
-            Err(_) => Err(refuse(503, "the database does not answer")),
-        };
+        });
+        let in_time = tokio::time::timeout(DEADLINE, &mut answer).await.ok();
+        let late = in_time.is_none();
+        let result = in_time.unwrap_or_else(|| Err(refuse(503, "the database does not answer")));
         let sent = match result {
             // A refusal may bring more than the words that fit into a header.
             Err(Refused { error, faults }) if !faults.is_empty() => {
@@ -96,6 +96,10 @@ impl Engine {
         };
         if let Err(error) = sent {
             tracing::debug!(%error, "an answer was not sent");
+        }
+        if late {
+            // Its connection hangs as long as its statement does, asked or not, and is counted as taken for as long.
+            let _ = answer.await;
         }
     }
 
