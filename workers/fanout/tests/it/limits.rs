@@ -81,8 +81,11 @@ async fn one_tenants_sockets_do_not_use_up_what_is_everybodys() {
         clients.push(client);
     }
     let publish = json!({ "channel": "room:lobby", "data": "Hello" });
-    assert!(refused(&mut clients[0], 20, "publish", &publish).await > 0);
-    assert_eq!(refused(&mut clients[2], 1, "publish", &publish).await, 0);
+    let [first, second, other] = &mut clients[..] else { unreachable!("three were opened") };
+    // Both at once: each waits until what it said is decided, and that may take its time.
+    let too_often = tokio::join!(refused(first, 20, "publish", &publish), refused(second, 20, "publish", &publish));
+    assert!(too_often.0 + too_often.1 > 0);
+    assert_eq!(refused(other, 1, "publish", &publish).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -142,5 +145,5 @@ async fn a_socket_that_takes_nothing_in_is_closed_at_once_when_the_node_stops() 
         }
     };
     // A write that only waits takes two pings, which are fifty seconds.
-    tokio::time::timeout(std::time::Duration::from_secs(25), gone).await.expect("the socket ends");
+    tokio::time::timeout(std::time::Duration::from_secs(40), gone).await.expect("the socket ends");
 }

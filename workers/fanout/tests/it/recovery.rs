@@ -180,7 +180,7 @@ async fn who_listens_while_the_log_is_made_anew_is_told_by_its_first_entry() {
     scene.say("acme", "lobby", "bob", "in the new one").await;
     let ended = async { while !ada.push().await["unsubscribe"].is_object() {} };
     // Before it would be looked at anyway.
-    tokio::time::timeout(Duration::from_secs(15), ended).await.expect("the subscription ends");
+    tokio::time::timeout(Duration::from_secs(20), ended).await.expect("the subscription ends");
     let begun = ada.recover("room:lobby", (&old.0, old.1)).await;
     assert!(begun.get("recovered").is_none() && recovered(&begun).is_empty(), "{begun}");
     assert_ne!(position(&begun).0, old.0);

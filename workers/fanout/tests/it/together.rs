@@ -82,6 +82,10 @@ async fn who_comes_with_many_others_waits_for_his_turn_to_be_asked_about_and_is_
     let most = AtomicUsize::new(0);
     let answering = async {
         let (mut waiting, mut quiet) = (VecDeque::new(), Duration::from_millis(500));
+        // Unless two are out before one is answered, nothing goes on.
+        while waiting.len() < 2 {
+            waiting.push_back(questions.next().await.unwrap());
+        }
         loop {
             while let Ok(Some(question)) = tokio::time::timeout(quiet, questions.next()).await {
                 waiting.push_back(question);

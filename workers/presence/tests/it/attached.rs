@@ -130,7 +130,7 @@ async fn a_file_goes_with_the_last_message_that_names_it_and_its_link_with_the_f
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), gone).await.expect("what is discarded is removed");
+    tokio::time::timeout(Duration::from_secs(120), gone).await.expect("what is discarded is removed");
     assert!(store.get(format!("acme/{file_id}")).await.is_err());
     assert!(store.get(format!("acme/{kept}")).await.is_ok());
 }

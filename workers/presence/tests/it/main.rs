@@ -54,10 +54,10 @@ impl Scene {
         let bucket = || self.stage.operator.jetstream().get_stream("KV_presence");
         let watching = async {
             while bucket().await.unwrap().cached_info().state.consumer_count == 0 {
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        tokio::time::timeout(std::time::Duration::from_secs(30), watching).await.expect("it watches");
+        tokio::time::timeout(Duration::from_secs(120), watching).await.expect("it watches");
     }
 
     /// The code of a refusal.
@@ -94,7 +94,7 @@ impl Scene {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), waits).await.expect("it waits");
+        tokio::time::timeout(Duration::from_secs(120), waits).await.expect("it waits");
     }
 
     /// The log of a channel, in its own order.

@@ -14,10 +14,11 @@ use serde_json::json;
 
 use crate::{Scene, post, token};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 async fn scene() -> Scene {
-    let scene = Scene::with(Settings { unread_seconds: 2, chat_url: Some("https://chat.test/{room}".into()) }).await;
+    // Long enough for what is to be done in time, also where that takes a while.
+    let scene = Scene::with(Settings { unread_seconds: 8, chat_url: Some("https://chat.test/{room}".into()) }).await;
     for user in ["ada", "bob", "carol", "dave"] {
         scene.join("acme", "lobby", user).await;
         scene.contact("acme", user).await;
