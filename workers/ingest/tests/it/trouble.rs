@@ -1,6 +1,6 @@
 //! The bus is full, away, or slow to come back; the door stops.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::jetstream::stream::{Config, PersistenceMode};
 use futures_util::StreamExt;
@@ -40,18 +40,27 @@ async fn a_stream_that_comes_back_within_a_moment_is_waited_for() {
     let (key, _) = stage.key("acme", &["*"]).await;
     let js = stage.operator.jetstream();
     let config = js.get_stream("CMD_GREETER").await.unwrap().cached_info().config.clone();
-    js.delete_stream("CMD_GREETER").await.unwrap();
-    // As in an election: first a server without a leader, then nobody at all, then the stream.
-    let mut tries = stage.listen("cmd.greeter.>").await;
-    let back = async {
-        let first = tries.next().await.expect("the door tries");
-        drop(tries);
-        let no = r#"{"error":{"code":503,"err_code":10008,"description":"JetStream system temporarily unavailable"}}"#;
-        stage.operator.client().publish(first.reply.unwrap(), no.into()).await.unwrap();
-        js.create_stream(config).await.unwrap();
+    let response = loop {
+        js.delete_stream("CMD_GREETER").await.unwrap();
+        // As in an election: first a server without a leader, then nobody at all, then the stream.
+        let mut tries = stage.listen("cmd.greeter.>").await;
+        let back = async {
+            let first = tries.next().await.expect("the door tries");
+            let begun = Instant::now();
+            drop(tries);
+            let no =
+                r#"{"error":{"code":503,"err_code":10008,"description":"JetStream system temporarily unavailable"}}"#;
+            stage.operator.client().publish(first.reply.unwrap(), no.into()).await.unwrap();
+            js.create_stream(config.clone()).await.unwrap();
+            begun.elapsed()
+        };
+        let (response, away) = tokio::join!(stage.greet(&key).send(), back);
+        // On a busy machine a stream is not made in a moment: then once more.
+        if away < Duration::from_secs(1) {
+            break response.unwrap();
+        }
     };
-    let (response, ()) = tokio::join!(stage.greet(&key).send(), back);
-    assert_eq!(response.unwrap().status(), 202);
+    assert_eq!(response.status(), 202);
     assert_eq!(stage.stored("greeter").await, 1);
 }
 
@@ -97,7 +106,7 @@ async fn who_waits_when_the_door_stops_is_sent_away_with_202() {
     let waiting = tokio::spawn(stage.greet(&key).header("prefer", "wait=30").send());
     commands.next().await.unwrap();
     stage.stop.cancel();
-    let answered = tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("nobody waits for long");
+    let answered = tokio::time::timeout(Duration::from_secs(25), waiting).await.expect("nobody waits for long");
     assert_eq!(answered.unwrap().unwrap().status(), 202);
 }
 
@@ -157,7 +166,7 @@ async fn who_wants_to_wait_while_the_server_is_away_is_told_so_at_once() {
     stage.missing("ingest.bus", "no connection").await;
     let waiting = stage.greet(&key).header("prefer", "wait=30").send();
     let response =
-        tokio::time::timeout(Duration::from_secs(15), waiting).await.expect("no wait for an outcome").unwrap();
+        tokio::time::timeout(Duration::from_secs(25), waiting).await.expect("no wait for an outcome").unwrap();
     assert!(response.headers().contains_key("retry-after"));
     let (status, code, _) = problem(response).await;
     assert_eq!((status, code.as_str()), (503, "bus_away"));
