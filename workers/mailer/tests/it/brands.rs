@@ -5,7 +5,9 @@ use std::time::Duration;
 use omnibus_mailer::worker;
 use omnibus_runtime::testing::Stage;
 use omnibus_schemas::brand::{BUCKET, Brand, DRAFTS, Sender};
-use omnibus_schemas::mailer::{AddSenderDomain, BatchRecipient, Preview, PreviewTemplate, SendBatch, SendTemplate};
+use omnibus_schemas::mailer::{
+    AddSenderDomain, BatchRecipient, Preview, PreviewTemplate, SendBatch, SendTemplate, Templates,
+};
 use omnibus_schemas::{Bucket, Catalogue, Command, Domain, Query};
 use serde_json::{Map, json};
 
@@ -38,7 +40,7 @@ async fn until(stage: &Stage, tenant: &str, name: &str) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), asking).await.unwrap_or_else(|_| panic!("no mail was from {name}"));
+    tokio::time::timeout(Duration::from_secs(120), asking).await.unwrap_or_else(|_| panic!("no mail was from {name}"));
 }
 
 #[tokio::test]
@@ -79,6 +81,8 @@ async fn without_a_bucket_mails_are_dressed_plainly_and_at_once() {
     domains.iter_mut().for_each(|domain| domain.owns.retain(|bucket| bucket.name != BUCKET));
     let stage = Stage::new(Catalogue::new(domains)).await;
     let running = stage.run(worker(folder_settings(dir.path())).unwrap()).await;
+    // From here on it answers.
+    stage.ask("mailer", "acme", &Templates::example()).await.unwrap();
     let asked = tokio::time::timeout(Duration::from_secs(4), shown(&stage, "acme")).await;
     assert_eq!(asked.unwrap().subject, "Welcome to acme, Ada");
     running.stop().await;

@@ -19,6 +19,9 @@ use uuid::Uuid;
 use crate::scene::email;
 use crate::server::{SmtpServer, settings};
 
+/// How long the end of anything may take.
+const PATIENCE: Duration = Duration::from_secs(170);
+
 /// The mailer as a process.
 fn begin(stage: &Stage, port: u16, point: Option<&str>) -> Life {
     let mut mailer = tokio::process::Command::new(env!("CARGO_BIN_EXE_mailer"));
@@ -26,9 +29,9 @@ fn begin(stage: &Stage, port: u16, point: Option<&str>) -> Life {
         .env("SMTP_HOST", "127.0.0.1")
         .env("SMTP_PORT", port.to_string())
         .env("SMTP_TLS", "none")
-        .env("SMTP_TIMEOUT", "4")
+        .env("SMTP_TIMEOUT", "20")
         .env("FROM_EMAIL", "office@example.com")
-        .env("LEASE_SECONDS", "1")
+        .env("LEASE_SECONDS", "3")
         .env("BATCH", "8")
         .env("IN_FLIGHT", "8");
     Life::begin(mailer, stage, "mailer", point)
@@ -89,7 +92,7 @@ async fn killed_at(point: &str) -> BTreeMap<String, usize> {
     let second = begin(&stage, server.port, None);
     let mut ended = vec![];
     for (kind, id) in sent {
-        let told = timeout(Duration::from_secs(60), stage.outcome(id)).await;
+        let told = timeout(PATIENCE, stage.outcome(id)).await;
         let told = told.unwrap_or_else(|_| panic!("{point}: {kind} {id} does not end"));
         ended.push((kind, told.outcome.unwrap(), report(&stage, id).await));
     }
@@ -143,7 +146,7 @@ async fn cut_short<C: Command>(point: &str, command: &C) -> (Outcome, EmailState
     let id = stage.publish("acme", command).await;
     begin(&stage, server.port, Some(point)).killed_at(point).await;
     let second = begin(&stage, server.port, None);
-    let told = timeout(Duration::from_secs(60), stage.outcome(id)).await.expect("it ends");
+    let told = timeout(PATIENCE, stage.outcome(id)).await.expect("it ends");
     let report = report(&stage, id).await;
     drop(second);
     let copies = copies(server).await.remove(&report.message_id).unwrap_or_default();
@@ -182,7 +185,7 @@ async fn a_batch_whose_mailer_is_killed_again_and_again_sends_no_row_twice_and_l
         begin(&stage, server.port, Some(point)).killed_at(point).await;
     }
     let last = begin(&stage, server.port, None);
-    let told = timeout(Duration::from_secs(90), stage.event(|told| told.name == "batch_completed")).await;
+    let told = timeout(PATIENCE, stage.event(|told| told.name == "batch_completed")).await;
     assert_eq!(told.expect("the batch completes").data["rows"], json!(ROWS));
     let ask = BatchRows { batch_id, after: 0, limit: 1000 };
     let rows = stage.ask("mailer", "acme", &ask).await.unwrap().rows;

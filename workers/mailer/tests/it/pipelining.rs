@@ -7,6 +7,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
+use crate::scene::SMTP_TIMEOUT;
 use crate::server::{SmtpServer, mail, mailer, settings};
 
 /// What the server below tells.
@@ -64,7 +65,7 @@ async fn patient() -> (u16, mpsc::UnboundedReceiver<Told>) {
 #[tokio::test]
 async fn all_is_said_before_anything_is_answered_and_each_answer_is_its_recipients() {
     let (port, mut told) = patient().await;
-    let mailer = mailer(&settings(port, &["--smtp-timeout", "5"]));
+    let mailer = mailer(&settings(port, &SMTP_TIMEOUT));
     for _ in 0..2 {
         let receipt = mailer.transport().send(&mail(&["refuse@example.com", "a@example.com"])).await.unwrap();
         let bounced = Verdict::Bounced { detail: "550 5.1.1 nobody".into(), hard: true };
@@ -80,7 +81,7 @@ async fn all_is_said_before_anything_is_answered_and_each_answer_is_its_recipien
 #[tokio::test]
 async fn a_server_that_listens_though_it_took_nobody_never_takes_the_next_mails_commands_for_a_text() {
     let (port, mut told) = patient().await;
-    let mailer = mailer(&settings(port, &["--smtp-timeout", "5"]));
+    let mailer = mailer(&settings(port, &SMTP_TIMEOUT));
     let error = mailer.transport().send(&mail(&["refuse@example.com"])).await.unwrap_err();
     assert!(matches!(error, CallError::Refused { code: "refused", .. }), "{error}");
     let receipt = mailer.transport().send(&mail(&["refuse-1@example.com", "refuse-2@example.com"])).await.unwrap();

@@ -11,7 +11,7 @@ use crate::scene::{done, email, rejected, stage, status, told};
 use crate::server::{SmtpServer, settings};
 
 fn args<'a>(sendgrid: &'a FakeSendGrid, key: &'a str) -> Vec<&'a str> {
-    vec!["--sendgrid-url", &sendgrid.url, "--sendgrid-api-key", key, "--smtp-timeout", "2"]
+    vec!["--sendgrid-url", &sendgrid.url, "--sendgrid-api-key", key, "--smtp-timeout", "10"]
 }
 
 async fn run(stage: &Stage, port: u16, sendgrid: &FakeSendGrid, more: &[&str]) -> Running {

@@ -17,8 +17,11 @@ pub(crate) async fn stage() -> Stage {
     Stage::new(Catalogue::omnibus()).await
 }
 
+/// How long the worker waits for the server: a busy machine is not a silent server.
+pub(crate) const SMTP_TIMEOUT: [&str; 2] = ["--smtp-timeout", "20"];
+
 pub(crate) async fn run(stage: &Stage, server: &SmtpServer) -> Running {
-    stage.run(worker(server.settings(&["--smtp-timeout", "5"])).unwrap()).await
+    run_with(stage, server, &[]).await
 }
 
 pub(crate) async fn status(stage: &Stage, id: Uuid) -> EmailReport {
@@ -33,7 +36,7 @@ pub(crate) fn email(change: impl FnOnce(&mut SendEmail)) -> SendEmail {
 
 /// A worker with these settings beside those that lead to the server.
 pub(crate) async fn run_with(stage: &Stage, server: &SmtpServer, more: &[&str]) -> Running {
-    stage.run(worker(server.settings(&[&["--smtp-timeout", "5"], more].concat())).unwrap()).await
+    stage.run(worker(server.settings(&[&SMTP_TIMEOUT[..], more].concat())).unwrap()).await
 }
 
 /// Publishes a command and waits until it has succeeded.
@@ -64,14 +67,14 @@ pub(crate) fn states(report: &EmailReport) -> Vec<EmailState> {
 
 /// Asks until the answer will do.
 pub(crate) async fn until<T, F: Future<Output = T>>(ask: impl Fn() -> F, enough: impl Fn(&T) -> bool) -> T {
-    for _ in 0..600 {
+    for _ in 0..2400 {
         let answer = ask().await;
         if enough(&answer) {
             return answer;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    panic!("it did not come to that within 30 s")
+    panic!("it did not come to that in time")
 }
 
 /// Everything that a schema of the database says, as text.

@@ -13,7 +13,9 @@ use omnibus_schemas::platform::Outcome;
 use serde_json::json;
 use sha2::Sha256;
 
-use crate::scene::{done, email, everything_in, rejected, run, run_with, stage, status, streams_with, told};
+use crate::scene::{
+    SMTP_TIMEOUT, done, email, everything_in, rejected, run, run_with, stage, status, streams_with, told,
+};
 use crate::server::SmtpServer;
 
 /// What the operator hands out where there is no DNS to be asked.
@@ -58,7 +60,7 @@ async fn a_domain_is_a_tenants_once_the_operator_approves_it_and_nobody_elses() 
     // What waits is looked at again when its time comes.
     let waiting = email(|e| {
         e.from = Some("ada@shop.example".into());
-        e.send_at = Some(omnibus_runtime::clock::now() + chrono::Duration::seconds(3));
+        e.send_at = Some(omnibus_runtime::clock::now() + chrono::Duration::seconds(10));
     });
     let waiting = done(&stage, "acme", &waiting).await;
     done(&stage, "acme", &RemoveSenderDomain { domain: "shop.example".into() }).await;
@@ -164,7 +166,7 @@ async fn a_secret_that_is_given_up_stands_in_no_dead_letter() {
     let server = SmtpServer::start(json!({ "replies": { "dot": "451 4.3.0 later" } })).await;
     let stage = stage().await;
     let twice = WorkSettings { attempts: Some(2), ..WorkSettings::defaults() };
-    let running = stage.run_with(worker(server.settings(&["--smtp-timeout", "5"])).unwrap(), twice).await;
+    let running = stage.run_with(worker(server.settings(&SMTP_TIMEOUT)).unwrap(), twice).await;
     let id = stage.publish("acme", &secret_to("test@example.com")).await;
     assert_eq!(stage.outcome(id).await.outcome, Some(Outcome::DeadLettered));
     assert_eq!(told(&stage, "email_failed", id).await.data["code"], "gave_up");

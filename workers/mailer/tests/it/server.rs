@@ -61,7 +61,7 @@ impl SmtpServer {
             }
             panic!("the SMTP server ended; does its Python have aiosmtpd?")
         };
-        let said = tokio::time::timeout(Duration::from_secs(30), wait).await;
+        let said = tokio::time::timeout(Duration::from_secs(120), wait).await;
         said.unwrap_or_else(|_| panic!("the SMTP server did not say '{event}' in time"))
     }
 

@@ -53,7 +53,8 @@ async fn a_small_mail_cut_before_the_server_read_it_is_unknown_too_for_nobody_he
 #[tokio::test]
 async fn silence_is_judged_by_its_place_as_well() {
     let server = SmtpServer::start(json!({ "stall": "mail" })).await;
-    let quick = ["--smtp-timeout", "1"];
+    // Long enough for all that it does say.
+    let quick = ["--smtp-timeout", "5"];
     let error = mailer(&server.settings(&quick)).transport().send(&mail(&["test@example.com"])).await.unwrap_err();
     assert!(matches!(error, CallError::NotDone(_)), "{error}");
 

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::killed::counters_fit;
-use crate::scene::{done, email, run, stage, status, until};
+use crate::scene::{SMTP_TIMEOUT, done, email, run, stage, status, until};
 use crate::server::SmtpServer;
 
 fn to(addresses: &[&str], change: impl FnOnce(&mut SendEmail)) -> SendEmail {
@@ -86,7 +86,7 @@ async fn left_by(settings: WorkSettings) -> [Vec<String>; 4] {
     let batch = SendBatch { recipients, stream: "transactional".into(), ..SendBatch::example() };
     stage.publish_as(next(), "acme", &batch).await;
 
-    let mailer = worker(server.settings(&["--smtp-timeout", "5", "--defer-seconds", "1"])).unwrap();
+    let mailer = worker(server.settings(&[&SMTP_TIMEOUT[..], &["--defer-seconds", "1"]].concat())).unwrap();
     let running = stage.run_with(mailer, settings).await;
     stage.drain().await;
     stage.event(|told| told.name == "batch_completed").await;

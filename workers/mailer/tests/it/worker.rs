@@ -284,11 +284,11 @@ async fn a_second_mail_can_not_be_smuggled_in_a_body() {
 async fn a_silent_server_does_not_stop_the_others() {
     let mut server = SmtpServer::start(json!({ "stall": "dot", "times": 1 })).await;
     let stage = stage().await;
-    let running = stage.run(worker(server.settings(&["--smtp-timeout", "2"])).unwrap()).await;
+    let running = stage.run(worker(server.settings(&["--smtp-timeout", "10"])).unwrap()).await;
     let stalled = stage.publish("acme", &SendEmail::example()).await;
     server.next("accepted").await;
     let other = stage.publish("acme", &SendEmail::example()).await;
-    let sent = tokio::time::timeout(Duration::from_secs(30), stage.outcome(other)).await.unwrap();
+    let sent = tokio::time::timeout(Duration::from_secs(120), stage.outcome(other)).await.unwrap();
     assert_eq!(sent.name, "email_sent");
     assert_eq!(stage.outcome(stalled).await.outcome, Some(Outcome::Held));
     running.stop().await;
