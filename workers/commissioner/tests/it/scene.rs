@@ -1,8 +1,11 @@
 //! A program with partners, on a stage.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
+use chrono::{DateTime, Datelike, TimeDelta, Utc};
 use omnibus_commissioner::{Settings, worker};
+use omnibus_runtime::clock;
 use omnibus_runtime::settings::WorkSettings;
 use omnibus_runtime::testing::{Running, Stage, Told};
 use omnibus_schemas::commissioner::{
@@ -159,6 +162,15 @@ pub(crate) fn order(id: &str, code: Option<&str>) -> RecordOrder {
 
 pub(crate) fn line(id: &str, amount: i64) -> OrderLine {
     OrderLine { line_id: id.into(), amount, tax: 0, shipping: 0, discount: 0 }
+}
+
+/// Year and month of all that follows within the next minutes: who comes just before a month's end waits for the next.
+pub(crate) async fn one_month() -> (u16, u16) {
+    let month = |at: DateTime<Utc>| (u16::try_from(at.year()).unwrap(), u16::try_from(at.month()).unwrap());
+    while month(clock::now()) != month(clock::now() + TimeDelta::minutes(3)) {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    month(clock::now())
 }
 
 /// Everything of one name that a command has caused, in order.
