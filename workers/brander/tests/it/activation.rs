@@ -6,7 +6,7 @@ use omnibus_schemas::brander::{
 };
 use uuid::Uuid;
 
-use crate::scene::{Scene, look, refusal};
+use crate::scene::{PATIENCE, Scene, look, refusal};
 
 #[tokio::test]
 async fn a_draft_is_seen_by_nobody_until_it_is_activated_and_then_by_everyone() {
@@ -99,7 +99,9 @@ async fn a_repeated_activation_is_one_activation() {
     let version = scene.draft("acme", look("Acme")).await;
     let seen = scene.follow("acme").await;
     let id = scene.stage.publish("acme", &ActivateBranding { version: Some(version) }).await;
-    scene.stage.outcome(id).await;
+    // Seen before the next is written: the bucket keeps the last alone.
+    let first = scene.stage.outcome(id).await.data["revision"].as_u64().unwrap();
+    scene.until(&seen, first).await;
     scene.stage.publish_as(id, "acme", &ActivateBranding { version: Some(version) }).await;
     scene.draft("acme", look("Other")).await;
     scene.activate("acme", 2).await;
@@ -268,7 +270,7 @@ async fn the_newest_version_lies_where_previews_find_it_whatever_is_active() {
             }
         }
     };
-    let name = tokio::time::timeout(std::time::Duration::from_secs(20), newest).await.expect("the draft is put there");
+    let name = tokio::time::timeout(PATIENCE, newest).await.expect("the draft is put there");
     assert_eq!(name, "Two");
     assert_eq!(scene.shown("acme").await.unwrap().name, "One", "nobody else sees it");
 }

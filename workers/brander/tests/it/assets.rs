@@ -12,7 +12,7 @@ use omnibus_schemas::brander::{
 };
 use omnibus_schemas::bucket::UPLOADS;
 
-use crate::scene::{Scene, look, refusal};
+use crate::scene::{PATIENCE, Scene, look, refusal};
 
 pub(crate) fn png() -> Vec<u8> {
     coloured([200, 30, 30])
@@ -209,7 +209,7 @@ async fn a_content_is_cleared_away_when_it_is_nobodys_and_nobody_is_about_to_sto
     let row = "select exists (select from brander.contents where hash = $1)";
     let there = || sqlx::query_scalar::<_, bool>(row).bind(&nobodys.0).fetch_one(&stage.db);
     let gone = async { while there().await.unwrap() {} };
-    tokio::time::timeout(std::time::Duration::from_secs(60), gone).await.expect("it is cleared away");
+    tokio::time::timeout(PATIENCE, gone).await.expect("it is cleared away");
     assert!(!store.info(&nobodys.0).await.is_ok_and(|info| !info.deleted));
     for kept in [&claimed, &shared] {
         assert!(store.info(&kept.0).await.is_ok_and(|info| !info.deleted), "{}", kept.0);

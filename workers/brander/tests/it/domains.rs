@@ -9,7 +9,7 @@ use omnibus_schemas::brander::{
     VerifyDomain,
 };
 
-use crate::scene::{Scene, look, refusal};
+use crate::scene::{PATIENCE, Scene, look, refusal};
 
 /// The zone that the DNS server answers for.
 pub(crate) const ZONE: &str = "northwind-coffee.com";
@@ -72,7 +72,7 @@ pub(crate) async fn at_home(scene: &Scene, wanted: Option<&str>) {
             }
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(20), seen).await.unwrap_or_else(|_| panic!("not {wanted:?}"));
+    tokio::time::timeout(PATIENCE, seen).await.unwrap_or_else(|_| panic!("not {wanted:?}"));
 }
 
 async fn backdate(scene: &Scene, tenant: &str, days: i32) {

@@ -19,9 +19,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::certificates::acme;
 use crate::domains::{HOST, RECORD, ZONE, add, proved, scene, verify};
-use crate::scene::Scene;
-
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::scene::{PATIENCE, Scene};
 
 /// A door with a plain address and one for TLS.
 struct Opened {
@@ -87,7 +85,9 @@ async fn a_proved_host_is_served_over_tls_by_its_name_without_a_restart_and_no_m
     let acme = acme(&names).await;
     let scene = Scene::with(acme.settings.clone()).await;
     // The door answers the authority's question itself.
-    let door = Opened::on(&scene.stage, acme.http).await;
+    let port = acme.http.local_addr().unwrap().port();
+    drop(acme.http);
+    let door = Opened::on(&scene.stage, port).await;
     let asked = door.visitor(std::slice::from_ref(&acme.speaks_with));
     let root = asked.get(format!("https://localhost:{}/roots/0", acme.management)).send().await.unwrap();
     let root = CertificateDer::from_pem_slice(&root.bytes().await.unwrap()).unwrap();

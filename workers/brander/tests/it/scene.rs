@@ -1,6 +1,7 @@
 //! A stage with a brander on it.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use omnibus_brander::{Settings, worker};
@@ -9,6 +10,9 @@ use omnibus_schemas::brand::{BUCKET, Brand};
 use omnibus_schemas::brander::{ActivateBranding, Look, SetBranding};
 use omnibus_schemas::platform::Outcome;
 use omnibus_schemas::{Catalogue, Command};
+
+/// No test waits longer than this for anything.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A stage, and the brander at work.
 pub(crate) struct Scene {
@@ -71,10 +75,10 @@ impl Scene {
     pub(crate) async fn until(&self, seen: &Mutex<Vec<u64>>, revision: u64) -> Vec<u64> {
         let waiting = async {
             while !seen.lock().unwrap().contains(&revision) {
-                tokio::task::yield_now().await;
+                tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        tokio::time::timeout(std::time::Duration::from_secs(20), waiting).await.unwrap();
+        tokio::time::timeout(PATIENCE, waiting).await.unwrap();
         seen.lock().unwrap().clone()
     }
 }
