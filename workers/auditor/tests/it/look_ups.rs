@@ -49,7 +49,7 @@ async fn an_outcome_without_acceptance_and_a_receipt_cost_no_look_at_the_whole_l
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let read = tokio::time::timeout(Duration::from_secs(30), told).await.expect("the connections end");
+    let read = tokio::time::timeout(Duration::from_secs(120), told).await.expect("the connections end");
     assert!(read > 0, "the counts are told");
     assert!(read < 4 * LONG as i64, "{read} entries were read for 12 outcomes and their receipts");
 }
