@@ -1,46 +1,18 @@
 //! What the logs hold, and what they don't.
 
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
-
 use omnibus_auditor::settings::ComplianceMode;
 use omnibus_runtime::clock;
+use omnibus_runtime::testing::Log;
 use omnibus_schemas::auditor::{DraftPolicy, EraseSubject};
 use omnibus_schemas::texter::SendSms;
 use omnibus_schemas::{Command, subject};
 
 use crate::scene::{Scene, eventually, headers};
 
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn says(&self, words: &str) -> bool {
-        String::from_utf8_lossy(&self.0.lock().unwrap()).contains(words)
-    }
-}
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// The log is the whole process's, so other tests' lines stand in it too; these words are of this test alone.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_word_of_a_body_gets_into_a_log() {
-    let log = Log::default();
-    let to = log.clone();
-    tracing_subscriber::fmt()
-        .with_max_level(tracing_subscriber::filter::LevelFilter::DEBUG)
-        .with_writer(move || to.clone())
-        .with_ansi(false)
-        .try_init()
-        .unwrap();
+    let log = Log::begin();
     let scene = Scene::new().await;
     let running = scene.run_as(ComplianceMode::Watch).await;
     scene.consent("acme", "quiet-1", "+14155550177").await;
@@ -70,7 +42,6 @@ async fn no_word_of_a_body_gets_into_a_log() {
     scene.grown("globex", 1).await;
     running.stop().await;
 
-    let log = String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned();
     for word in [
         "+14155550177",
         "+14155550178",
@@ -83,7 +54,6 @@ async fn no_word_of_a_body_gets_into_a_log() {
         "quiettarget",
         "quietname",
     ] {
-        let line = log.lines().find(|line| line.contains(word));
-        assert_eq!(line, None, "{word}");
+        assert_eq!(log.line_with(word), None, "{word}");
     }
 }

@@ -1,10 +1,7 @@
 //! What the logs hold, and what they don't.
 
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
-
 use omnibus_mailer::worker;
-use omnibus_runtime::testing::Stage;
+use omnibus_runtime::testing::{Log, Stage};
 use omnibus_schemas::mailer::SendEmail;
 use omnibus_schemas::platform::Outcome;
 use omnibus_schemas::{Catalogue, Command};
@@ -12,30 +9,10 @@ use serde_json::json;
 
 use crate::server::SmtpServer;
 
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// The log is the whole process's, so other tests' lines stand in it too; these words are of this test alone.
 #[tokio::test]
 async fn no_address_text_or_password_gets_into_a_log() {
-    let log = Log::default();
-    let to = log.clone();
-    tracing_subscriber::fmt()
-        .with_max_level(tracing_subscriber::filter::LevelFilter::DEBUG)
-        .with_writer(move || to.clone())
-        .with_ansi(false)
-        .try_init()
-        .unwrap();
+    let log = Log::begin();
     let options = json!({ "user": "quietuser", "password": "quietpassword", "cut": "rcpt", "times": 1 });
     let server = SmtpServer::start(options).await;
     let login = ["--smtp-username", "quietuser", "--smtp-password", "quietpassword"];
@@ -50,10 +27,8 @@ async fn no_address_text_or_password_gets_into_a_log() {
     assert_eq!(stage.outcome(refused).await.outcome, Some(Outcome::Rejected));
     running.stop().await;
 
-    let log = String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned();
-    assert!(log.contains("SMTP_TLS=none") && log.contains(&sent.to_string()), "{log}");
+    assert!(log.says("SMTP_TLS=none") && log.says(&sent.to_string()), "nothing of this test was logged");
     for word in ["quiet.one", "refuse.quiet", "quietbody", "quietsubject", "quietpassword"] {
-        let line = log.lines().find(|line| line.contains(word));
-        assert_eq!(line, None, "{word}");
+        assert_eq!(log.line_with(word), None, "{word}");
     }
 }

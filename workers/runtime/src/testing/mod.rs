@@ -16,6 +16,7 @@
 
 mod database;
 mod life;
+mod log;
 mod told;
 
 use std::collections::HashMap;
@@ -35,6 +36,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 pub use life::Life;
+pub use log::Log;
 pub use told::Told;
 
 use crate::bus::{Bus, BusSettings};

@@ -1,8 +1,6 @@
 //! What the logs hold, and what they don't.
 
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
-
+use omnibus_runtime::testing::Log;
 use omnibus_schemas::platform::Outcome;
 use omnibus_schemas::texter::{TwilioInbound, VerifyCode};
 use serde_json::json;
@@ -11,31 +9,11 @@ use crate::codes::{ask, check_number, code_in};
 use crate::scene::{FROM, SECRET, Scene, TOKEN, number, text};
 use crate::webhooks::visit;
 
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// The log is the whole process's, so other tests' lines stand in it too; these words are of this test alone, but for
 /// the token and the secret, which nothing may write.
 #[tokio::test]
 async fn no_number_text_code_or_token_gets_into_a_log() {
-    let log = Log::default();
-    let to = log.clone();
-    tracing_subscriber::fmt()
-        .with_max_level(tracing_subscriber::filter::LevelFilter::DEBUG)
-        .with_writer(move || to.clone())
-        .with_ansi(false)
-        .try_init()
-        .unwrap();
+    let log = Log::begin();
     let scene = Scene::new().await;
     // One whose answer is lost and that is looked up, one that Twilio refuses, and one that is no number.
     scene.twilio.next(json!([{ "lose": true }, { "code": 21614 }])).await;
@@ -69,8 +47,7 @@ async fn no_number_text_code_or_token_gets_into_a_log() {
     assert_eq!(scene.stage.visit::<TwilioInbound>(&came).await.unwrap().code(), 403);
     scene.running.stop().await;
 
-    let log = String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned();
-    assert!(log.contains(&sent.to_string()), "nothing of this test was logged");
+    assert!(log.says(&sent.to_string()), "nothing of this test was logged");
     for word in [
         "4155559401",
         "4155559402",
@@ -83,7 +60,6 @@ async fn no_number_text_code_or_token_gets_into_a_log() {
         TOKEN,
         SECRET,
     ] {
-        let line = log.lines().find(|line| line.contains(word));
-        assert_eq!(line, None, "{word}");
+        assert_eq!(log.line_with(word), None, "{word}");
     }
 }
