@@ -21,7 +21,7 @@ use crate::ending::{End, Why};
 use crate::engine::{self, PATIENCE};
 use crate::events::{Events, Outgoing};
 use crate::failpoint;
-use crate::fault::{passes, the_databases};
+use crate::fault::{passes, seen_through, the_databases};
 use crate::handler::Fail;
 use crate::inbox::{self, Key, Outbox};
 use crate::lane::Lane;
@@ -78,7 +78,7 @@ impl Lane {
                     tokio::select! {
                         // What was not told stands in the rows, and what was not acknowledged comes again.
                         () = lane.engine.abort.cancelled() => {}
-                        () = lane.carry_on(&batch, decided) => {}
+                        () = seen_through(&batch, lane.carry_on(&batch, decided)) => {}
                     }
                 }));
             }
@@ -86,7 +86,7 @@ impl Lane {
             Err(Some(_)) => {
                 for single in batch.chunks(1) {
                     match self.try_until_answered(single).await {
-                        Ok(decided) => self.carry_on(single, decided).await,
+                        Ok(decided) => seen_through(single, self.carry_on(single, decided)).await,
                         Err(Some((_, trouble))) => self.trouble(&single[0], trouble).await,
                         Err(None) => single[0].again_in(Duration::ZERO).await,
                     }

@@ -19,7 +19,7 @@ use crate::delivery::Delivery;
 use crate::ending::{End, Why};
 use crate::engine::{self, Kept};
 use crate::failpoint;
-use crate::fault::guarded;
+use crate::fault::{guarded, seen_through};
 use crate::handler::{CallError, Fail, Found, Prepared, Settled, WhenUncertain};
 use crate::inbox::{self, Finish, Outbox};
 use crate::lane::Lane;
@@ -41,10 +41,11 @@ impl Lane {
         let lane = self.clone();
         self.engine.tasks.spawn(async move {
             let kept = lane.engine.keep_call(delivery.clone(), attempt.id);
+            let performing = [delivery.clone()];
             tokio::select! {
                 // The attempt stays open: whether the call went out is found out by the one who takes it over.
                 () = lane.engine.abort.cancelled() => {}
-                () = lane.perform(delivery, attempt, kept) => {}
+                () = seen_through(&performing, lane.perform(delivery, attempt, kept)) => {}
             }
         });
     }
@@ -195,9 +196,10 @@ impl Lane {
     pub(crate) fn spawn_resume(self: &Arc<Self>, delivery: Arc<Delivery>) {
         let lane = self.clone();
         self.engine.tasks.spawn(async move {
+            let resuming = [delivery.clone()];
             tokio::select! {
                 () = lane.engine.abort.cancelled() => {}
-                () = lane.resume(delivery) => {}
+                () = seen_through(&resuming, lane.resume(delivery)) => {}
             }
         });
     }

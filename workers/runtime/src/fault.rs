@@ -1,11 +1,14 @@
-//! Whose fault it is that a handler did not return what it should: its own, or the database's.
+//! Whose fault it is that a handler did not return what it should, or that a command was not answered: the handler's, the
+//! database's, or ours.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
 use futures_util::FutureExt;
 
+use crate::delivery::Delivery;
 use crate::engine::{self, Engine};
 use crate::handler::Fail;
 use crate::registry::Trouble;
@@ -24,6 +27,19 @@ pub(crate) async fn guarded<T, E: From<Fail>>(
         Ok(Ok(result)) => result,
         Ok(Err(_)) => Err(Fail::Retry(anyhow!("the handler panicked")).into()),
         Err(_) => Err(Fail::Retry(TookTooLong(timeout).into()).into()),
+    }
+}
+
+/// Does what is left to do about these. A panic in it is a fault of ours: it is said, and they are asked for again. What is
+/// committed of them is found done then, told and answered.
+pub(crate) async fn seen_through(deliveries: &[Arc<Delivery>], work: impl Future<Output = ()>) {
+    if AssertUnwindSafe(work).catch_unwind().await.is_ok() {
+        return;
+    }
+    for delivery in deliveries {
+        let meta = &delivery.meta;
+        tracing::error!(tenant = meta.tenant, command = meta.name, command_id = %meta.id, "a panic left it unanswered");
+        delivery.again_in(Duration::from_secs(1)).await;
     }
 }
 

@@ -26,7 +26,7 @@ use crate::ending::{End, Why};
 use crate::engine::{self, Kept};
 use crate::events::{Events, Outgoing};
 use crate::failpoint;
-use crate::fault::guarded;
+use crate::fault::{guarded, seen_through};
 use crate::handler::Fail;
 use crate::inbox::{self, Finish, Outbox};
 use crate::lane::Lane;
@@ -133,7 +133,10 @@ impl Lane {
                 Ok(recorded) => {
                     // The next are recorded while these are published.
                     let lane = self.clone();
-                    self.engine.tasks.spawn(async move { lane.recorded(&batch, recorded).await });
+                    self.engine.tasks.spawn(async move {
+                        let deliveries: Vec<_> = batch.iter().map(|item| item.delivery.clone()).collect();
+                        seen_through(&deliveries, lane.recorded(&batch, recorded)).await;
+                    });
                     return;
                 }
                 Err(NotRecorded::Database(error)) if engine::database_away(&error) => {
@@ -148,7 +151,10 @@ impl Lane {
         }
         for single in batch {
             let lane = self.clone();
-            self.engine.tasks.spawn(async move { lane.record_single(single).await });
+            self.engine.tasks.spawn(async move {
+                let delivery = [single.delivery.clone()];
+                seen_through(&delivery, lane.record_single(single)).await;
+            });
         }
     }
 

@@ -273,6 +273,9 @@ impl Worker {
         loop {
             let ended = tokio::select! {
                 ended = loops.join_next() => ended,
+                // None of these ends before the loops, unless by a panic: then the worker is to begin anew.
+                Some(ended) = recorders.join_next() => Some(ended.map(Ok)),
+                Some(ended) = side.join_next() => Some(ended.map(Ok)),
                 () = &mut overdue => {
                     tracing::warn!(domain = self.domain, "left a batch that did not finish in time; it will come again");
                     loops.shutdown().await;
@@ -290,7 +293,7 @@ impl Worker {
                 Ok(Err(_)) => {}
                 Err(error) => {
                     stop.cancel();
-                    result = Err(RunError::Bus(format!("a lane's loop ended: {error}")));
+                    result = Err(RunError::Bus(format!("a part of the worker ended: {error}")));
                 }
             }
         }

@@ -1,8 +1,9 @@
 //! `kill -9` of the presence worker at every point on a message's way, and on a file's. Afterwards each message stands
 //! once in the table, once in the room's log and once on record as an event, and no number of the log is missing or
-//! doubled.
+//! doubled. Nor does a panic cost anything.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use omnibus_presence::Settings;
 use omnibus_runtime::local::Postgres;
@@ -25,7 +26,11 @@ fn begin(stage: &Stage, point: Option<&str>) -> Life {
 
 /// A room with two in it, on a bus for lives that end early.
 async fn scene() -> Scene {
-    let stage = Stage::with(Catalogue::omnibus(), Life::limits(), Postgres::shared().await.unwrap()).await;
+    scene_on(Life::limits()).await
+}
+
+async fn scene_on(limits: omnibus_bus::Settings) -> Scene {
+    let stage = Stage::with(Catalogue::omnibus(), limits, Postgres::shared().await.unwrap()).await;
     let scene = Scene::on(stage, Settings::defaults()).await;
     for user in ["ada", "bob"] {
         scene.join("acme", "lobby", user).await;
@@ -139,4 +144,39 @@ async fn a_file_whose_copy_was_cut_short_is_in_its_room_once_and_whole() {
         store.get(format!("acme/{file_id}")).await.unwrap().read_to_end(&mut bytes).await.unwrap();
         assert_eq!(bytes, BYTES, "{point}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_panic_after_the_commit_leaves_unanswered_is_asked_for_again() {
+    // So long that nothing comes again by itself.
+    let limits = omnibus_bus::Settings { ack_wait: Duration::from_secs(3600), ..omnibus_bus::Settings::default() };
+    let Scene { stage, _running: running } = scene_on(limits).await;
+    running.stop().await;
+    let mut said = Vec::new();
+    for n in 0..20 {
+        said.push(stage.publish("acme", &post("lobby", "ada", &n.to_string())).await);
+    }
+    let _worker = begin(&stage, Some("before_ack!"));
+    for id in said {
+        assert_eq!(stage.outcome(id).await.name, "message_posted");
+    }
+    let answered = async {
+        while stage.lane("presence", "default").await != (0, 0) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(120), answered).await.expect("all is answered");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_can_write_nothing_down_any_more_ends_and_the_next_one_goes_on() {
+    let scene = scene().await;
+    let object = scene.uploaded("acme").await;
+    let Scene { stage, _running: running } = scene;
+    running.stop().await;
+    let file_id = stage.publish("acme", &share("lobby", "ada", object)).await;
+    let ended = begin(&stage, Some("after_record!")).ended().await;
+    assert!(!ended.success(), "{ended}");
+    let _second = begin(&stage, None);
+    assert_eq!(stage.outcome(file_id).await.name, "file_shared");
 }

@@ -1,6 +1,6 @@
 //! A worker as a process of its own, to be killed.
 
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
@@ -45,6 +45,15 @@ impl Life {
         let lines = BufReader::new(child.stdout.take().expect("standard output is a pipe")).lines();
         let stdin = child.stdin.take().expect("standard input is a pipe");
         Life { child, lines, _stdin: stdin }
+    }
+
+    /// Waits until it ends by itself, and says how.
+    ///
+    /// # Panics
+    /// If it does not end in time.
+    pub async fn ended(mut self) -> ExitStatus {
+        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        ended.expect("the process ends in time").expect("it is our child")
     }
 
     /// Waits until it stands at the point (`name`, or `name:3` for the third time), and kills it there (`kill -9`).
