@@ -34,11 +34,13 @@ pub struct RegisterPartner {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(inner(length(min = 1, max = 200), custom(one_line)))]
     #[schemars(length(min = 1, max = 200), regex(pattern = ONE_LINE))]
+    #[schemars(extend("x-personal" = "data"))]
     pub payment_fingerprint: Option<String>,
     /// What identifies the partner's own device, for finding self-referrals.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(inner(length(min = 1, max = 200), custom(one_line)))]
     #[schemars(length(min = 1, max = 200), regex(pattern = ONE_LINE))]
+    #[schemars(extend("x-personal" = "data"))]
     pub device: Option<String>,
 }
 
@@ -425,6 +427,7 @@ pub struct SetPayoutAccount {
     /// What the payout provider knows the account by, such as an IBAN. 1 to 200 characters.
     #[garde(length(chars, min = 1, max = 200), custom(one_line))]
     #[schemars(regex(pattern = ONE_LINE))]
+    #[schemars(extend("x-personal" = "data"))]
     pub account: String,
 }
 

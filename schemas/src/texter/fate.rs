@@ -68,6 +68,7 @@ pub struct ReceiveSms {
     pub to: String,
     /// The text.
     #[garde(length(chars, max = 1600))]
+    #[schemars(extend("x-personal" = "data"))]
     pub body: String,
     /// Has the provider answered it itself?
     #[serde(default)]
@@ -113,6 +114,7 @@ pub struct SmsReceived {
     /// To which of our numbers.
     pub to: String,
     /// The text.
+    #[schemars(extend("x-personal" = "data"))]
     pub body: String,
     /// `stop`, `start` or `help`, if it was one of their words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -199,5 +201,19 @@ impl Command for RetrySms {
 
     fn example() -> Self {
         RetrySms { message_id: a_message(), number: 2 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::personal::{self, Role};
+
+    #[test]
+    fn who_sent_a_text_and_what_it_says_are_personal() {
+        let marks = personal::marks(&schemars::schema_for!(SmsReceived));
+        let found = personal::find(&marks, &serde_json::json!(SmsReceived::example()));
+        let fields: Vec<_> = found.iter().map(|found| (found.pointer.as_str(), found.role)).collect();
+        assert_eq!(fields, [("/body", Role::Data), ("/from", Role::Subject)]);
     }
 }
