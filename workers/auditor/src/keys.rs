@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use anyhow::{Context, anyhow};
+use omnibus_runtime::signed::Signer;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -33,7 +34,7 @@ struct Derived {
     pair: Ed25519KeyPair,
     wrap: LessSafeKey,
     pepper: hmac::Key,
-    links: hmac::Key,
+    links: Signer,
 }
 
 impl Keys {
@@ -60,7 +61,7 @@ impl Keys {
                 .map_err(|_| anyhow!("the signing key can't be derived"))?,
             wrap: aead(of("omnibus audit wrap").as_ref()),
             pepper: hmac::Key::new(hmac::HMAC_SHA256, of("omnibus audit pseudonyms").as_ref()),
-            links: hmac::Key::new(hmac::HMAC_SHA256, of("omnibus audit links").as_ref()),
+            links: Signer::new(of("omnibus audit links").as_ref()),
         };
         Ok(self.derived.get_or_init(|| derived))
     }
@@ -71,7 +72,7 @@ impl Keys {
     }
 
     /// What signs links to files of evidence.
-    pub(crate) fn links(&self) -> anyhow::Result<&hmac::Key> {
+    pub(crate) fn links(&self) -> anyhow::Result<&Signer> {
         Ok(&self.derived()?.links)
     }
 

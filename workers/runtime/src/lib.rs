@@ -42,6 +42,7 @@ mod registry;
 mod resolve;
 pub mod seal;
 pub mod settings;
+pub mod signed;
 mod sweep;
 pub mod telemetry;
 #[cfg(feature = "testing")]

@@ -1,14 +1,11 @@
 //! Links that show a version to whoever holds them, until they end: the tenant, the version, the page and the end, signed
 //! with a key that all replicas share.
 
-use base64::Engine;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
-use hmac::{Hmac, Mac};
+use omnibus_runtime::signed;
 use omnibus_schemas::brander::Page;
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
 use sqlx::PgConnection;
 
 /// What a link shows.
@@ -35,9 +32,7 @@ pub(super) enum NotShown {
 
 /// Signs links and reads them.
 #[derive(Clone)]
-pub(super) struct Signer {
-    key: Vec<u8>,
-}
+pub(super) struct Signer(signed::Signer);
 
 impl Signer {
     /// The key that all replicas share, made by the first that needs it.
@@ -56,29 +51,15 @@ impl Signer {
             // Made by another in the same moment, after this statement began to look.
             None => sqlx::query_scalar("select value from brander.keys where name = 'preview'").fetch_one(db).await?,
         };
-        Ok(Signer { key })
-    }
-
-    fn mac(&self) -> Hmac<Sha256> {
-        <Hmac<Sha256> as Mac>::new_from_slice(&self.key).expect("HMAC takes keys of any length")
+        Ok(Signer(signed::Signer::new(&key)))
     }
 
     pub(super) fn token(&self, shown: &Shown) -> String {
-        let body = serde_json::to_vec(shown).expect("it has string keys and no failing serializers");
-        let mut mac = self.mac();
-        mac.update(&body);
-        let sign = BASE64_URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes());
-        format!("{}.{sign}", BASE64_URL_SAFE_NO_PAD.encode(body))
+        self.0.write(shown)
     }
 
     pub(super) fn read(&self, token: &str, now: DateTime<Utc>) -> Result<Shown, NotShown> {
-        let (body, sign) = token.split_once('.').ok_or(NotShown::Forged)?;
-        let body = BASE64_URL_SAFE_NO_PAD.decode(body).map_err(|_| NotShown::Forged)?;
-        let sign = BASE64_URL_SAFE_NO_PAD.decode(sign).map_err(|_| NotShown::Forged)?;
-        let mut mac = self.mac();
-        mac.update(&body);
-        mac.verify_slice(&sign).map_err(|_| NotShown::Forged)?;
-        let shown: Shown = serde_json::from_slice(&body).map_err(|_| NotShown::Forged)?;
+        let shown: Shown = self.0.read(token).ok_or(NotShown::Forged)?;
         match shown.e > now.timestamp() {
             true => Ok(shown),
             false => Err(NotShown::Over),
@@ -92,13 +73,13 @@ mod tests {
 
     #[test]
     fn a_link_shows_what_was_signed_until_it_ends_and_nothing_else() {
-        let signer = Signer { key: vec![7; 32] };
+        let signer = Signer(signed::Signer::new(&[7; 32]));
         let now = DateTime::from_timestamp(1_000_000, 0).unwrap();
         let shown = Shown { t: "acme".into(), v: 3, p: Page::Login, e: 1_000_060 };
         let token = signer.token(&shown);
         assert_eq!(signer.read(&token, now), Ok(shown.clone()));
         assert_eq!(signer.read(&token, now + chrono::TimeDelta::seconds(60)), Err(NotShown::Over));
-        assert_eq!(Signer { key: vec![8; 32] }.read(&token, now), Err(NotShown::Forged));
+        assert_eq!(Signer(signed::Signer::new(&[8; 32])).read(&token, now), Err(NotShown::Forged));
         let (body, sign) = token.split_once('.').unwrap();
         let other = signer.token(&Shown { v: 4, ..shown });
         let (other, _) = other.split_once('.').unwrap();
