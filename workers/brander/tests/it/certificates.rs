@@ -9,6 +9,7 @@ use base64::prelude::BASE64_STANDARD;
 use omnibus_brander::Settings;
 use omnibus_dns::testing::Names;
 use omnibus_runtime::Visit;
+use omnibus_runtime::testing::free_port;
 use omnibus_schemas::brander::{
     AddDomain, CertificateStatus, ChallengeFile, DomainStatus, Domains, OrderCertificate, VerifyDomain,
 };
@@ -35,15 +36,6 @@ fn pebble() -> PathBuf {
         "the ACME server of these tests is missing. On Debian: cd .omnibus && apt-get download pebble && \
          dpkg -x pebble_*.deb pebble; or name it with OMNIBUS_PEBBLE",
     )
-}
-
-/// Ports that are free now, each another's.
-async fn free() -> [u16; 3] {
-    let mut held = vec![];
-    for _ in 0..3 {
-        held.push(TcpListener::bind("127.0.0.1:0").await.unwrap());
-    }
-    [0, 1, 2].map(|n| held[n].local_addr().unwrap().port())
 }
 
 pub(crate) struct Acme {
@@ -73,7 +65,7 @@ async fn started(names: &Names) -> Option<Acme> {
     let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
     std::fs::write(&cert, made.cert.pem()).unwrap();
     std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-    let [api, tls, management] = free().await;
+    let [api, tls, management] = [(); 3].map(|()| free_port());
     let http = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let config = json!({ "pebble": {
         "listenAddress": format!("127.0.0.1:{api}"),

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use omnibus_runtime::testing::free_port;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
@@ -47,12 +48,20 @@ impl Process {
 impl<P> Scene<P> {
     /// A door that can be killed, with other settings from its environment.
     pub(crate) async fn process(&self, environment: &[(&str, &str)]) -> Process {
-        // Free a moment ago; whoever takes it meanwhile fails this test, not another.
-        let given =
+        let given: Option<SocketAddr> =
             environment.iter().find(|(name, _)| *name == "FANOUT_LISTEN").map(|(_, given)| given.parse().unwrap());
-        let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let address: SocketAddr = given.unwrap_or_else(free);
-        let child = Command::new(env!("CARGO_BIN_EXE_fanout"))
+        // A port may be taken between its being found free and being used: then others are tried.
+        for _ in 0..5 {
+            let address: SocketAddr = given.unwrap_or_else(|| ([127, 0, 0, 1], free_port()).into());
+            if let Some(process) = self.process_at(address, environment).await {
+                return process;
+            }
+        }
+        panic!("the door does not start");
+    }
+
+    async fn process_at(&self, address: SocketAddr, environment: &[(&str, &str)]) -> Option<Process> {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_fanout"))
             .env_clear()
             .env("FANOUT_LISTEN", address.to_string())
             .env("NATS_URL", self.stage.nats_url())
@@ -65,12 +74,19 @@ impl<P> Scene<P> {
             .spawn()
             .unwrap();
         let ready = async {
-            while !get(address, "/readyz").await.is_some_and(|answer| answer.starts_with("HTTP/1.1 200")) {
+            loop {
+                // One that found its port taken has ended: what answers there is another.
+                if child.try_wait().unwrap().is_some() {
+                    break false;
+                }
+                if get(address, "/readyz").await.is_some_and(|answer| answer.starts_with("HTTP/1.1 200")) {
+                    break true;
+                }
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, ready).await.expect("the door becomes ready");
-        Process { address, child }
+        let ready = tokio::time::timeout(PATIENCE, ready).await.expect("the door becomes ready");
+        ready.then_some(Process { address, child })
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::fake_sendgrid::{FakeSendGrid, KEY, Mood};
 use crate::scene::{done, email, rejected, stage, status, told};
-use crate::server::{SmtpServer, settings};
+use crate::server::{SmtpServer, nobody, settings};
 
 fn args<'a>(sendgrid: &'a FakeSendGrid, key: &'a str) -> Vec<&'a str> {
     vec!["--sendgrid-url", &sendgrid.url, "--sendgrid-api-key", key, "--smtp-timeout", "10"]
@@ -17,11 +17,6 @@ fn args<'a>(sendgrid: &'a FakeSendGrid, key: &'a str) -> Vec<&'a str> {
 async fn run(stage: &Stage, port: u16, sendgrid: &FakeSendGrid, more: &[&str]) -> Running {
     let args = [args(sendgrid, KEY), more.to_vec()].concat();
     stage.run(worker(settings(port, &args)).unwrap()).await
-}
-
-/// A port on which nobody listens.
-fn nobody() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 #[tokio::test]

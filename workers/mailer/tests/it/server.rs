@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use clap::Parser;
@@ -10,6 +11,7 @@ use omnibus_mailer::{Mailer, Settings};
 use omnibus_schemas::mailer::Provider;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::TcpSocket;
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 
@@ -98,6 +100,16 @@ pub(crate) fn settings(port: u16, more: &[&str]) -> Settings {
     let base = ["mailer", "--smtp-host", "127.0.0.1", "--smtp-port", &port, "--from-email", "office@example.com"];
     let tls: &[&str] = if more.contains(&"--smtp-tls") { &[] } else { &["--smtp-tls", "none"] };
     Line::parse_from([&base, tls, more].concat()).settings
+}
+
+/// A port on which nobody listens. It is held, so that nobody else is given it, and never listened at.
+pub(crate) fn nobody() -> u16 {
+    static HELD: LazyLock<TcpSocket> = LazyLock::new(|| {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        socket
+    });
+    HELD.local_addr().unwrap().port()
 }
 
 /// Settings without a server.

@@ -23,6 +23,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use binaries::{Binaries, MissingBinary};
+#[cfg(feature = "testing")]
+pub(crate) use nats::free_port;
 pub use nats::{NatsConfig, NatsOptions, NatsServer, SyncInterval};
 pub use postgres::{Postgres, PostgresOptions};
 

@@ -274,7 +274,7 @@ fn write_private(path: &Path, text: &str) -> Result<()> {
 ///
 /// From that range, a client that knocks while the server is down could be given the server's own port as its source,
 /// connect to itself, and so keep the server from coming back.
-fn free_port(but: u16) -> Result<u16> {
+pub(crate) fn free_port(but: u16) -> Result<u16> {
     let mut last = None;
     for _ in 0..1000 {
         let chance = std::collections::hash_map::RandomState::new().build_hasher().finish();

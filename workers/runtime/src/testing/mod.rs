@@ -52,6 +52,15 @@ use crate::worker::{Parts, RunError, Worker};
 /// No test waits longer than this for anything. A machine may be busy with everything else.
 const PATIENCE: Duration = Duration::from_secs(180);
 
+/// A port of this machine that is free now, below those that the kernel hands out by itself: hardly anybody takes it before
+/// it is served.
+///
+/// # Panics
+/// If none is free.
+pub fn free_port() -> u16 {
+    crate::local::free_port(0).expect("a port is free")
+}
+
 /// The tenants that have a bus user on every stage.
 pub const TENANTS: [&str; 2] = ["acme", "globex"];
 
@@ -379,10 +388,11 @@ impl Stage {
         // A worker that has just been started takes commands a moment before it answers questions.
         let mut tries = 0;
         let answer = loop {
-            let answer = self.operator.ask(subject.clone(), map.clone(), body.clone(), Duration::from_secs(10)).await;
+            // Longer than the worker takes to say that it can't answer.
+            let answer = self.operator.ask(subject.clone(), map.clone(), body.clone(), Duration::from_secs(60)).await;
             match answer.expect("the bus answers") {
                 Some(answer) => break answer,
-                None if tries < 600 => {
+                None if tries < 2400 => {
                     tries += 1;
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
