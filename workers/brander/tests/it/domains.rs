@@ -68,7 +68,7 @@ pub(crate) async fn at_home(scene: &Scene, wanted: Option<&str>) {
             match (found, wanted) {
                 (Some(page), Some(name)) if page.contains(&format!("Sign in to {name}")) => break,
                 (None, None) => break,
-                _ => tokio::task::yield_now().await,
+                _ => tokio::time::sleep(std::time::Duration::from_millis(10)).await,
             }
         }
     };
