@@ -74,6 +74,25 @@ fn tail_reads_both_encodings_and_follows() {
     assert!(stack.run(&["tail", "evt..x"]).failed().contains("is no subject"));
 }
 
+#[tokio::test]
+async fn outcomes_have_their_colours_where_colours_are_wanted() {
+    let stack = Stack::shared();
+    let sent = ["send", "greeter.greet", "--tenant", "coloured", "--json", r#"{"name":"Ada"}"#, "--wait", "60"];
+    stack.run(&sent).well();
+    let js = stack.operator().await;
+    js.publish("cmd.greeter.default.greet.coloured", "garbage".into()).await.unwrap().await.unwrap();
+    let tail = |variable: &str| {
+        let mut command = omnibus(stack.home(), &["tail", "evt.greeter.*.coloured", "--since", "all", "-n", "2"]);
+        command.env(variable, "1");
+        Run::of(command).well()
+    };
+    let forced = tail("CLICOLOR_FORCE");
+    for coloured in ["\u{1b}[32msucceeded", "\u{1b}[31mdead_lettered"] {
+        assert!(forced.contains(coloured), "{forced:?}");
+    }
+    assert!(!tail("NO_COLOR").contains('\u{1b}'));
+}
+
 #[test]
 fn a_tenant_is_told_at_once_what_it_may_not_do() {
     let stack = Stack::shared();

@@ -57,7 +57,8 @@ impl Stage {
             store_dir: None,
             http: None,
             listen: "127.0.0.1:-1".into(),
-            sync_always: false,
+            // Who expects copies, which one server can't have, is to find this wanting too.
+            sync_always: settings.expect_sync_always && settings.expect_replicas.is_none(),
             max_store_bytes: Some(1 << 40),
             ..ServerOptions::local("unused")
         };
