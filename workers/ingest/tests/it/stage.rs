@@ -17,6 +17,8 @@ use tokio_util::sync::CancellationToken;
 
 /// No test waits longer than this for anything.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// Between two looks at what nobody tells: whoever asks without a pause takes the processor from what he waits for.
+const LOOK: Duration = Duration::from_millis(10);
 
 pub(crate) struct Stage {
     pub(crate) nats: NatsServer,
@@ -107,7 +109,11 @@ impl Stage {
 
     /// Asks until the door says that it is ready.
     pub(crate) async fn ready(&self) {
-        let ready = async { while self.get("/readyz").send().await.unwrap().status() != StatusCode::OK {} };
+        let ready = async {
+            while self.get("/readyz").send().await.unwrap().status() != StatusCode::OK {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
         tokio::time::timeout(PATIENCE, ready).await.expect("the door becomes ready");
     }
 
@@ -121,6 +127,7 @@ impl Stage {
                     assert_eq!(status, 503);
                     return why.to_owned();
                 }
+                tokio::time::sleep(LOOK).await;
             }
         };
         tokio::time::timeout(PATIENCE, told).await.expect("readiness names what is missing")
@@ -139,6 +146,7 @@ impl Stage {
         let ask = async {
             while !wanted(self.get("/api/v1/mailer/accounts").bearer_auth(key.expose()).send().await.unwrap().status())
             {
+                tokio::time::sleep(LOOK).await;
             }
         };
         tokio::time::timeout(PATIENCE, ask).await.expect("the door hears of the key");
