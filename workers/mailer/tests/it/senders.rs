@@ -58,7 +58,7 @@ async fn a_domain_is_a_tenants_once_the_operator_approves_it_and_nobody_elses() 
     // What waits is looked at again when its time comes.
     let waiting = email(|e| {
         e.from = Some("ada@shop.example".into());
-        e.send_at = Some(omnibus_runtime::clock::now() + chrono::Duration::seconds(3));
+        e.send_at = Some(omnibus_runtime::clock::now() + chrono::Duration::seconds(8));
     });
     let waiting = done(&stage, "acme", &waiting).await;
     done(&stage, "acme", &RemoveSenderDomain { domain: "shop.example".into() }).await;

@@ -17,7 +17,7 @@ async fn a_mail_waits_for_its_time_and_suppressions_hold_when_it_leaves() {
     let mut server = SmtpServer::start(json!({})).await;
     let stage = stage().await;
     let running = run(&stage, &server).await;
-    let at = in_seconds(3);
+    let at = in_seconds(8);
     let to = |to: &str| {
         email(|e| {
             e.to = vec![to.into()];
@@ -68,7 +68,7 @@ async fn a_mail_can_be_taken_back_until_it_leaves_and_by_its_own_tenant_only() {
     let server = SmtpServer::start(json!({})).await;
     let stage = stage().await;
     let running = run(&stage, &server).await;
-    let id = done(&stage, "acme", &email(|e| e.send_at = Some(in_seconds(4)))).await;
+    let id = done(&stage, "acme", &email(|e| e.send_at = Some(in_seconds(10)))).await;
     let cancel = CancelEmail { email_id: id };
     assert_eq!(rejected(&stage, "globex", &cancel).await, "not_found");
     done(&stage, "acme", &cancel).await;
@@ -77,7 +77,7 @@ async fn a_mail_can_be_taken_back_until_it_leaves_and_by_its_own_tenant_only() {
     assert_eq!(rejected(&stage, "acme", &cancel).await, "already_left");
 
     // Its time comes, and nothing leaves.
-    let after = done(&stage, "acme", &email(|e| e.send_at = Some(in_seconds(5)))).await;
+    let after = done(&stage, "acme", &email(|e| e.send_at = Some(in_seconds(11)))).await;
     until(|| status(&stage, after), |report| report.status == EmailState::Sent).await;
     assert_eq!(rejected(&stage, "acme", &CancelEmail { email_id: after }).await, "already_left");
     running.stop().await;
@@ -138,7 +138,7 @@ async fn what_is_leaving_just_now_can_not_be_taken_back() {
 async fn what_is_tried_again_or_not_made_yet_is_taken_back_too() {
     let mut server = SmtpServer::start(json!({})).await;
     let stage = stage().await;
-    let running = run_with(&stage, &server, &["--defer-seconds", "2"]).await;
+    let running = run_with(&stage, &server, &["--defer-seconds", "8"]).await;
     let about = |to: &str| {
         email(|e| {
             e.to = vec![to.into()];
@@ -167,7 +167,7 @@ async fn what_is_tried_again_or_not_made_yet_is_taken_back_too() {
         assert_eq!(server.next("accepted").await["to"], json!([to]));
     }
     // The follow-up's time has come when a later one's has.
-    let after = done(&stage, "acme", &email(|e| e.send_at = Some(in_seconds(4)))).await;
+    let after = done(&stage, "acme", &email(|e| e.send_at = Some(in_seconds(14)))).await;
     until(|| status(&stage, after), |report| report.status == EmailState::Sent).await;
     running.stop().await;
     assert_eq!(server.rest().await.iter().filter(|event| *event == "accepted").count(), 1);
