@@ -216,6 +216,29 @@ async fn a_record_that_fails_is_tried_again_with_its_result_in_hand_and_at_last_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_more_is_taken_than_there_is_room_for_and_no_more_is_called_than_may_be() {
+    let scene = Scene::new().await;
+    let mut ids = Vec::new();
+    for _ in 0..20 {
+        ids.push(scene.charge("open", "").await);
+    }
+    let _running = scene.run_patient(|settings| settings.in_flight = 2).await;
+    let reached = |what: &str| ids.iter().filter(|id| scene.times(what, **id) == 1).count();
+    // Besides the two that are called, twice as many are prepared. What there is no room for stays in the stream.
+    eventually("there is no room", || async {
+        scene.stage.lane("shop", "calls").await == (14, 6) && (reached("prepare"), reached("call")) == (6, 2)
+    })
+    .await;
+    for id in &ids {
+        scene.answer(*id);
+    }
+    for id in ids {
+        assert_eq!(scene.stage.outcome(id).await.outcome, Some(Outcome::Succeeded));
+        assert_eq!(scene.times("call", id), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn calls_are_made_side_by_side() {
     let scene = Scene::new().await;
     let mut ids = Vec::new();

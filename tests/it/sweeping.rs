@@ -59,6 +59,7 @@ async fn grown_old(scene: &Scene) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_whose_events_never_reached_the_bus_is_published_by_the_sweeper() {
+    let metrics = omnibus_runtime::metrics::recorder();
     let short = Settings { duplicate_window: Duration::from_millis(100), ..Settings::default() };
     let scene = Scene::with(short).await;
     let _running = scene.run_with(|settings| settings.republish_after_seconds = 1).await;
@@ -71,6 +72,8 @@ async fn a_row_whose_events_never_reached_the_bus_is_published_by_the_sweeper() 
     let caused = scene.stage.caused_by(id);
     assert_eq!((&caused[0].id, &caused[0].data), (&caused[1].id, &caused[1].data));
     scene.until("select count(*) from bus.inbox where published_at is null", 0).await;
+    eventually("it is counted", || async { metrics.render().contains("omnibus_republished_total{domain=\"shop\"}") })
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,6 +14,9 @@ fn a_sent_command_is_carried_out_and_can_be_traced() {
     let steps: Vec<_> = story["steps"].as_array().unwrap().iter().map(|step| step["what"].as_str().unwrap()).collect();
     assert_eq!(steps[..2], ["accepted", "claimed"], "{story:#}");
     assert!(steps.contains(&"ended") && steps.contains(&"event"), "{story:#}");
+    let at = |step: &serde_json::Value| chrono::DateTime::parse_from_rfc3339(step["at"].as_str()?).ok();
+    let times: Vec<_> = story["steps"].as_array().unwrap().iter().filter_map(at).collect();
+    assert!(times.len() >= 4 && times.is_sorted(), "{story:#}");
     assert_eq!((&story["tenant"], &story["domain"]), (&"tracer".into(), &"greeter".into()));
     let table = stack.run(&["trace", id, "--tenant", "tracer"]).well();
     assert!(table.contains("evt.greeter.greeted.tracer") && table.contains(r#"{"name":"Ada"}"#), "{table}");

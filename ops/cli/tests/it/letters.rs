@@ -37,7 +37,8 @@ async fn what_failed_is_shown_decided_and_done_again() {
     let number = letters[0]["number"].to_string();
     let shown = stack.run(&["dlq", "show", &number]).well();
     assert!(shown.contains(&dead) && shown.contains("test@example.com"), "{shown}");
-    assert!(stack.run(&["trace", &dead]).well().contains("dead letter"));
+    let traced = stack.run(&["trace", &dead]).well();
+    assert!(traced.contains("call ended") && traced.contains("dead letter"), "{traced}");
     assert!(stack.json(&["dlq", "list", "--tenant", "globex"]).as_array().unwrap().is_empty());
 
     // Sent again once the server is well, it is a new command that was caused by the old.
