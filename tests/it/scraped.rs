@@ -81,7 +81,7 @@ async fn what_waits_in_a_lane_and_for_how_long_is_told() {
         stage.publish("acme", &Weigh { thing: thing.into() }).await;
     }
     let lane = ["domain=\"scale\"", "lane=\"default\""];
-    let of = |text: &str, name| sample(text, &[&[name][..], &lane].concat());
+    let of = |text: &str, name: &str| sample(text, &[&[name][..], &lane].concat());
     scraped(|text| {
         of(text, "omnibus_queue_pending{") == Some(2.0)
             && of(text, "omnibus_oldest_pending_seconds{").is_some_and(|age| age > 0.0)
