@@ -64,8 +64,9 @@ pub struct Charge {
     #[garde(length(chars, max = 40))]
     pub thing: String,
     /// How the call ends: `ok`, `not_done:<n>` (the first n calls), `not_done`, `refused`, `unknown` (after it
-    /// happened), `unknown_not` (without it having happened), `hang`, `panic`, `skip`, `early` (an event before the
-    /// call), `unrecorded:<n>` (the record fails so often), `unrecorded`.
+    /// happened), `unknown_not` (without it having happened), `hang`, `panic`, `slow:<ms>`, `open` (until the file
+    /// `answered-<command id>` is there), `skip`, `early` (an event before the call), `unrecorded:<n>` (the record fails
+    /// so often), `unrecorded`.
     #[serde(default)]
     #[garde(length(max = 40))]
     pub how: String,
@@ -169,23 +170,38 @@ impl Query for Count {
     }
 }
 
-/// The shop's state: where the provider's folder is.
-pub struct Shop {
+/// The shop's state: where the provider's folder is. A try may take `SECONDS`.
+pub struct Shop<const SECONDS: u64> {
     provider: PathBuf,
 }
 
+/// Short, so that what hangs is given up soon.
+const SHORT: u64 = 2;
+/// For what lasts until the test says so.
+const LONG: u64 = 120;
+
 /// The shop's worker. `provider` is the folder in which calls leave their files.
 pub fn worker(provider: &Path) -> Worker {
-    build(provider).handles::<Put>().effects::<Charge>().build()
+    build::<SHORT>(provider).handles::<Put>().effects::<Charge>().build()
+}
+
+/// The same, with tries that may take as long as a test wants.
+pub fn patient_worker(provider: &Path) -> Worker {
+    build::<LONG>(provider).handles::<Put>().effects::<Charge>().build()
 }
 
 /// The same, with puts, and what surrounds charges, taken many at a time. Whoever looks from outside sees no difference.
 pub fn worker_of_many(provider: &Path) -> Worker {
-    build(provider).handles_many::<Put>().effects_many::<Charge>().build()
+    build::<SHORT>(provider).handles_many::<Put>().effects_many::<Charge>().build()
 }
 
-fn build(provider: &Path) -> Builder<Shop> {
-    Worker::new("shop", Shop { provider: provider.to_owned() })
+/// Both of it.
+pub fn patient_worker_of_many(provider: &Path) -> Worker {
+    build::<LONG>(provider).handles_many::<Put>().effects_many::<Charge>().build()
+}
+
+fn build<const SECONDS: u64>(provider: &Path) -> Builder<Shop<SECONDS>> {
+    Worker::new("shop", Shop::<SECONDS> { provider: provider.to_owned() })
         .migrations(
             "shop",
             &[(
@@ -204,7 +220,7 @@ fn number(how: &str) -> u64 {
     how.split_once(':').and_then(|(_, n)| n.parse().ok()).unwrap_or(0)
 }
 
-impl Shop {
+impl<const SECONDS: u64> Shop<SECONDS> {
     /// How often this has been reached, over all processes: a file of one byte a time.
     fn times(&self, what: &str, id: Uuid) -> u64 {
         use std::io::Write;
@@ -221,15 +237,17 @@ async fn raise(db: &mut PgConnection, code: &'static str) -> Result<Events, Fail
     Ok(Events::none())
 }
 
-const PUT_POLICY: Policy = Policy {
-    attempts: 3,
-    backoff: Duration::from_millis(20),
-    backoff_cap: Duration::from_millis(100),
-    timeout: Duration::from_secs(2),
-};
+const fn policy(seconds: u64) -> Policy {
+    Policy {
+        attempts: 3,
+        backoff: Duration::from_millis(20),
+        backoff_cap: Duration::from_millis(100),
+        timeout: Duration::from_secs(seconds),
+    }
+}
 
-impl Handle<Put> for Shop {
-    const POLICY: Policy = PUT_POLICY;
+impl<const SECONDS: u64> Handle<Put> for Shop<SECONDS> {
+    const POLICY: Policy = policy(SECONDS);
 
     async fn handle(&self, cx: &mut Cx<'_>, cmd: Put) -> Result<Events, Fail> {
         let (tenant, id, now) = (cx.tenant().to_owned(), cx.meta().id, cx.now());
@@ -243,8 +261,8 @@ impl Handle<Put> for Shop {
     }
 }
 
-impl HandleMany<Put> for Shop {
-    const POLICY: Policy = PUT_POLICY;
+impl<const SECONDS: u64> HandleMany<Put> for Shop<SECONDS> {
+    const POLICY: Policy = policy(SECONDS);
 
     async fn handle_many(
         &self,
@@ -272,7 +290,7 @@ impl HandleMany<Put> for Shop {
     }
 }
 
-impl Shop {
+impl<const SECONDS: u64> Shop<SECONDS> {
     /// Ends as the command says, after its row is written.
     async fn put(&self, db: &mut PgConnection, id: Uuid, now: DateTime<Utc>, cmd: Put) -> Result<Events, Fail> {
         let done = Events::of(PutDone { thing: cmd.thing.clone() });
@@ -324,13 +342,8 @@ pub struct ChargePlan {
     number: u64,
 }
 
-impl Effect<Charge> for Shop {
-    const POLICY: Policy = Policy {
-        attempts: 3,
-        backoff: Duration::from_millis(20),
-        backoff_cap: Duration::from_millis(100),
-        timeout: Duration::from_secs(2),
-    };
+impl<const SECONDS: u64> Effect<Charge> for Shop<SECONDS> {
+    const POLICY: Policy = policy(SECONDS);
     const PROVIDER: Option<&'static str> = Some("bank");
 
     type Plan = ChargePlan;
@@ -359,7 +372,7 @@ impl Effect<Charge> for Shop {
 
     async fn perform(&self, meta: &Meta, plan: &ChargePlan) -> Result<String, CallError> {
         let how = plan.charge.how.as_str();
-        let called = |shop: &Shop| shop.times("call", meta.id);
+        let called = |shop: &Self| shop.times("call", meta.id);
         match how.split(':').next().unwrap_or_default() {
             "not_done" if how == "not_done" || self.times("refusal", meta.id) <= number(how) => {
                 Err(CallError::NotDone(anyhow!("the line is busy")))
@@ -378,6 +391,14 @@ impl Effect<Charge> for Shop {
             "slow" => {
                 let calls = called(self);
                 tokio::time::sleep(Duration::from_millis(number(how))).await;
+                Ok(format!("receipt {calls}"))
+            }
+            "open" => {
+                let calls = called(self);
+                let answered = self.provider.join(format!("answered-{}", meta.id));
+                while !answered.exists() {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
                 Ok(format!("receipt {calls}"))
             }
             _ => Ok(format!("receipt {}", called(self))),
@@ -444,7 +465,7 @@ impl Effect<Charge> for Shop {
     }
 }
 
-impl EffectMany<Charge> for Shop {
+impl<const SECONDS: u64> EffectMany<Charge> for Shop<SECONDS> {
     async fn prepare_many(
         &self,
         db: &mut PgConnection,
@@ -499,7 +520,7 @@ impl EffectMany<Charge> for Shop {
     }
 }
 
-impl Answer<Count> for Shop {
+impl<const SECONDS: u64> Answer<Count> for Shop<SECONDS> {
     async fn answer(&self, ask: &mut Ask<'_>, query: Count) -> Result<Counted, AskError> {
         let row = sqlx::query(
             "select (select count(*) from shop.things where tenant = $1 and thing = $2),

@@ -42,11 +42,12 @@ async fn postgres_away_makes_the_worker_unready_spends_nothing_and_is_waited_for
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_call_brought_back_outlives_postgres() {
     let (mut postgres, scene) = own_postgres().await;
-    let _running = scene.run().await;
-    let id = scene.charge("slow:700", "cannot_tell").await;
+    let running = scene.run_patient(|_| ()).await;
+    let id = scene.charge("open", "cannot_tell").await;
     eventually("the call is out", || async { scene.times("call", id) == 1 }).await;
     postgres.kill9().await;
-    tokio::time::sleep(std::time::Duration::from_millis(1000)).await; // the call itself takes this long
+    scene.answer(id);
+    eventually("it can't be written down", || async { running.health.missing().contains_key("postgres") }).await;
     postgres.restart().await.unwrap();
     let told = scene.stage.outcome(id).await;
     assert_eq!((told.outcome, told.data["receipt"].as_str()), (Some(Outcome::Succeeded), Some("receipt 1")));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use omnibus_schemas::platform::{HeldCommands, Outcome};
 use omnibus_tests::shop::Charge;
 
-use crate::scene::{Scene, charge, names};
+use crate::scene::{Scene, charge, eventually, names};
 
 async fn status(scene: &Scene, id: uuid::Uuid) -> String {
     sqlx::query_scalar("select status from shop.charges where command_id = $1")
@@ -105,7 +105,7 @@ async fn a_provider_that_can_not_be_asked_is_asked_again_later() {
     let _running = scene.run().await;
     let id = scene.charge("unknown", "away").await;
     scene.until(&format!("select count(*) from bus.attempts where message_id = '{id}' and closed_at is null"), 1).await;
-    crate::scene::eventually("the provider was asked", || async { scene.times("asked", id) == 1 }).await;
+    eventually("the provider was asked", || async { scene.times("asked", id) == 1 }).await;
     // Its message waits; so does the lease. Another message of the same command, after the lease, asks again.
     scene.sql("update bus.attempts set lease_until = now() - interval '1 second'").await;
     scene.repeat_charge(id, "unknown", "away").await;
@@ -132,31 +132,35 @@ async fn a_call_that_need_not_go_out_does_not_and_an_early_event_comes_before_th
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redelivery_under_a_live_lease_does_not_call() {
     let scene = Scene::new().await;
-    let _workers = (scene.run().await, scene.run().await);
-    let id = scene.charge("slow:1500", "cannot_tell").await;
-    crate::scene::eventually("the call is out", || async { scene.times("call", id) == 1 }).await;
-    scene.repeat_charge(id, "slow:1500", "cannot_tell").await;
+    let _workers = (scene.run_patient(|_| ()).await, scene.run_patient(|_| ()).await);
+    let id = scene.charge("open", "cannot_tell").await;
+    eventually("the call is out", || async { scene.times("call", id) == 1 }).await;
+    scene.repeat_charge(id, "open", "cannot_tell").await;
+    eventually("it came again", || async { scene.stage.lane("shop", "calls").await == (0, 2) }).await;
+    scene.answer(id);
     let told = scene.stage.outcome(id).await;
     assert_eq!(told.outcome, Some(Outcome::Succeeded));
     assert_eq!((scene.times("call", id), scene.times("prepare", id)), (1, 1));
     assert_eq!(scene.page("acme", id).await.unwrap().attempts[0].takeovers, 0);
 }
 
-/// A call that is out while its lease runs out, and a second message of the same command.
+/// A call that is out, and stays out, while its lease runs out and a second message of the same command takes it over.
 async fn overtaken(scene: &Scene, reconcile: &str) -> uuid::Uuid {
-    let id = scene.charge("slow:1800", reconcile).await;
-    crate::scene::eventually("the call is out", || async { scene.times("call", id) == 1 }).await;
+    let id = scene.charge("open", reconcile).await;
+    eventually("the call is out", || async { scene.times("call", id) == 1 }).await;
     scene.sql("update bus.attempts set lease_until = now() - interval '1 second'").await;
-    scene.repeat_charge(id, "slow:1800", reconcile).await;
+    scene.repeat_charge(id, "open", reconcile).await;
+    scene.until("select count(*) from bus.attempts where takeovers = 1", 1).await;
     id
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_expired_lease_is_taken_over_and_the_first_workers_late_record_ends_what_was_held() {
     let scene = Scene::new().await;
-    let _workers = (scene.run().await, scene.run().await);
+    let _workers = (scene.run_patient(|_| ()).await, scene.run_patient(|_| ()).await);
     let id = overtaken(&scene, "cannot_tell").await;
     assert_eq!(scene.stage.outcome(id).await.outcome, Some(Outcome::Held));
+    scene.answer(id);
     let late = scene.stage.event(|t| t.causation == id.to_string() && t.outcome == Some(Outcome::Succeeded)).await;
     assert_eq!(late.name, "charged");
     let page = scene.page("acme", id).await.unwrap();
@@ -170,9 +174,11 @@ async fn an_expired_lease_is_taken_over_and_the_first_workers_late_record_ends_w
 #[tokio::test(flavor = "multi_thread")]
 async fn a_late_record_of_an_attempt_that_is_open_still_ends_it() {
     let scene = Scene::new().await;
-    let _running = scene.run().await;
+    let _running = scene.run_patient(|_| ()).await;
     // The provider can't be asked the first time, so the attempt stays open in the second holder's hands.
     let id = overtaken(&scene, "away").await;
+    eventually("the provider was asked", || async { scene.times("asked", id) == 1 }).await;
+    scene.answer(id);
     let told = scene.stage.outcome(id).await;
     assert_eq!((told.outcome, told.data["receipt"].as_str()), (Some(Outcome::Succeeded), Some("receipt 1")));
     let page = scene.page("acme", id).await.unwrap();
@@ -184,10 +190,11 @@ async fn a_late_record_of_an_attempt_that_is_open_still_ends_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_late_record_beside_the_provider_that_says_it_happened_is_one_success() {
     let scene = Scene::new().await;
-    let _workers = (scene.run().await, scene.run().await);
+    let _workers = (scene.run_patient(|_| ()).await, scene.run_patient(|_| ()).await);
     let id = overtaken(&scene, "done").await;
     let told = scene.stage.outcome(id).await;
     assert_eq!(told.data["receipt"], "receipt found");
+    scene.answer(id);
     let late = "select count(*) from bus.attempts where detail like '%reported late%'";
     scene.until(late, 1).await;
     let succeeded = scene.stage.caused_by(id).into_iter().filter(|told| told.outcome.is_some()).count();
@@ -209,17 +216,40 @@ async fn a_record_that_fails_is_tried_again_with_its_result_in_hand_and_at_last_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn calls_are_made_side_by_side() {
+async fn no_more_is_taken_than_there_is_room_for_and_no_more_is_called_than_may_be() {
     let scene = Scene::new().await;
     let mut ids = Vec::new();
     for _ in 0..20 {
-        ids.push(scene.charge("slow:500", "").await);
+        ids.push(scene.charge("open", "").await);
     }
-    let started = std::time::Instant::now();
-    let _running = scene.run().await;
+    let _running = scene.run_patient(|settings| settings.in_flight = 2).await;
+    let reached = |what: &str| ids.iter().filter(|id| scene.times(what, **id) == 1).count();
+    // Besides the two that are called, twice as many are prepared. What there is no room for stays in the stream.
+    eventually("there is no room", || async {
+        scene.stage.lane("shop", "calls").await == (14, 6) && (reached("prepare"), reached("call")) == (6, 2)
+    })
+    .await;
+    for id in &ids {
+        scene.answer(*id);
+    }
     for id in ids {
         assert_eq!(scene.stage.outcome(id).await.outcome, Some(Outcome::Succeeded));
         assert_eq!(scene.times("call", id), 1);
     }
-    assert!(started.elapsed() < Duration::from_secs(8), "20 calls of 0.5 s: {:?}", started.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_are_made_side_by_side() {
+    let scene = Scene::new().await;
+    let mut ids = Vec::new();
+    for _ in 0..30 {
+        ids.push(scene.charge("slow:1000", "").await);
+    }
+    let started = std::time::Instant::now();
+    let _running = scene.run_patient(|_| ()).await;
+    for id in ids {
+        assert_eq!(scene.stage.outcome(id).await.outcome, Some(Outcome::Succeeded));
+        assert_eq!(scene.times("call", id), 1);
+    }
+    assert!(started.elapsed() < Duration::from_secs(15), "30 calls of 1 s: {:?}", started.elapsed());
 }

@@ -3,7 +3,7 @@
 use omnibus_schemas::platform::Outcome;
 use uuid::Uuid;
 
-use crate::scene::{Scene, charge, names};
+use crate::scene::{Scene, charge, eventually, names};
 
 /// How often the shop was asked for `what` of several at once, and of how many in all.
 fn several(scene: &Scene, what: &str) -> (usize, usize) {
@@ -56,7 +56,7 @@ async fn what_surrounds_the_calls_of_a_batch_is_written_in_one_go_and_each_ends_
                   where i.outcome = 'succeeded' and a.result = 'done' and a.closed_at is not null and a.plan = ''";
     assert_eq!(scene.count(owners).await, 40, "every row is its own tenant's");
     scene.until("select count(*) from bus.unpublished", 0).await;
-    assert_eq!(scene.count("select count(*) from bus.inbox where published_at is null").await, 0);
+    scene.until("select count(*) from bus.inbox where published_at is null", 0).await;
     running.stop().await;
 }
 
@@ -86,9 +86,9 @@ async fn whatever_one_call_comes_to_costs_the_others_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_was_ended_by_somebody_else_meanwhile_is_booked_late_and_the_others_are_recorded() {
     let scene = Scene::new().await;
-    let (odd, others) = among_others(&scene, "slow:900", "").await;
-    let running = scene.run_many(|settings| settings.loops = 1).await;
-    crate::scene::eventually("the call is out", || async { scene.times("call", odd) == 1 }).await;
+    let (odd, others) = among_others(&scene, "open", "").await;
+    let running = scene.run_many_patient(|settings| settings.loops = 1).await;
+    eventually("the call is out", || async { scene.times("call", odd) == 1 }).await;
     // As a worker does that finds the lease run out, and nobody who can tell.
     let held = format!(
         "with taken as (update bus.attempts set attempt_id = gen_random_uuid(), closed_at = now(), result = 'held'
@@ -96,6 +96,7 @@ async fn a_call_that_was_ended_by_somebody_else_meanwhile_is_booked_late_and_the
          update bus.inbox set outcome = 'held', finished_at = now() where message_id = '{odd}'"
     );
     assert_eq!(scene.sql(&held).await, 1);
+    scene.answer(odd);
     assert_eq!(scene.stage.outcome(odd).await.outcome, Some(Outcome::Succeeded));
     all_well(&scene, &others).await;
     let late = "select count(*) from bus.attempts where result = 'done' and detail like '%reported late%'";
@@ -106,12 +107,13 @@ async fn a_call_that_was_ended_by_somebody_else_meanwhile_is_booked_late_and_the
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_whose_row_is_gone_when_it_comes_back_is_recorded_all_the_same() {
     let scene = Scene::new().await;
-    let id = scene.charge("slow:900", "").await;
-    let running = scene.run_many(|settings| settings.loops = 1).await;
-    crate::scene::eventually("the call is out", || async { scene.times("call", id) == 1 }).await;
+    let id = scene.charge("open", "").await;
+    let running = scene.run_many_patient(|settings| settings.loops = 1).await;
+    eventually("the call is out", || async { scene.times("call", id) == 1 }).await;
     // As in a database that took another's place before it had the last of it.
     assert_eq!(scene.sql(&format!("delete from bus.attempts where message_id = '{id}'")).await, 1);
     assert_eq!(scene.sql(&format!("delete from bus.inbox where message_id = '{id}'")).await, 1);
+    scene.answer(id);
     assert_eq!(scene.stage.outcome(id).await.outcome, Some(Outcome::Succeeded));
     scene.until("select count(*) from bus.inbox where outcome = 'succeeded'", 1).await;
     assert_eq!((scene.times("call", id), names(&scene.stage.caused_by(id))), (1, vec!["charged"]));

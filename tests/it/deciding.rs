@@ -1,5 +1,6 @@
 //! A state change, from the bus to the event.
 
+use omnibus_runtime::trace::TraceParent;
 use omnibus_schemas::platform::Outcome;
 use omnibus_tests::shop::Count;
 use uuid::Uuid;
@@ -42,7 +43,13 @@ async fn an_event_carries_the_commands_chain() {
     assert_eq!(told.header("ce-tenant"), Some("acme"));
     assert_eq!(told.header("ce-actor"), Some("test"));
     assert_eq!(told.header("ce-type"), Some("omnibus.shop.put_done.v1"));
-    assert!(told.header("traceparent").is_some());
+    let stream = scene.stage.operator.jetstream().get_stream("CMD_SHOP").await.unwrap();
+    let command = stream.get_raw_message(1).await.unwrap();
+    let trace = |header: &str| TraceParent::parse(header).unwrap();
+    let (sent, heard) =
+        (trace(command.headers.get("traceparent").unwrap().as_str()), trace(told.header("traceparent").unwrap()));
+    assert_eq!(heard.trace_id(), sent.trace_id(), "one trace");
+    assert_ne!(heard, sent, "and a span of its own");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -177,8 +177,9 @@ async fn nothing_ends_a_command_whose_call_may_be_out() {
     eventually("it was delivered", || async { lane().await.0 == 0 }).await;
     let other = scene.put("").await;
     scene.stage.outcome(other).await;
+    // Whatever it makes of it, it has made when it has ended.
+    running.stop().await;
     let open = format!("select count(*) from bus.inbox where message_id = '{id}' and outcome is null");
     assert_eq!(scene.count(&open).await, 1);
     assert!(scene.stage.caused_by(id).is_empty(), "{:?}", scene.stage.caused_by(id));
-    running.stop().await;
 }

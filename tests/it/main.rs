@@ -23,6 +23,7 @@ mod permissions;
 mod policies;
 mod quiet;
 mod reactions;
+mod readme;
 mod repeats;
 mod rooms;
 mod scene;

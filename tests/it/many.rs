@@ -121,7 +121,6 @@ async fn a_command_that_comes_twice_in_one_batch_is_handled_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn follow_ups_rates_and_old_names_are_as_with_one_at_a_time() {
     let scene = Scene::new().await;
-    let began = Instant::now();
     let id = scene.put("then").await;
     let body = serde_json::to_vec(&put("")).unwrap();
     let old = omnibus_runtime::clock::new_id();
@@ -133,6 +132,7 @@ async fn follow_ups_rates_and_old_names_are_as_with_one_at_a_time() {
         scene.put("").await;
     }
     let _running = scene.run_many(|settings| settings.tenant_rate = Some(4.0)).await;
+    let began = Instant::now();
     scene.stage.drain().await;
     scene.stage.outcome(old).await;
     assert!(began.elapsed().as_secs_f64() > 0.4, "seven at four a second, with a burst of four");

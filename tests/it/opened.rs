@@ -39,7 +39,9 @@ impl Opened {
         let heard = async {
             while opened.ask(Method::GET, "/api/v1/commands/none").send().await.unwrap().status()
                 == StatusCode::UNAUTHORIZED
-            {}
+            {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
         };
         tokio::time::timeout(Duration::from_secs(30), heard).await.expect("the door hears of the key");
         opened

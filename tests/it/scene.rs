@@ -50,6 +50,25 @@ impl Scene {
         self.stage.run_with(shop::worker_of_many(self.provider.path()), settings).await
     }
 
+    /// With tries that may take as long as the test wants: calls that are `open` last until [`Scene::answer`].
+    pub(crate) async fn run_patient(&self, change: impl FnOnce(&mut WorkSettings)) -> Running {
+        let mut settings = WorkSettings::defaults();
+        change(&mut settings);
+        self.stage.run_with(shop::patient_worker(self.provider.path()), settings).await
+    }
+
+    /// As both.
+    pub(crate) async fn run_many_patient(&self, change: impl FnOnce(&mut WorkSettings)) -> Running {
+        let mut settings = WorkSettings::defaults();
+        change(&mut settings);
+        self.stage.run_with(shop::patient_worker_of_many(self.provider.path()), settings).await
+    }
+
+    /// Lets a call come back that is `open`.
+    pub(crate) fn answer(&self, id: Uuid) {
+        std::fs::write(self.provider.path().join(format!("answered-{id}")), "").unwrap();
+    }
+
     /// Makes the shop's tables before a worker does.
     pub(crate) async fn migrate(&self) {
         self.worker().migrations().unwrap().apply(&self.stage.db).await.unwrap();

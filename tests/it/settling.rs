@@ -8,8 +8,11 @@ use uuid::Uuid;
 
 use crate::scene::{Scene, eventually, names};
 
-const HANGING: &str =
-    "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
+/// Do so many statements wait for a lock?
+fn hanging(least: u8) -> String {
+    let waiting = "wait_event_type = 'Lock' and datname = current_database()";
+    format!("select (count(*) >= {least})::int::bigint from pg_stat_activity where {waiting}")
+}
 
 async fn status(stage: &Stage, id: Uuid) -> String {
     let status = sqlx::query_scalar("select status from shop.charges where command_id = $1").bind(id);
@@ -34,7 +37,7 @@ async fn an_end_is_not_committed_while_the_database_does_not_let_its_rows_be_set
     let _running = scene.run().await;
     scene.repeat_charge(id, "refused", "cannot_tell").await;
     // The first try has run out of its time, and hangs still; the second waits.
-    scene.until(HANGING, 2).await;
+    scene.until(&hanging(2), 1).await;
     lock.rollback().await.unwrap();
     assert_eq!(scene.stage.outcome(id).await.outcome, Some(Outcome::Rejected));
     assert_eq!(status(&scene.stage, id).await, "refused");
@@ -51,7 +54,7 @@ async fn an_end_outlives_a_line_to_the_database_that_is_mute_while_its_rows_are_
     let (health, stop) = (parts.health.clone(), parts.stop.clone());
     let running = tokio::spawn(scene.worker().run(parts));
     scene.repeat_charge(id, "refused", "cannot_tell").await;
-    scene.until(HANGING, 1).await;
+    scene.until(&hanging(1), 1).await;
     line.set(Line::Mute);
     lock.rollback().await.unwrap();
     eventually("it waits for the database", || async { health.missing().contains_key("postgres") }).await;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::AckKind;
 use async_nats::jetstream::consumer::PullConsumer;
+use async_nats::jetstream::stream::Config;
 use futures_util::StreamExt;
 use omnibus_bus::Settings;
 use omnibus_schemas::platform::Outcome;
@@ -35,7 +36,7 @@ async fn advisories(scene: &Scene) -> u64 {
 async fn wear_out(scene: &Scene, lane: &str, deliveries: usize) {
     let consumer = consumer(scene, lane).await;
     for _ in 0..deliveries {
-        let mut one = consumer.batch().max_messages(1).expires(Duration::from_secs(5)).messages().await.unwrap();
+        let mut one = consumer.batch().max_messages(1).expires(Duration::from_secs(30)).messages().await.unwrap();
         let message = one.next().await.expect("it is delivered").unwrap();
         message.ack_with(AckKind::Nak(None)).await.unwrap();
     }
@@ -58,6 +59,7 @@ async fn grown_old(scene: &Scene) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_whose_events_never_reached_the_bus_is_published_by_the_sweeper() {
+    let metrics = omnibus_runtime::metrics::recorder();
     let short = Settings { duplicate_window: Duration::from_millis(100), ..Settings::default() };
     let scene = Scene::with(short).await;
     let _running = scene.run_with(|settings| settings.republish_after_seconds = 1).await;
@@ -70,6 +72,8 @@ async fn a_row_whose_events_never_reached_the_bus_is_published_by_the_sweeper() 
     let caused = scene.stage.caused_by(id);
     assert_eq!((&caused[0].id, &caused[0].data), (&caused[1].id, &caused[1].data));
     scene.until("select count(*) from bus.inbox where published_at is null", 0).await;
+    eventually("it is counted", || async { metrics.render().contains("omnibus_republished_total{domain=\"shop\"}") })
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -234,7 +238,7 @@ async fn a_lane_that_nobody_uses_does_not_keep_the_others_from_being_trimmed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_runs_full_is_trimmed_before_it_refuses() {
-    let scene = Scene::with(Settings { cmd_max_msgs: Some(20), ..Settings::default() }).await;
+    let scene = Scene::new().await;
     let first = scene.run().await;
     for _ in 0..17 {
         let id = scene.put("").await;
@@ -242,6 +246,10 @@ async fn a_stream_that_runs_full_is_trimmed_before_it_refuses() {
     }
     eventually("the lane is through", || async { scene.stage.lane("shop", "default").await == (0, 0) }).await;
     first.stop().await;
+    // It runs full only now, so that the first has relieved nothing, however long it took.
+    let js = scene.stage.operator.jetstream();
+    let stream = js.get_stream("CMD_SHOP").await.unwrap();
+    js.update_stream(Config { max_messages: 20, ..stream.cached_info().config.clone() }).await.unwrap();
     let _second = scene.run().await;
     eventually("down to half", || async { messages(&scene).await <= 10 }).await;
     assert!(messages(&scene).await >= 9, "and not further");

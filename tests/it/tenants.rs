@@ -71,14 +71,24 @@ async fn accepted_is_succeeded_and_rejected_and_dead_lettered_and_held_and_pendi
         assert!(commands.iter().any(|c| c.held > 0) && commands.iter().any(|c| c.dead_lettered > 0));
     }
     // Each has exactly one terminal event, and each id stands once for whoever keeps an inbox.
-    let mut terminal: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
-    for told in scene.stage.told() {
-        if told.outcome.is_some() {
-            terminal.entry((told.tenant, told.causation)).or_default().insert(told.id);
+    let terminal = || {
+        let mut terminal: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
+        for told in scene.stage.told() {
+            if told.outcome.is_some() {
+                terminal.entry((told.tenant, told.causation)).or_default().insert(told.id);
+            }
         }
-    }
+        terminal
+    };
     let inbox = scene.count("select count(distinct (tenant, message_id)) from bus.inbox").await;
+    eventually("every end is told", || async { terminal().len() as i64 >= inbox }).await;
+    let terminal = terminal();
     assert_eq!(terminal.len() as i64, inbox);
+    for ((tenant, id), ends) in &terminal {
+        // A charge was repeated in another lane, where the same id is a command of its own.
+        let lanes = ["default", "calls"].iter().filter(|lane| accepted[tenant].contains(&format!("{lane} {id}")));
+        assert!(ends.len() <= lanes.count().max(1), "{tenant}: {id} has ended as {ends:?}");
+    }
     let twice = "select count(*) from (select command_id, tenant from shop.things group by 1, 2 having count(*) > 1) t";
     assert_eq!(scene.count(twice).await, 0);
 }

@@ -2,12 +2,14 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use clap::{Args, Subcommand};
+use indicatif::ProgressBar;
 use omnibus_auditor::compliance::oscal;
 use omnibus_auditor::export::{self, COLUMNS, Header, VERSION};
 use omnibus_auditor::note::{Checkpoint, VerifierKey};
@@ -20,6 +22,7 @@ use omnibus_schemas::{Query, Tenant};
 
 use crate::connect::Connection;
 use crate::home::Home;
+use crate::listing;
 use crate::query::{self, Answer};
 use crate::show::{self, Output};
 
@@ -246,7 +249,8 @@ impl Export {
             previous = Some(note);
         }
         // The first line says how many follow, so they are counted before.
-        let count = self.count(bus, head, to).await?;
+        let progress = listing::progress("exporting", 2 * self.tiles(to).count() as u64);
+        let count = self.count(bus, head, to, &progress).await?;
         let header = Header {
             omnibus_audit_export: VERSION,
             from: self.from,
@@ -258,25 +262,32 @@ impl Export {
             consistency,
         };
         line(out, &header)?;
-        for tile in self.from / WIDTH..to.div_ceil(WIDTH) {
+        for tile in self.tiles(to) {
             let page = self.page(bus, head, tile).await?;
             for one in export::lines(page, self.from, to, |leaf| self.shows(leaf)) {
                 line(out, &one)?;
             }
+            progress.inc(1);
         }
+        progress.finish_and_clear();
         Ok(count)
+    }
+
+    fn tiles(&self, to: u64) -> Range<u64> {
+        self.from / WIDTH..to.div_ceil(WIDTH)
     }
 
     async fn page(&self, bus: &Bus, head: &Head, tile: u64) -> anyhow::Result<ExportTile> {
         ask(bus, &self.tenant, &ExportPage { tile, size: Some(head.size) }).await
     }
 
-    async fn count(&self, bus: &Bus, head: &Head, to: u64) -> anyhow::Result<u64> {
+    async fn count(&self, bus: &Bus, head: &Head, to: u64, progress: &ProgressBar) -> anyhow::Result<u64> {
         let mut count = 0;
-        for tile in self.from / WIDTH..to.div_ceil(WIDTH) {
+        for tile in self.tiles(to) {
             let entries = self.page(bus, head, tile).await?.entries;
             let shown = entries.iter().filter(|e| (self.from..to).contains(&e.index) && self.shows(&e.leaf));
             count += shown.count() as u64;
+            progress.inc(1);
         }
         Ok(count)
     }
@@ -285,14 +296,17 @@ impl Export {
         let mut count = 0;
         let mut csv = csv::Writer::from_writer(out);
         csv.write_record(COLUMNS)?;
-        for tile in self.from / WIDTH..to.div_ceil(WIDTH) {
+        let progress = listing::progress("exporting", self.tiles(to).count() as u64);
+        for tile in self.tiles(to) {
             for entry in self.page(bus, head, tile).await?.entries {
                 if (self.from..to).contains(&entry.index) && self.shows(&entry.leaf) {
                     csv.write_record(export::row(&entry.leaf).context("a leaf is JSON")?)?;
                     count += 1;
                 }
             }
+            progress.inc(1);
         }
+        progress.finish_and_clear();
         csv.flush()?;
         Ok(count)
     }

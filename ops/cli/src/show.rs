@@ -19,10 +19,11 @@ pub(crate) enum Output {
     Json,
 }
 
-/// Colours are for terminals, and for those who did not decline them. <https://no-color.org>
+/// Colours are for terminals and for those who insist (<https://bixense.com/clicolors/>), and not for those who declined
+/// them (<https://no-color.org>).
 static COLOURS: LazyLock<bool> = LazyLock::new(|| {
     let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    !set("NO_COLOR") && io::stdout().is_terminal()
+    !set("NO_COLOR") && (set("CLICOLOR_FORCE") || io::stdout().is_terminal())
 });
 
 /// Writes to standard output. A reader that has gone away ends the program quietly, as `head` expects it.

@@ -8,7 +8,9 @@ use omnibus_tests::chance::Chance;
 use super::case::{Case, Victim, charge, put};
 
 const ROUNDS: u32 = 20;
-/// No round begins later than this.
+/// So many are played however slow the machine is.
+const LEAST: u32 = 5;
+/// Of the others, none begins later than this.
 const BOUND: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -19,7 +21,7 @@ async fn whoever_is_killed_whenever_every_command_ends_once() {
     let mut case = Case::of(Victim::Postgres).await;
     let mut life = case.begin(None);
     let (started, mut rounds) = (Instant::now(), 0);
-    while rounds < ROUNDS && started.elapsed() < BOUND {
+    while rounds < LEAST || (rounds < ROUNDS && started.elapsed() < BOUND) {
         rounds += 1;
         for _ in 0..=chance.below(4) {
             let tenant = TENANTS[chance.below(2) as usize];
@@ -44,6 +46,6 @@ async fn whoever_is_killed_whenever_every_command_ends_once() {
     }
     let verdict = case.verdict(&life).await;
     println!("{rounds} rounds: {verdict:?}");
-    assert!(rounds >= 5 && verdict.ended["succeeded"] > 0, "too slow to show anything: {rounds} rounds");
+    assert!(verdict.ended["succeeded"] > 0, "nothing was carried out");
     assert!(life.terminate().await.success(), "{}", life.log());
 }

@@ -16,7 +16,7 @@ use crate::events::Events;
 ///
 /// It may run more than once; what it wrote is committed once. So it takes time and ids from `cx` only.
 pub trait Handle<C: Command>: Send + Sync + 'static {
-    /// Attempts, backoff, timeout; configuration may override.
+    /// Attempts, backoff, timeout; `--attempts` overrides the first.
     const POLICY: Policy = Policy::DEFAULT;
 
     /// Decides. The rows it writes and the events it returns are committed together, or not at all.

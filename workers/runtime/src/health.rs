@@ -1,7 +1,6 @@
 //! What is well and what is not, and the small HTTP door where orchestrators and Prometheus look.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use axum::Json;
@@ -10,6 +9,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics;
@@ -57,8 +57,7 @@ impl Health {
     }
 
     /// Serves [`Health::routes`] until `stop`.
-    pub async fn serve(self, at: SocketAddr, stop: CancellationToken) -> std::io::Result<()> {
-        let listener = tokio::net::TcpListener::bind(at).await?;
+    pub async fn serve(self, listener: TcpListener, stop: CancellationToken) -> std::io::Result<()> {
         axum::serve(listener, self.routes()).with_graceful_shutdown(stop.cancelled_owned()).await
     }
 }

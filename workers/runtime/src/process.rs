@@ -3,11 +3,13 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::Context;
 use clap::Parser;
 use omnibus_schemas::Catalogue;
 use secrecy::ExposeSecret;
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::Bus;
@@ -61,7 +63,10 @@ async fn run(worker: Worker, settings: Settings, catalogue: Catalogue) -> anyhow
     tokio::spawn(stop_on_signals(stop.clone()));
     if let Some(at) = settings.health_addr {
         health.ill("worker", "starting");
-        tokio::spawn(health.clone().serve(at, stop.clone()));
+        // Who is asked for pages and can't show them would be taken for dead, and nobody would know why.
+        let listener = TcpListener::bind(at).await;
+        let listener = listener.with_context(|| format!("can't listen on {at} (--health-addr, HEALTH_ADDR)"))?;
+        tokio::spawn(health.clone().serve(listener, stop.clone()));
     }
     let connected = async {
         let bus = Bus::connect(&settings.bus, worker.domain()).await?;

@@ -14,6 +14,9 @@ fn a_sent_command_is_carried_out_and_can_be_traced() {
     let steps: Vec<_> = story["steps"].as_array().unwrap().iter().map(|step| step["what"].as_str().unwrap()).collect();
     assert_eq!(steps[..2], ["accepted", "claimed"], "{story:#}");
     assert!(steps.contains(&"ended") && steps.contains(&"event"), "{story:#}");
+    let at = |step: &serde_json::Value| chrono::DateTime::parse_from_rfc3339(step["at"].as_str()?).ok();
+    let times: Vec<_> = story["steps"].as_array().unwrap().iter().filter_map(at).collect();
+    assert!(times.len() >= 4 && times.is_sorted(), "{story:#}");
     assert_eq!((&story["tenant"], &story["domain"]), (&"tracer".into(), &"greeter".into()));
     let table = stack.run(&["trace", id, "--tenant", "tracer"]).well();
     assert!(table.contains("evt.greeter.greeted.tracer") && table.contains(r#"{"name":"Ada"}"#), "{table}");
@@ -72,6 +75,25 @@ fn tail_reads_both_encodings_and_follows() {
     assert!(out.lines().count() == 2 && out.contains("Grace"), "{out}");
     assert!(stack.run(&["tail", "cmd.>", "--since", "all"]).failed().contains("name the domain"));
     assert!(stack.run(&["tail", "evt..x"]).failed().contains("is no subject"));
+}
+
+#[tokio::test]
+async fn outcomes_have_their_colours_where_colours_are_wanted() {
+    let stack = Stack::shared();
+    let sent = ["send", "greeter.greet", "--tenant", "coloured", "--json", r#"{"name":"Ada"}"#, "--wait", "60"];
+    stack.run(&sent).well();
+    let js = stack.operator().await;
+    js.publish("cmd.greeter.default.greet.coloured", "garbage".into()).await.unwrap().await.unwrap();
+    let tail = |variable: &str| {
+        let mut command = omnibus(stack.home(), &["tail", "evt.greeter.*.coloured", "--since", "all", "-n", "2"]);
+        command.env(variable, "1");
+        Run::of(command).well()
+    };
+    let forced = tail("CLICOLOR_FORCE");
+    for coloured in ["\u{1b}[32msucceeded", "\u{1b}[31mdead_lettered"] {
+        assert!(forced.contains(coloured), "{forced:?}");
+    }
+    assert!(!tail("NO_COLOR").contains('\u{1b}'));
 }
 
 #[test]

@@ -37,7 +37,8 @@ async fn what_failed_is_shown_decided_and_done_again() {
     let number = letters[0]["number"].to_string();
     let shown = stack.run(&["dlq", "show", &number]).well();
     assert!(shown.contains(&dead) && shown.contains("test@example.com"), "{shown}");
-    assert!(stack.run(&["trace", &dead]).well().contains("dead letter"));
+    let traced = stack.run(&["trace", &dead]).well();
+    assert!(traced.contains("call ended") && traced.contains("dead letter"), "{traced}");
     assert!(stack.json(&["dlq", "list", "--tenant", "globex"]).as_array().unwrap().is_empty());
 
     // Sent again once the server is well, it is a new command that was caused by the old.
@@ -98,4 +99,19 @@ async fn what_failed_is_shown_decided_and_done_again() {
     assert!(error.contains("no held command"), "{error}");
     let run = stack.run(&["held", "resolve", id, "--note", "neither nor"]);
     assert_eq!(run.status.code(), Some(2), "{run:?}");
+
+    // What is under way is seen in its lane, and for how long.
+    let lane = |in_flight: u64| loop {
+        let status = stack.json(&["status"]);
+        let lane = status["lanes"].as_array().unwrap().iter().find(|lane| lane["consumer"] == "mailer_default");
+        if lane.unwrap()["in_flight"] == in_flight {
+            return lane.unwrap().clone();
+        }
+    };
+    mail.shall(Manner::Waits);
+    stack.run(&["send", "mailer.send_email", "--tenant", "acme", "--json", BODY]).well();
+    let busy = lane(1);
+    assert!(busy["pending"] == 0 && busy["oldest_seconds"].is_i64(), "{busy:#}");
+    mail.shall(Manner::Takes);
+    assert_eq!(lane(0)["oldest_seconds"], Value::Null);
 }

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// What it does with the next mail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +14,8 @@ pub(crate) enum Manner {
     HangsUp,
     /// Takes the whole mail and hangs up without saying so.
     LosesTheAnswer,
+    /// Says nothing until it is to behave otherwise.
+    Waits,
 }
 
 /// Listens until the test process ends.
@@ -47,10 +50,17 @@ fn talk(stream: &TcpStream, manner: &Mutex<Manner>) -> std::io::Result<()> {
     if is(Manner::HangsUp) {
         return Ok(());
     }
+    let wait = || {
+        while is(Manner::Waits) {
+            std::thread::park_timeout(Duration::from_millis(10));
+        }
+    };
+    wait();
     let mut out = stream;
     out.write_all(b"220 test ESMTP\r\n")?;
     let mut lines = BufReader::new(stream).lines();
     while let Some(line) = lines.next().transpose()? {
+        wait();
         let verb = line.split([' ', ':']).next().unwrap_or_default().to_uppercase();
         match verb.as_str() {
             "EHLO" => out.write_all(b"250-test\r\n250 8BITMIME\r\n")?,

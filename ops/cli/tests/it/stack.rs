@@ -14,6 +14,7 @@ use tempfile::TempDir;
 /// What a developer may have set for himself.
 const NOT_OURS: &[&str] = &[
     "ATTEMPTS",
+    "CLICOLOR_FORCE",
     "DATABASE_URL",
     "FROM_EMAIL",
     "HTTP_LISTEN",
@@ -22,6 +23,7 @@ const NOT_OURS: &[&str] = &[
     "NATS_NKEY_FILE",
     "NATS_PORT",
     "NATS_URL",
+    "NO_COLOR",
     "OMNIBUS_TENANT",
     "SMTP_HOST",
     "TENANTS",

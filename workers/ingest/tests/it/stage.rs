@@ -17,6 +17,8 @@ use tokio_util::sync::CancellationToken;
 
 /// No test waits longer than this for anything.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+/// Between two looks at what nobody tells: whoever asks without a pause takes the processor from what he waits for.
+const LOOK: Duration = Duration::from_millis(10);
 
 pub(crate) struct Stage {
     pub(crate) nats: NatsServer,
@@ -57,7 +59,8 @@ impl Stage {
             store_dir: None,
             http: None,
             listen: "127.0.0.1:-1".into(),
-            sync_always: false,
+            // Who expects copies, which one server can't have, is to find this wanting too.
+            sync_always: settings.expect_sync_always && settings.expect_replicas.is_none(),
             max_store_bytes: Some(1 << 40),
             ..ServerOptions::local("unused")
         };
@@ -106,7 +109,11 @@ impl Stage {
 
     /// Asks until the door says that it is ready.
     pub(crate) async fn ready(&self) {
-        let ready = async { while self.get("/readyz").send().await.unwrap().status() != StatusCode::OK {} };
+        let ready = async {
+            while self.get("/readyz").send().await.unwrap().status() != StatusCode::OK {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
         tokio::time::timeout(PATIENCE, ready).await.expect("the door becomes ready");
     }
 
@@ -120,6 +127,7 @@ impl Stage {
                     assert_eq!(status, 503);
                     return why.to_owned();
                 }
+                tokio::time::sleep(LOOK).await;
             }
         };
         tokio::time::timeout(PATIENCE, told).await.expect("readiness names what is missing")
@@ -138,6 +146,7 @@ impl Stage {
         let ask = async {
             while !wanted(self.get("/api/v1/mailer/accounts").bearer_auth(key.expose()).send().await.unwrap().status())
             {
+                tokio::time::sleep(LOOK).await;
             }
         };
         tokio::time::timeout(PATIENCE, ask).await.expect("the door hears of the key");

@@ -159,6 +159,17 @@ async fn readiness_asserts_the_durability_that_it_was_told_to_expect() {
 }
 
 #[tokio::test]
+async fn a_server_that_syncs_every_write_is_what_readiness_expects() {
+    let stage = Stage::with(|door, _| {
+        door.expect_sync_always = true;
+        door.nats_monitor_url = Some("real".into());
+    })
+    .await;
+    let (key, _) = stage.key("acme", &["*"]).await;
+    assert_eq!(stage.greet(&key).send().await.unwrap().status(), 202);
+}
+
+#[tokio::test]
 async fn who_wants_to_wait_while_the_server_is_away_is_told_so_at_once() {
     let mut stage = Stage::new().await;
     let (key, _) = stage.key("acme", &["*"]).await;

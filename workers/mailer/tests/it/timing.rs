@@ -138,7 +138,7 @@ async fn what_is_leaving_just_now_can_not_be_taken_back() {
 async fn what_is_tried_again_or_not_made_yet_is_taken_back_too() {
     let mut server = SmtpServer::start(json!({})).await;
     let stage = stage().await;
-    let running = run_with(&stage, &server, &["--defer-seconds", "6"]).await;
+    let running = run_with(&stage, &server, &["--defer-seconds", "8"]).await;
     let about = |to: &str| {
         email(|e| {
             e.to = vec![to.into()];
@@ -167,7 +167,7 @@ async fn what_is_tried_again_or_not_made_yet_is_taken_back_too() {
         assert_eq!(server.next("accepted").await["to"], json!([to]));
     }
     // The follow-up's time has come when a later one's has.
-    let after = done(&stage, "acme", &email(|e| e.send_at = Some(in_seconds(8)))).await;
+    let after = done(&stage, "acme", &email(|e| e.send_at = Some(in_seconds(14)))).await;
     until(|| status(&stage, after), |report| report.status == EmailState::Sent).await;
     running.stop().await;
     assert_eq!(server.rest().await.iter().filter(|event| *event == "accepted").count(), 1);

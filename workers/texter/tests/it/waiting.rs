@@ -36,7 +36,7 @@ async fn of_a_service() -> Scene {
 #[tokio::test]
 async fn a_text_for_later_is_seen_waiting_and_leaves_at_its_time_once() {
     let scene = Scene::new().await;
-    let at = clock::now() + Duration::seconds(3);
+    let at = clock::now() + Duration::seconds(8);
     let id = scene.stage.publish("acme", &later(8001, at, WaitsAt::Here)).await;
     let report = scene.waiting(id).await;
     assert_eq!((report.waits_for, report.estimate_micro, report.segments), (Some(WaitsFor::SendAt), 0, 1));
@@ -57,7 +57,7 @@ async fn a_text_for_later_is_seen_waiting_and_leaves_at_its_time_once() {
 #[tokio::test]
 async fn a_text_that_waits_is_taken_back_by_its_tenant_alone() {
     let scene = Scene::new().await;
-    let at = clock::now() + Duration::seconds(4);
+    let at = clock::now() + Duration::seconds(8);
     let id = scene.stage.publish("acme", &later(8002, at, WaitsAt::Here)).await;
     scene.waiting(id).await;
     let cancel = CancelSms { message_id: id };
@@ -92,7 +92,7 @@ async fn what_has_left_or_never_was_is_not_taken_back() {
 #[tokio::test]
 async fn who_opts_out_while_a_text_waits_does_not_get_it() {
     let scene = Scene::new().await;
-    let at = clock::now() + Duration::seconds(3);
+    let at = clock::now() + Duration::seconds(8);
     let id = scene.stage.publish("acme", &later(8003, at, WaitsAt::Here)).await;
     scene.waiting(id).await;
     scene.send(&PutOptOut { number: number(8003), ..omnibus_schemas::Command::example() }).await;
