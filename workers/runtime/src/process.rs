@@ -100,6 +100,10 @@ pub fn watch_bus(bus: &Bus, health: &Health) {
 /// What PostgreSQL itself gives up after.
 const TIMEOUTS: [(&str, &str); 2] = [("statement_timeout", "120s"), ("lock_timeout", "30s")];
 
+/// PostgreSQL compiles no statement to machine code. It would for those that seem expensive, as one for a batch's hundreds
+/// of look-ups does, and takes longer to compile it than to carry it out.
+pub(crate) const NOT_COMPILED: [(&str, &str); 1] = [("jit", "off")];
+
 /// Connects to PostgreSQL, waiting for as long as it takes.
 pub async fn connect(settings: &DatabaseSettings, health: &Health) -> PgPool {
     let options = PgPoolOptions::new()
@@ -111,7 +115,7 @@ pub async fn connect(settings: &DatabaseSettings, health: &Health) -> PgPool {
     loop {
         let url = settings.database_url.expose_secret().parse::<PgConnectOptions>();
         // A statement that hangs holds a connection, and its locks, for everybody else.
-        let connecting = async { options.clone().connect_with(url?.options(TIMEOUTS)).await };
+        let connecting = async { options.clone().connect_with(url?.options(TIMEOUTS).options(NOT_COMPILED)).await };
         match connecting.await {
             Ok(pool) => return pool,
             Err(error) => {
