@@ -7,6 +7,7 @@ drop index commissioner.transfers_by_order;
 create index transfers_by_order on commissioner.transfers (order_id, tenant, program) where order_id is not null;
 drop index commissioner.customers_by_partner;
 create index customers_by_partner on commissioner.customers (partner_id, tenant, bound_at, customer_id);
--- Who is bound has one order that bound them; those after it are looked for, and nobody looks for orders of the unbound.
+-- A customer who is bound has one order that bound them; those after it are looked for. Nobody looks for orders of the
+-- unbound.
 drop index commissioner.orders_by_customer;
 create index orders_of_bound on commissioner.orders (customer_id, tenant, program) where attribution = 'bound';

@@ -69,8 +69,8 @@ pub(crate) async fn next(
     .await
 }
 
-/// The lines of these orders, as far as they are due to a partner. Each order is looked up by its whole key: to a planner
-/// that knows nothing of the tables, reading a program's orders and lines once for each page seems as good.
+/// The lines of these orders, as far as they are due to a partner. Each order is looked up by its whole key: to a
+/// planner that knows nothing of the tables, reading all orders and lines of a program for each page seems as good.
 pub(crate) async fn sold(
     db: &mut PgConnection,
     tenant: &str,

@@ -100,8 +100,8 @@ pub fn watch_bus(bus: &Bus, health: &Health) {
 /// What PostgreSQL itself gives up after.
 const TIMEOUTS: [(&str, &str); 2] = [("statement_timeout", "120s"), ("lock_timeout", "30s")];
 
-/// PostgreSQL compiles no statement to machine code. It would for those that seem expensive, as one for a batch's hundreds
-/// of look-ups does, and takes longer to compile it than to carry it out.
+/// PostgreSQL compiles no statement to machine code. It would where one seems expensive, as one for hundreds of
+/// look-ups does, and compiling it takes longer than carrying it out.
 pub(crate) const NOT_COMPILED: [(&str, &str); 1] = [("jit", "off")];
 
 /// Connects to PostgreSQL, waiting for as long as it takes.
