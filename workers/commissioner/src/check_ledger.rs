@@ -134,12 +134,16 @@ impl Commissioner {
                 expected.insert(hashed(one_of), about(partner_id, level, left(earned, sold), 0));
             }
         }
+        // Order by order, as in `replay::sold`.
         let rows = sqlx::query(
-            "select commission_id, order_id, partner_id, currency,
-                sum(case kind when 'earned' then amount else -amount end)::bigint as booked
-             from commissioner.transfers
-             where tenant = $1 and program = $2 and order_id = any($3)
-             group by commission_id, order_id, partner_id, currency",
+            "select t.commission_id, t.order_id, t.partner_id, t.currency,
+                sum(case t.kind when 'earned' then t.amount else -t.amount end)::bigint as booked
+             from unnest($3::text[]) page (order_id)
+             cross join lateral (
+                select * from commissioner.transfers
+                where tenant = $1 and program = $2 and order_id = page.order_id offset 0
+             ) t
+             group by t.commission_id, t.order_id, t.partner_id, t.currency",
         )
         .bind(tenant)
         .bind(name)

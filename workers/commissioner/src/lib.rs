@@ -74,6 +74,7 @@ pub fn worker(settings: Settings) -> anyhow::Result<Worker> {
                 ("0003_balances", include_str!("../migrations/0003_balances.sql")),
                 ("0004_look_ups", include_str!("../migrations/0004_look_ups.sql")),
                 ("0005_commissions_by_their_ids", include_str!("../migrations/0005_commissions_by_their_ids.sql")),
+                ("0006_fewer_index_rows", include_str!("../migrations/0006_fewer_index_rows.sql")),
             ],
         )
         .handles::<SetProgram>()

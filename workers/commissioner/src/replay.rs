@@ -69,7 +69,8 @@ pub(crate) async fn next(
     .await
 }
 
-/// The lines of these orders, as far as they are due to a partner.
+/// The lines of these orders, as far as they are due to a partner. Each order is looked up by its whole key: to a
+/// planner that knows nothing of the tables, reading all orders and lines of a program for each page seems as good.
 pub(crate) async fn sold(
     db: &mut PgConnection,
     tenant: &str,
@@ -80,13 +81,18 @@ pub(crate) async fn sold(
         "select o.order_id, o.partner_id, o.rules_version, o.tier, o.parents, o.review, o.currency, l.line_id, l.amount,
             l.tax, l.shipping, l.discount, l.fx_rate_e9, l.base, l.base_currency, l.refunded,
             coalesce(r.back, 0)::bigint as back, coalesce(r.whole, false) as whole
-         from commissioner.orders o
-         join commissioner.lines l using (tenant, program, order_id)
+         from unnest($3::text[]) page (order_id)
+         cross join lateral (
+            select * from commissioner.orders where tenant = $1 and program = $2 and order_id = page.order_id limit 1
+         ) o
+         cross join lateral (
+            select * from commissioner.lines where tenant = $1 and program = $2 and order_id = page.order_id offset 0
+         ) l
          left join lateral (
-            select sum(r.amount) as back, bool_or(r.whole) as whole from commissioner.refunds r
-            where r.tenant = o.tenant and r.program = o.program and r.order_id = o.order_id and r.line_id = l.line_id
+            select sum(amount) as back, bool_or(whole) as whole from commissioner.refunds
+            where tenant = $1 and program = $2 and order_id = page.order_id and line_id = l.line_id
          ) r on true
-         where o.tenant = $1 and o.program = $2 and o.order_id = any($3) and o.partner_id is not null",
+         where o.partner_id is not null",
     )
     .bind(tenant)
     .bind(program)

@@ -76,7 +76,7 @@ pub(crate) struct Earned {
     pub(crate) currency: Currency,
 }
 
-/// Everything that an order earned.
+/// Everything that an order earned, by its transfers: a commission of nothing has none, and nothing to take back.
 pub(crate) async fn earned(
     db: &mut PgConnection,
     tenant: &str,
@@ -84,8 +84,14 @@ pub(crate) async fn earned(
     order_id: &str,
 ) -> Result<Vec<Earned>, sqlx::Error> {
     let rows = sqlx::query(
-        "select commission_id, partner_id, line_id, amount, currency from commissioner.commissions
-         where tenant = $1 and program = $2 and order_id = $3 order by line_id, level, partner_id",
+        "select c.commission_id, c.partner_id, c.line_id, c.amount, c.currency
+         from commissioner.transfers t
+         cross join lateral (
+            select * from commissioner.commissions
+            where tenant = t.tenant and commission_id = t.commission_id limit 1
+         ) c
+         where t.tenant = $1 and t.program = $2 and t.order_id = $3 and t.kind = 'earned'
+         order by c.line_id, c.level, c.partner_id",
     )
     .bind(tenant)
     .bind(program)

@@ -105,6 +105,10 @@ pub fn watch_bus(bus: &Bus, health: &Health) {
 /// What PostgreSQL itself gives up after.
 const TIMEOUTS: [(&str, &str); 2] = [("statement_timeout", "120s"), ("lock_timeout", "30s")];
 
+/// PostgreSQL compiles no statement to machine code. It would where one seems expensive, as one for hundreds of
+/// look-ups does, and compiling it takes longer than carrying it out.
+pub(crate) const NOT_COMPILED: [(&str, &str); 1] = [("jit", "off")];
+
 /// Connects to PostgreSQL, waiting for as long as it takes.
 pub async fn connect(settings: &DatabaseSettings, health: &Health) -> PgPool {
     let options = PgPoolOptions::new()
@@ -116,7 +120,7 @@ pub async fn connect(settings: &DatabaseSettings, health: &Health) -> PgPool {
     loop {
         let url = settings.database_url.expose_secret().parse::<PgConnectOptions>();
         // A statement that hangs holds a connection, and its locks, for everybody else.
-        let connecting = async { options.clone().connect_with(url?.options(TIMEOUTS)).await };
+        let connecting = async { options.clone().connect_with(url?.options(TIMEOUTS).options(NOT_COMPILED)).await };
         match connecting.await {
             Ok(pool) => return pool,
             Err(error) => {

@@ -25,10 +25,11 @@ pub(super) async fn page(
     known(ask, partner_id).await?;
     let (at, id) = place(from)?.unzip();
     let rows = sqlx::query(
-        "select c.customer_id, c.bound_at, c.bound_by, (
+        // Beside the one order that bound the customer, those after it.
+        "select c.customer_id, c.bound_at, c.bound_by, 1 + (
                 select count(*) from commissioner.orders o
                 where o.tenant = c.tenant and o.program = c.program and o.customer_id = c.customer_id
-                    and o.partner_id = c.partner_id) as orders
+                    and o.partner_id = c.partner_id and o.attribution = 'bound') as orders
              from commissioner.customers c
              where c.tenant = $1 and c.partner_id = $2
                 and ($3::timestamptz is null or (c.bound_at, c.customer_id) < ($3, $4))

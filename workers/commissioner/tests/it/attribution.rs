@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use omnibus_runtime::clock;
-use omnibus_schemas::commissioner::{RecordClick, RecordOrder};
+use omnibus_schemas::commissioner::{DecidePartner, PartnerDecision, PartnerReferrals, RecordClick, RecordOrder};
 use uuid::Uuid;
 
 use crate::scene::{Scene, order};
@@ -35,6 +35,28 @@ async fn a_code_beats_a_click_and_who_is_bound_stays_bound() {
     assert_eq!(second, ("bound".into(), Some(bob.to_string())));
     let other = due_to(&scene, &RecordOrder { click_id: Some(by_ada), ..order("3", Some("nobodys")) }).await;
     assert_eq!(other, ("click".into(), Some(ada.to_string())));
+    scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn a_referral_counts_the_order_that_bound_the_customer_and_those_after_it_that_are_the_partners() {
+    let scene = Scene::new().await;
+    scene.program(|_| {}).await;
+    let (ada, a) = scene.partner("ada", None).await;
+    let of_one = |id: &str, code: Option<&str>| RecordOrder { customer_id: "one".into(), ..order(id, code) };
+    let decide = |decision| DecidePartner { partner_id: ada, decision, note: String::new() };
+    assert_eq!(due_to(&scene, &of_one("before", None)).await.0, "none");
+    assert_eq!(due_to(&scene, &of_one("first", Some(&a))).await.0, "code");
+    assert_eq!(due_to(&scene, &of_one("second", None)).await.0, "bound");
+    scene.does(&decide(PartnerDecision::Suspend)).await;
+    assert_eq!(due_to(&scene, &of_one("meanwhile", None)).await.0, "none");
+    scene.does(&decide(PartnerDecision::Approve)).await;
+    assert_eq!(due_to(&scene, &of_one("third", None)).await.0, "bound");
+    scene.does(&RecordOrder { customer_id: "two".into(), ..order("another", Some(&a)) }).await;
+    let page = scene.asks(&PartnerReferrals { partner_id: ada, after: None, limit: 9 }).await.unwrap();
+    let mut counts: Vec<_> = page.items.iter().map(|item| (item.customer_id.as_str(), item.orders)).collect();
+    counts.sort_unstable();
+    assert_eq!(counts, [("one", 3), ("two", 1)]);
     scene.running.stop().await;
 }
 

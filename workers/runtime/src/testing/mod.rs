@@ -31,7 +31,7 @@ use omnibus_bus::{Cluster, Credentials, ServerOptions, TenantUser, Topology, ser
 use omnibus_schemas::body::encode;
 use omnibus_schemas::{Catalogue, Command, Encoding, headers, subject};
 use sqlx::PgPool;
-use sqlx::postgres::PgPoolOptions;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -44,6 +44,7 @@ use crate::clock;
 use crate::envelope::Envelope;
 use crate::health::Health;
 use crate::local::{NatsConfig, NatsOptions, NatsServer, Postgres};
+use crate::process::NOT_COMPILED;
 use crate::settings::WorkSettings;
 use crate::trace::TraceParent;
 use crate::visit::{Reply, Visit};
@@ -252,10 +253,11 @@ impl Stage {
             migrations.apply(&self.db).await.expect("the worker's migrations apply");
         }
         let bus = self.connect(worker.domain()).await;
+        let database: PgConnectOptions = self.database_url.parse().expect("the kit's own address");
         let db = PgPoolOptions::new()
             .max_connections(8)
             .acquire_timeout(Duration::from_secs(5))
-            .connect(&self.database_url)
+            .connect_with(database.options(NOT_COMPILED))
             .await
             .expect("the database answers");
         let (stop, health) = (CancellationToken::new(), Health::default());
