@@ -14,6 +14,7 @@ mod money;
 mod quiet;
 mod scene;
 mod sending;
+mod together;
 mod upkeep;
 mod waiting;
 mod webhooks;
