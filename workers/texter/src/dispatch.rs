@@ -7,11 +7,12 @@ use omnibus_schemas::texter::{Category, WaitsAt, WaitsFor};
 use std::time::Duration;
 use uuid::Uuid;
 
-use crate::draft::{Code, Draft, HOLE, Plan, Step, category_word, encoding_word};
-use crate::gate::{self, Gate, Question};
+use crate::draft::{Code, Draft, HOLE, Plan, Step};
+use crate::gate::{self, Gate, Like, Others, Question};
 use crate::ledger::{self, Account};
 use crate::provider::{Provider, Receipt, Text};
-use crate::segments::pack;
+use crate::queue::{self, Row};
+use crate::segments::{Packing, pack};
 use crate::waiting::{self, Not};
 use crate::{Texter, errors, replies, stops};
 
@@ -20,80 +21,131 @@ const FURTHEST: i64 = 30;
 /// What is handed over to wait at its provider waits there for this long at least, minutes.
 const SHORTEST_HELD_THERE: i64 = 15;
 
+/// A text as it was weighed before anything was looked up for it.
+pub(crate) struct Weighed {
+    /// When this attempt began.
+    since: DateTime<Utc>,
+    /// Is it to wait for its time at its provider?
+    hand_over: bool,
+    packing: Packing,
+    pub(crate) likeness: Vec<u8>,
+}
+
+impl Weighed {
+    /// What is asked about the text.
+    pub(crate) fn question<'a>(meta: &'a Meta, draft: &'a Draft) -> Question<'a> {
+        Question {
+            tenant: &meta.tenant,
+            message_id: meta.id,
+            recipient: &draft.number.e164,
+            country: &draft.number.country,
+            marketing: draft.category == Category::Marketing,
+        }
+    }
+}
+
+/// The way by which a text leaves, now.
+pub(crate) struct Leaving<'a> {
+    provider: &'a dyn Provider,
+    from: String,
+    /// When the provider is to send it; at once if absent.
+    send_at: Option<DateTime<Utc>>,
+    /// It tries one that was left alone.
+    probes: bool,
+    /// Of a segment.
+    price: i64,
+}
+
+impl Leaving<'_> {
+    /// What the text will cost, as far as that is known beforehand.
+    pub(crate) fn estimate(&self, weighed: &Weighed) -> i64 {
+        self.price * i64::from(weighed.packing.segments)
+    }
+}
+
 impl Texter {
     /// Decides whether a text may leave, and by which way. Writes its row and its estimate.
     pub(crate) async fn plan(&self, cx: &mut Cx<'_>, draft: Draft) -> Result<Step, Fail> {
         // The wall clock, not the command's: this is about when the text leaves, and a replay leaves at another time.
         let since = clock::now();
-        // What has been held up until its time is too near for its provider waits the rest of it here.
-        let shortest = since + chrono::Duration::minutes(SHORTEST_HELD_THERE);
-        let hand_over = held_there(&draft, cx.now())? && draft.send_at.is_some_and(|at| at >= shortest);
-        draft.zone()?;
-        let words = self.words(cx.tenant(), &draft.number.e164, &draft.body, draft.code.as_ref())?;
-        let packing = pack(&words);
-        let likeness = self.secret.likeness(&draft.number.e164, &words);
-        drop(words);
-        let question = Question {
-            recipient: &draft.number.e164,
-            country: &draft.number.country,
-            // The day on which it leaves: what was accepted long ago is paid for now.
-            day: since.date_naive(),
-            marketing: draft.category == Category::Marketing,
-        };
-        let gate = gate::read(cx, &self.caps, &question).await?;
+        let weighed = self.weigh(cx.meta(), &draft, since)?;
+        let question = Weighed::question(cx.meta(), &draft);
+        // Asked about the day on which it leaves: what was accepted long ago is paid for now.
+        let gate = gate::read(cx.db(), &self.caps, since.date_naive(), question).await?;
         match gate.before.as_ref().map(|before| before.status.as_str()) {
             None | Some("queued" | "uncertain") => {}
             Some("canceled") => return Err(Fail::reject("canceled", "the text was taken back; nothing was sent")),
             Some(_) => return Ok(Step::Done(self.row(cx).await?)),
         }
-        let (provider, from, send_at, probes) = match self.leaves(cx, &gate, &draft, since, hand_over).await {
-            Ok(way) => way,
+        let leaving = match self.leaves(cx, &gate, &draft, &weighed).await {
+            Ok(leaving) => leaving,
             Err(Not::Ever(fail)) => return Err(fail),
             // It stands in the books already, and may have been out.
             Err(Not::Now(_, until)) if gate.before.is_some() => return Err(Fail::Snooze(waiting::pause(until))),
-            Err(Not::Now(waits_for, until)) => return self.wait(cx, &draft, packing, waits_for, until).await,
+            Err(Not::Now(waits_for, until)) => return self.wait(cx, &draft, weighed.packing, waits_for, until).await,
         };
-        let segments = i32::try_from(packing.segments)?;
-        let price = provider.price(&draft.number.country).unwrap_or_default();
-        let plan = Plan {
+        let plan = self.planned(draft, &gate, &weighed, leaving)?;
+        self.write(cx, plan, gate, &weighed.likeness).await
+    }
+
+    /// What can be said of a text without asking the database.
+    pub(crate) fn weigh(&self, meta: &Meta, draft: &Draft, since: DateTime<Utc>) -> Result<Weighed, Fail> {
+        // What has been held up until its time is too near for its provider waits the rest of it here.
+        let shortest = since + chrono::Duration::minutes(SHORTEST_HELD_THERE);
+        let hand_over = held_there(draft, meta.time)? && draft.send_at.is_some_and(|at| at >= shortest);
+        draft.zone()?;
+        let words = self.words(&meta.tenant, &draft.number.e164, &draft.body, draft.code.as_ref())?;
+        let likeness = self.secret.likeness(&draft.number.e164, &words);
+        Ok(Weighed { since, hand_over, packing: pack(&words), likeness })
+    }
+
+    /// Exactly what is about to leave.
+    pub(crate) fn planned(
+        &self,
+        draft: Draft,
+        gate: &Gate,
+        weighed: &Weighed,
+        leaving: Leaving<'_>,
+    ) -> Result<Plan, Fail> {
+        let estimate = leaving.estimate(weighed);
+        let Leaving { provider, from, send_at, probes, price } = leaving;
+        Ok(Plan {
             provider: provider.name().to_owned(),
-            to: draft.number.e164.clone(),
+            to: draft.number.e164,
             from,
             body: draft.body,
             code: draft.code,
-            since,
+            since: weighed.since,
             others: vec![],
             other_uncertain: false,
             low: gate.all.is_low(price) || gate.country.is_low(price),
             probes,
             account: Account {
-                day: gate.before.as_ref().map_or(question.day, |before| before.day),
-                country: draft.number.country.clone(),
+                day: gate.before.as_ref().map_or(weighed.since.date_naive(), |before| before.day),
+                country: draft.number.country,
                 template: draft.template.unwrap_or_default(),
                 provider: provider.name().to_owned(),
                 currency: self.currency.clone(),
-                segments,
+                segments: i32::try_from(weighed.packing.segments)?,
             },
-            encoding: packing.encoding,
-            estimate: price * i64::from(segments),
+            encoding: weighed.packing.encoding,
+            estimate,
             category: draft.category,
             timezone: draft.timezone,
             send_at,
             retry_of: None,
-        };
-        self.write(cx, plan, gate, &likeness).await
+        })
     }
 
-    /// The way it leaves by, now: provider, sender, when the provider is to send it, and whether it tries one that was left
-    /// alone.
-    async fn leaves(
+    /// The way it leaves by, now.
+    pub(crate) async fn leaves(
         &self,
         cx: &mut Cx<'_>,
         gate: &Gate,
         draft: &Draft,
-        now: DateTime<Utc>,
-        hand_over: bool,
-    ) -> Result<(&dyn Provider, String, Option<DateTime<Utc>>, bool), Not> {
+        weighed: &Weighed,
+    ) -> Result<Leaving<'_>, Not> {
+        let (now, hand_over) = (weighed.since, weighed.hand_over);
         let way = self.way(gate, draft, hand_over);
         // What can never leave is said at once, and not when its time has come.
         if let (Some(at), false, Ok(_) | Err(Not::Now(..))) = (draft.send_at.filter(|at| *at > now), hand_over, &way) {
@@ -113,7 +165,8 @@ impl Texter {
         if probes && !stops::may_probe(cx, provider.name()).await? {
             return Err(self.left_alone(draft));
         }
-        Ok((provider, from, send_at, probes))
+        let price = provider.price(&draft.number.country).unwrap_or_default();
+        Ok(Leaving { provider, from, send_at, probes, price })
     }
 
     async fn write(&self, cx: &mut Cx<'_>, mut plan: Plan, mut gate: Gate, likeness: &[u8]) -> Result<Step, Fail> {
@@ -138,7 +191,7 @@ impl Texter {
             if again.rows_affected() == 0 {
                 return Err(Fail::Snooze(Duration::from_secs(1)));
             }
-            (plan.others, plan.other_uncertain) = gate::others(cx, &plan.to, likeness).await?;
+            (plan.others, plan.other_uncertain) = others(cx, &plan.to, likeness).await?;
             return Ok(Step::Go(Box::new(plan), Events::none()));
         }
         if gate.waits {
@@ -149,47 +202,12 @@ impl Texter {
                 .execute(cx.db())
                 .await?;
         }
-        let (account, body) = (&plan.account, Some(&plan.body).filter(|_| plan.code.is_none()));
-        let written = sqlx::query(
-            "with row as (
-                 insert into texter.messages (tenant, message_id, recipient, country, sender, provider, status, encoding,
-                     segments, template, body, likeness, verification_id, currency, estimate_micro, day, queued_at,
-                     category, timezone, send_at)
-                 values ($1, $2, $3, $4, $5, $6, 'queued', $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
-                 on conflict do nothing returning 1
-             ), line as (
-                 insert into texter.ledger (tenant, message_id, number, kind, amount_micro, currency, messages, segments,
-                                            day, country, template, provider, booked_at)
-                 select $1, $2, 1, 'estimate', $14, $13, 1, $8, $15, $4, $9, $6, $16 from row
-             )
-             insert into texter.deltas (tenant, day, country, what, n) select $1, $15, $4, 'spend', $14 from row",
-        )
-        .bind(tenant)
-        .bind(message_id)
-        .bind(&plan.to)
-        .bind(&account.country)
-        .bind(&plan.from)
-        .bind(&plan.provider)
-        .bind(encoding_word(plan.encoding))
-        .bind(account.segments)
-        .bind(&account.template)
-        .bind(body)
-        .bind(likeness)
-        .bind(plan.code.as_ref().map(|code| code.verification_id))
-        .bind(&account.currency)
-        .bind(plan.estimate)
-        .bind(account.day)
-        .bind(now)
-        .bind(category_word(plan.category))
-        .bind(&plan.timezone)
-        .bind(plan.send_at)
-        .execute(cx.db())
-        .await?;
-        if written.rows_affected() == 0 {
+        let row = Row { tenant, message_id, queued_at: now, plan: &plan, likeness };
+        if !queue::write(cx.db(), &[row]).await? {
             // The same words to the same recipient are on their way: told apart afterwards, they couldn't be.
             return Err(Fail::Snooze(Duration::from_secs(1)));
         }
-        (plan.others, plan.other_uncertain) = gate::others(cx, &plan.to, likeness).await?;
+        (plan.others, plan.other_uncertain) = others(cx, &plan.to, likeness).await?;
         let account = &plan.account;
         let mut events = account.booked(message_id, "estimate", plan.estimate);
         for (purse, country) in [(&mut gate.all, ""), (&mut gate.country, account.country.as_str())] {
@@ -271,6 +289,12 @@ impl Texter {
     pub(crate) fn unknown(&self) -> WhenUncertain {
         WhenUncertain::Hold
     }
+}
+
+/// Texts like this one, whose row is written.
+async fn others(cx: &mut Cx<'_>, recipient: &str, likeness: &[u8]) -> Result<Others, Fail> {
+    let (tenant, message_id) = (cx.tenant(), cx.meta().id);
+    gate::others(cx.db(), Like { tenant, message_id, recipient, likeness }).await
 }
 
 /// Is it to wait for its time at its provider? Only what can be kept there is let through.

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use omnibus_runtime::{Events, Fail};
+use omnibus_runtime::{Events, Fail, Prepared};
 use omnibus_schemas::texter::{Category, SmsEncoding, WaitsAt};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -100,6 +100,17 @@ pub(crate) enum Step {
     Done(Sent),
     /// It waits, and is looked at again after this.
     Later(Duration),
+}
+
+impl Step {
+    /// The same for the runtime, where nothing else is to be told of the text.
+    pub(crate) fn prepared(self, message_id: Uuid) -> Prepared<Plan> {
+        match self {
+            Step::Go(plan, events) => Prepared::Go(*plan, events),
+            Step::Done(sent) => Prepared::Skip(sent.event(message_id)),
+            Step::Later(wait) => Prepared::Later(wait),
+        }
+    }
 }
 
 pub(crate) fn encoding_word(encoding: SmsEncoding) -> &'static str {

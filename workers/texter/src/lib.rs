@@ -15,10 +15,13 @@ mod ledger;
 mod note_status;
 pub mod number;
 mod outcome;
+mod prepare_many;
 pub mod provider;
+mod queue;
 pub mod quiet;
 mod quiet_hours;
 mod receive_sms;
+mod record_many;
 mod replies;
 mod retry_sms;
 mod route;
@@ -72,8 +75,8 @@ const MIGRATIONS: &[(&str, &str)] = &[
 pub fn worker(settings: Settings) -> anyhow::Result<Worker> {
     Ok(Worker::new("texter", Texter::new(&settings)?)
         .migrations("texter", MIGRATIONS)
-        .effects::<SendSms>()
-        .effects::<SendTemplate>()
+        .effects_many::<SendSms>()
+        .effects_many::<SendTemplate>()
         .handles::<SendBatch>()
         .effects::<CancelSms>()
         .effects::<SendCode>()

@@ -22,11 +22,12 @@ pub(crate) struct Sent {
     verification_id: Option<Uuid>,
 }
 
-const COLUMNS: &str = "status, revision, provider, provider_id, encoding, estimate_micro, currency, day, country, \
+/// Of a text's row, what [`Sent::read`] reads.
+pub(crate) const COLUMNS: &str = "status, revision, provider, provider_id, encoding, estimate_micro, currency, day, country, \
     template, segments, verification_id";
 
 impl Sent {
-    fn read(row: &PgRow) -> Result<Self, Fail> {
+    pub(crate) fn read(row: &PgRow) -> Result<Self, Fail> {
         Ok(Sent {
             status: status::parse(row.try_get("status")?).map_err(Fail::Retry)?,
             revision: row.try_get::<i32, _>("revision")?.unsigned_abs(),

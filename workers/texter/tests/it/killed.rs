@@ -14,7 +14,8 @@ use omnibus_texter::{Settings, worker};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::codes::{check_number, code_in};
+use crate::checks::check_number;
+use crate::codes::code_in;
 use crate::scene::{ACCOUNT, FROM, SECRET, TOKEN, Twilio, number, text};
 
 /// The texter as a process.

@@ -1,6 +1,7 @@
 //! The texter against a stand-in for Twilio that is a program of its own.
 #![expect(clippy::unwrap_used, reason = "a test that can not go on has failed")]
 
+mod checks;
 mod codes;
 mod consent;
 mod contract;
@@ -13,6 +14,7 @@ mod money;
 mod quiet;
 mod scene;
 mod sending;
+mod together;
 mod upkeep;
 mod waiting;
 mod webhooks;

@@ -5,7 +5,8 @@ use omnibus_schemas::platform::Outcome;
 use omnibus_schemas::texter::{TwilioInbound, VerifyCode};
 use serde_json::json;
 
-use crate::codes::{ask, check_number, code_in};
+use crate::checks::check_number;
+use crate::codes::{ask, code_in};
 use crate::scene::{FROM, SECRET, Scene, TOKEN, number, text};
 use crate::webhooks::visit;
 

@@ -3,18 +3,19 @@
 use std::collections::BTreeMap;
 
 use base64::Engine;
-use omnibus_runtime::Visit;
+use chrono::{DateTime, Days, NaiveTime, TimeDelta, Utc};
+use omnibus_runtime::{Visit, clock};
 use omnibus_schemas::Command;
 use omnibus_schemas::Hook;
 use omnibus_schemas::platform::Outcome;
 use omnibus_schemas::texter::{
-    CheckMessage, Costs, NoteStatus, OptOuts, PutOptOut, ResumeProvider, RetrySms, SendSms, SmsState, SmsStats,
-    TwilioInbound, TwilioStatus,
+    CheckMessage, Costs, NoteStatus, OptOuts, PutOptOut, ReceiveSms, ResumeProvider, RetrySms, SendSms, SmsState,
+    SmsStats, TwilioInbound, TwilioStatus,
 };
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::scene::{FROM, PUBLIC, Scene, TOKEN, code, number, text};
+use crate::scene::{FROM, PUBLIC, SECRET, Scene, TOKEN, code, number, text};
 
 /// A signed visit, as Twilio makes it.
 pub(crate) fn visit(path: &str, query: &str, form: &[(&str, &str)]) -> Visit {
@@ -242,14 +243,39 @@ async fn words_are_answered_where_the_provider_does_not() {
     scene.running.stop().await;
 }
 
+/// A text that comes in at this time, as the webhook passes it on.
+async fn received(scene: &Scene, at: DateTime<Utc>, body: &str, sid: &str) {
+    let from = SendSms::example().to;
+    let secret = omnibus_texter::secret::Secret::new(SECRET.as_bytes());
+    let text = ReceiveSms {
+        provider: "twilio".into(),
+        provider_id: sid.into(),
+        proof: secret.proof(&["inbound", "acme", sid, &from, FROM, body]),
+        from,
+        to: FROM.into(),
+        body: body.into(),
+        answered: false,
+        word_only: false,
+    };
+    let mut headers = async_nats::HeaderMap::new();
+    headers.insert("ce-time", at.to_rfc3339());
+    let entry = scene.stage.catalogue().command(ReceiveSms::DOMAIN, ReceiveSms::NAME).unwrap();
+    scene.stage.publish_raw(&entry.subject("acme"), headers, serde_json::to_vec(&text).unwrap()).await;
+}
+
 /// Whoever pays for the answers is not whoever writes the words.
 #[tokio::test]
 async fn a_word_is_answered_once_a_day_for_each_number_that_writes_it() {
     let scene = Scene::with(|settings| settings.sms_replies = true).await;
     sent(&scene, &SendSms::example()).await;
+    // A day that is over, whatever the clock says now, and not forgotten yet.
+    let day = (clock::now().date_naive() - Days::new(3)).and_time(NaiveTime::MIN).and_utc();
+    let next_day = day + Days::new(1);
+    let last_second = next_day - TimeDelta::seconds(1);
     // In whatever language, it is the one word.
-    for (n, word) in ["HELP", "help", "INFO", "AIDE", "HELP"].into_iter().enumerate() {
-        visited::<TwilioInbound>(&scene, &inbound(word, &format!("SM6{n}"))).await;
+    let texts = [(day, "HELP"), (day, "help"), (last_second, "INFO"), (last_second, "AIDE"), (last_second, "HELP")];
+    for (n, (at, word)) in texts.into_iter().enumerate() {
+        received(&scene, at, word, &format!("SM6{n}")).await;
     }
     scene.count(5, |told| told.name == "sms_received").await;
     let other = number(4050);
@@ -258,8 +284,7 @@ async fn a_word_is_answered_once_a_day_for_each_number_that_writes_it() {
     visited::<TwilioInbound>(&scene, &visit("/webhooks/twilio/inbound", "", &other)).await;
     // Two that were asked for, and two answers.
     scene.count(4, |told| told.name == "sms_sent").await;
-    sqlx::query("update texter.replies set day = day - 1").execute(&scene.stage.db).await.unwrap();
-    visited::<TwilioInbound>(&scene, &inbound("HELP", "SM66")).await;
+    received(&scene, next_day, "HELP", "SM66").await;
     scene.count(5, |told| told.name == "sms_sent").await;
     assert_eq!(scene.twilio.counts().await, (5, 5));
     scene.running.stop().await;
