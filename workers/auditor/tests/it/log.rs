@@ -167,6 +167,22 @@ async fn a_message_as_large_as_the_bus_takes_becomes_an_entry_that_commits_to_al
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn words_of_every_script_are_kept_and_proved_as_they_were_written() {
+    let scene = Scene::new().await;
+    let running = scene.run().await;
+    let words = [("ce-id", "größe"), ("ce-actor", "Zoë 🦀"), ("ce-subject", "訂單/1"), ("ce-tenant", "acme")];
+    scene.stage.publish_raw("evt.greeter.greeted.acme", headers(&words), r#"{"name":"日本"}"#).await;
+    scene.greeted("acme", "after").await;
+    scene.grown("acme", 2).await;
+    let leaves = scene.leaves("acme").await;
+    for (field, word) in [("id", "größe"), ("actor", "Zoë 🦀"), ("target", "訂單/1")] {
+        assert_eq!(leaves[0][field], word, "{}", leaves[0]);
+    }
+    assert_eq!(scene.checked("acme", None).await.unwrap().checked, 2);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_auditor_says_nothing_onto_what_it_reads() {
     let topology = Topology::of(&Catalogue::omnibus(), &Settings::default());
     let events = topology.logs("auditor").find(|log| log.stream == "EVT").unwrap();
