@@ -82,8 +82,8 @@ pub(crate) async fn round(auditor: &Auditor, db: &PgPool) -> anyhow::Result<Sequ
         sqlx::query_scalar("select now() from pg_advisory_xact_lock(hashtextextended('omnibus.auditor.round', 0))")
             .fetch_one(&mut *transaction)
             .await?;
-    // A queue's statistics are always old, and what looks small may be pages of rows that are gone. And a round's rows fit
-    // into memory, where they are put in order.
+    // A queue's statistics are always old, and what looks small may be pages of rows that are gone. And a round's rows are
+    // put in order in memory.
     sqlx::query("select set_config('enable_seqscan', 'off', true), set_config('work_mem', '64MB', true)")
         .execute(&mut *transaction)
         .await?;
@@ -114,7 +114,8 @@ async fn take(db: &mut PgConnection, now: DateTime<Utc>) -> Result<Leaves, sqlx:
                from taken t left join auditor.heads h using (tenant))
            insert into auditor.entries (tenant, idx, sequenced_at, key, leaf, salt, sealed)
            select tenant, idx, $2, key,
-               '{"v":1,"tenant":"' || tenant || '","index":' || idx || ',"sequenced_at":"' || $3 || '",' || right(body, -1),
+               '{"v":1,"tenant":"' || tenant || '","index":' || idx || ',"sequenced_at":"' || $3 || '",'
+                   || right(body, -1),
                salt, sealed
            from numbered
            returning tenant, idx, leaf"#,
