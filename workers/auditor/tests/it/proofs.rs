@@ -9,7 +9,7 @@ use omnibus_schemas::auditor::{ConsistencyProof, EntryProof, LogHead};
 
 use crate::scene::{Scene, eventually};
 
-fn hash(text: &str) -> Hash {
+pub(crate) fn hash(text: &str) -> Hash {
     STANDARD.decode(text).unwrap().try_into().unwrap()
 }
 
