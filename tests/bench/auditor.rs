@@ -54,7 +54,8 @@ pub(crate) async fn run(postgres: &Postgres, rounds: usize, entries: usize) -> a
         // The bare loop has the machine to itself.
         let beside = insert(&stage.db, entries).await?;
         let running = start(&stage, dir.path()).await?;
-        // Once it is at work.
+        // Once it is at work, and the watch has caught up, which is no light load.
+        watched(&stage.db, entries).await?;
         let before = usize::try_from(head(&stage.db).await?)?;
         publish(&stage, 1, None).await?;
         heads(&stage.db, before + 1).await?;
@@ -173,6 +174,19 @@ async fn head(db: &PgPool) -> anyhow::Result<i64> {
     let size: Option<i64> =
         sqlx::query_scalar("select size from auditor.heads where tenant = 'acme'").fetch_optional(db).await?;
     Ok(size.unwrap_or(0))
+}
+
+/// Waits until the watch has read so many entries.
+async fn watched(db: &PgPool, size: usize) -> anyhow::Result<()> {
+    let size = i64::try_from(size)?;
+    loop {
+        let read: Option<i64> =
+            sqlx::query_scalar("select next_idx from auditor.watched where tenant = 'acme'").fetch_optional(db).await?;
+        if read.is_some_and(|read| read >= size) {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 /// Under a load of `rate` events a second: milliseconds from the bus to a signed head, for 99 of 100; and events a

@@ -9,7 +9,7 @@ pub(crate) mod bucket;
 pub(crate) mod folder;
 pub(crate) mod follow;
 
-use anyhow::Context;
+use anyhow::ensure;
 use sqlx::PgConnection;
 
 use crate::keys::hex;
@@ -18,10 +18,30 @@ use crate::settings::Settings;
 use crate::store;
 use crate::tree::Place;
 
-/// A tile's hashes as they are published.
-async fn tile(db: &mut PgConnection, tenant: &str, place: Place, width: u64) -> anyhow::Result<Vec<u8>> {
-    let hashes = store::tile(db, tenant, place).await?.context("a tile is missing")?;
-    Ok(hashes.get(..width as usize).context("a tile is too short")?.concat())
+/// Tiles' hashes as they are published, each with so many as are said beside its place.
+async fn tiles(db: &mut PgConnection, tenant: &str, places: &[(Place, u64)]) -> anyhow::Result<Vec<Vec<u8>>> {
+    let (levels, numbers): (Vec<i16>, Vec<i64>) =
+        places.iter().map(|(place, _)| (i16::from(place.level), store::number(place.number))).unzip();
+    let mut all: Vec<Vec<u8>> = sqlx::query_scalar(
+        // One by one, by their key: joined to a table that was never analysed, they may cost a look at every tile.
+        "select t.hashes from unnest($2::smallint[], $3::bigint[]) with ordinality as x(level, number, n)
+         cross join lateral (
+             select t.hashes from auditor.tiles t
+             where t.tenant = $1 and t.level = x.level and t.number = x.number limit 1) t
+         order by x.n",
+    )
+    .bind(tenant)
+    .bind(levels)
+    .bind(numbers)
+    .fetch_all(db)
+    .await?;
+    ensure!(all.len() == places.len(), "a tile is missing");
+    for (hashes, (_, width)) in all.iter_mut().zip(places) {
+        let bytes = *width as usize * 32;
+        ensure!(hashes.len() >= bytes, "a tile is too short");
+        hashes.truncate(bytes);
+    }
+    Ok(all)
 }
 
 /// How a mirror is to be written on.

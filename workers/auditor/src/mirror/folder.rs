@@ -8,7 +8,7 @@ use anyhow::Context;
 use omnibus_runtime::Desk;
 use sqlx::PgPool;
 
-use super::{plan, tile};
+use super::{plan, tiles};
 use crate::Auditor;
 use crate::sequence::Moved;
 use crate::store;
@@ -16,6 +16,8 @@ use crate::tree::{Place, WIDTH};
 
 /// What readiness calls it.
 pub(crate) const PART: &str = "audit-folder";
+/// Tiles that are read and written in one go.
+const AT_ONCE: usize = 64;
 
 fn folder(auditor: &Auditor, tenant: &str) -> PathBuf {
     auditor.settings.audit_dir.join("logs").join(tenant)
@@ -96,15 +98,10 @@ impl Folder {
                 plan.from
             }
         };
-        for (place, width) in Place::grown(from, moved.to) {
-            let hashes = tile(&mut connection, tenant, place, width).await?;
-            let file = folder.join(place.path(width));
-            tokio::task::spawn_blocking(move || put(&file, &hashes)).await??;
-            if width == WIDTH {
-                // Nobody needs its beginnings any more. A folder that is not there is the ordinary case.
-                let partial = folder.join(format!("{}.p", place.path(WIDTH)));
-                let _ = tokio::fs::remove_dir_all(partial).await;
-            }
+        for places in Place::grown(from, moved.to).chunks(AT_ONCE) {
+            let hashes = tiles(&mut connection, tenant, places).await?;
+            let (folder, places) = (folder.clone(), places.to_vec());
+            tokio::task::spawn_blocking(move || put_tiles(&folder, &places, &hashes)).await??;
         }
         let (file, note) = (folder.join("checkpoint"), moved.checkpoint.clone());
         tokio::task::spawn_blocking(move || put(&file, note.as_bytes())).await??;
@@ -112,6 +109,17 @@ impl Folder {
         self.stands.insert(tenant.clone(), moved.to);
         Ok(())
     }
+}
+
+fn put_tiles(folder: &Path, places: &[(Place, u64)], hashes: &[Vec<u8>]) -> anyhow::Result<()> {
+    for ((place, width), hashes) in places.iter().zip(hashes) {
+        put(&folder.join(place.path(*width)), hashes)?;
+        if *width == WIDTH {
+            // Nobody needs its beginnings any more. A folder that is not there is the ordinary case.
+            let _ = std::fs::remove_dir_all(folder.join(format!("{}.p", place.path(WIDTH))));
+        }
+    }
+    Ok(())
 }
 
 /// A reader sees the whole file, or the one before.

@@ -12,7 +12,7 @@ use omnibus_runtime::{Alone, Desk};
 use sqlx::PgPool;
 
 use super::bucket::{Bucket, Kind, Trouble};
-use super::{Plan, plan, tile};
+use super::{Plan, plan, tiles};
 use crate::Auditor;
 use crate::sequence::Moved;
 use crate::settings::Settings;
@@ -193,18 +193,18 @@ impl<'a> Mirror<'a> {
         for place in store::open_places(had) {
             self.begins(&tenant, place, place.width(had));
         }
-        let grown = Place::grown(from, to);
+        let (bucket, grown) = (self.bucket, Place::grown(from, to));
         for places in grown.chunks(AT_ONCE) {
-            let mut tiles = Vec::with_capacity(places.len());
             let mut connection = db.acquire().await?;
-            for &(place, width) in places {
-                let name = format!("{tenant}/{}", place.path(width));
-                tiles.push((name, tile(&mut connection, &tenant, place, width).await?));
+            let hashes = tiles(&mut connection, &tenant, places).await?;
+            drop(connection);
+            let mut puts = Vec::with_capacity(places.len());
+            for (&(place, width), bytes) in places.iter().zip(hashes) {
                 // Noted before it is put: whether a put that failed has left something is not known.
                 self.begins(&tenant, place, width);
+                puts.push(bucket.put(format!("{tenant}/{}", place.path(width)), bytes, Kind::Tile));
             }
-            drop(connection);
-            try_join_all(tiles.into_iter().map(|(name, bytes)| self.bucket.put(name, bytes, Kind::Tile))).await?;
+            try_join_all(puts).await?;
         }
         // Tiles are the same whoever puts them. A checkpoint of yesterday over today's is not.
         alone.still().await?;

@@ -1,23 +1,25 @@
-//! Killed at any moment: nothing is missing, nothing doubled, each stream's order kept.
+//! Killed at any moment: nothing is missing, nothing doubled, and what has its place keeps it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use omnibus_auditor::settings::ComplianceMode;
+use omnibus_auditor::tree::{self, Hash};
 use omnibus_auditor::{Settings, worker};
 use omnibus_runtime::clock;
 use omnibus_runtime::local::{Postgres, PostgresOptions};
 use omnibus_runtime::settings::WorkSettings;
 use omnibus_runtime::testing::{Running, Stage};
 use omnibus_schemas::Catalogue;
-use omnibus_schemas::auditor::{ComplianceReport, Framework};
+use omnibus_schemas::auditor::{ComplianceReport, ConsistencyProof, Framework, Head, LogHead};
 use omnibus_schemas::greeter::Greet;
 
 use crate::bucket::borne_out;
 use crate::fake_s3::FakeS3;
+use crate::proofs::hash;
 use crate::scene::{Scene, eventually, settings};
 
-/// Every stream's sequences, in the order of the log, without gaps or repetitions, and a log that proves itself.
+/// Every message of each stream once, and a log that proves itself.
 async fn whole(scene: &Scene, tenant: &str, commands: usize, events: usize) {
     let leaves = scene.leaves(tenant).await;
     let mut streams: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
@@ -34,6 +36,17 @@ async fn whole(scene: &Scene, tenant: &str, commands: usize, events: usize) {
     }
     let report = scene.checked(tenant, None).await.unwrap();
     assert_eq!(report.checked as usize, leaves.len());
+}
+
+/// The log begins as each of these heads says.
+async fn continues(scene: &Scene, tenant: &str, heads: &[Head]) {
+    let head = scene.asks(tenant, &LogHead {}).await.unwrap();
+    for old in heads {
+        let proof = scene.asks(tenant, &ConsistencyProof { from: old.size, to: Some(head.size) }).await.unwrap();
+        let path: Vec<Hash> = proof.path.iter().map(|text| hash(text)).collect();
+        let (was, is) = (hash(&old.root), hash(&head.root));
+        assert!(tree::continues(old.size, &was, head.size, &is, &path), "{} of {}", old.size, head.size);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -118,7 +131,7 @@ async fn whoever_is_killed_whenever_the_record_is_whole_and_the_law_holds_for_ea
     let mut postgres = Postgres::start(PostgresOptions::default()).await.unwrap();
     let stage = Stage::with(Catalogue::omnibus(), omnibus_bus::Settings::default(), &postgres).await;
     let scene = Scene::of(stage);
-    let mut running = scene.run_as(ComplianceMode::Watch).await;
+    let (mut running, mut heads) = (scene.run_as(ComplianceMode::Watch).await, Vec::new());
     for round in 0..rounds {
         for (tenant, count) in EACH {
             for n in 0..count {
@@ -127,6 +140,7 @@ async fn whoever_is_killed_whenever_the_record_is_whole_and_the_law_holds_for_ea
             }
         }
         tokio::time::sleep(Duration::from_millis((clock::chance() * 200.0) as u64)).await;
+        heads.extend(scene.asks("acme", &LogHead {}).await.ok());
         running = kill(&scene, &mut postgres, running, async || scene.run_as(ComplianceMode::Watch).await).await;
     }
     for (tenant, count) in EACH {
@@ -141,6 +155,8 @@ async fn whoever_is_killed_whenever_the_record_is_whole_and_the_law_holds_for_ea
         assert_eq!((log.open, log.held, log.doubled, log.unaccounted), (0, 0, 0, 0), "{log:?}");
         whole(&scene, tenant, all, all).await;
     }
+    assert!(!heads.is_empty(), "no head was seen");
+    continues(&scene, "acme", &heads).await;
     running.stop().await;
 }
 

@@ -1,5 +1,7 @@
 //! What becomes an entry, once, in order, and what it says.
 
+use std::collections::HashSet;
+
 use omnibus_bus::{Settings, Topology};
 use omnibus_schemas::auditor::{PersonalFields, PlaceHold, Receipt, RecordAct};
 use omnibus_schemas::greeter::Greet;
@@ -72,6 +74,44 @@ async fn three_times_are_kept_order_is_by_sequence_and_a_clock_that_is_days_off_
     assert!(leaves[0]["received_at"].as_str() < leaves[0]["occurred_at"].as_str());
     assert!(leaves[0]["received_at"].as_str() <= leaves[0]["sequenced_at"].as_str());
     running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_days_behind_is_flagged_and_what_has_waited_for_less_than_an_hour_is_not() {
+    let scene = Scene::new().await;
+    let running = scene.run().await;
+    let now = omnibus_runtime::clock::now();
+    for (id, ago) in [("behind", chrono::TimeDelta::days(3)), ("waited", chrono::TimeDelta::minutes(50))] {
+        let map = headers(&[("ce-id", id), ("ce-time", &(now - ago).to_rfc3339())]);
+        scene.stage.publish_raw("evt.greeter.greeted.acme", map, "{}").await;
+    }
+    scene.grown("acme", 2).await;
+    let leaves = scene.leaves("acme").await;
+    let skew = leaves[0]["skew_seconds"].as_i64().unwrap();
+    assert!((-3 * 86_400 - 600..=-3 * 86_400).contains(&skew), "{}", leaves[0]);
+    assert_eq!((leaves[1]["id"].as_str(), leaves[1].get("skew_seconds")), (Some("waited"), None));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_auditors_at_once_record_each_message_once_and_one_goes_on_when_the_other_ends() {
+    const EACH: usize = 200;
+    let scene = Scene::new().await;
+    let (first, second) = (scene.run().await, scene.run().await);
+    for n in 0..EACH {
+        scene.greeted("acme", &format!("both-{n}")).await;
+    }
+    scene.grown("acme", EACH as u64).await;
+    first.stop().await;
+    for n in 0..EACH {
+        scene.greeted("acme", &format!("one-{n}")).await;
+    }
+    scene.grown("acme", 2 * EACH as u64).await;
+    let leaves = scene.leaves("acme").await;
+    let ids: HashSet<&str> = leaves.iter().map(|leaf| leaf["id"].as_str().unwrap()).collect();
+    assert_eq!((leaves.len(), ids.len()), (2 * EACH, 2 * EACH));
+    assert_eq!(scene.checked("acme", None).await.unwrap().checked, 2 * EACH as u64);
+    second.stop().await;
 }
 
 /// Lets the sequencer go through whole rounds: each begins with a lock, which is lent to it here. Something must have
@@ -163,6 +203,22 @@ async fn a_message_as_large_as_the_bus_takes_becomes_an_entry_that_commits_to_al
     let hash = omnibus_auditor::tree::digest(&[b"omnibus audit payload", &salt, payload.as_bytes()]);
     assert_eq!(leaves[0]["commitment"], base64.encode(hash));
     assert!(scene.checked("acme", None).await.is_ok());
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn words_of_every_script_are_kept_and_proved_as_they_were_written() {
+    let scene = Scene::new().await;
+    let running = scene.run().await;
+    let words = [("ce-id", "größe"), ("ce-actor", "Zoë 🦀"), ("ce-subject", "訂單/1"), ("ce-tenant", "acme")];
+    scene.stage.publish_raw("evt.greeter.greeted.acme", headers(&words), r#"{"name":"日本"}"#).await;
+    scene.greeted("acme", "after").await;
+    scene.grown("acme", 2).await;
+    let leaves = scene.leaves("acme").await;
+    for (field, word) in [("id", "größe"), ("actor", "Zoë 🦀"), ("target", "訂單/1")] {
+        assert_eq!(leaves[0][field], word, "{}", leaves[0]);
+    }
+    assert_eq!(scene.checked("acme", None).await.unwrap().checked, 2);
     running.stop().await;
 }
 

@@ -9,7 +9,7 @@ use omnibus_schemas::auditor::{ConsistencyProof, EntryProof, LogHead};
 
 use crate::scene::{Scene, eventually};
 
-fn hash(text: &str) -> Hash {
+pub(crate) fn hash(text: &str) -> Hash {
     STANDARD.decode(text).unwrap().try_into().unwrap()
 }
 
@@ -114,7 +114,7 @@ async fn a_log_that_was_rolled_back_and_written_anew_does_not_continue_what_was_
 }
 
 /// What the second verifier, which shares no code with the first, says of an export.
-fn second_opinion(scene: &Scene, export: &str, key: &VerifierKey, kept: Option<&str>) -> (bool, String) {
+pub(crate) fn second_opinion(scene: &Scene, export: &str, key: &VerifierKey, kept: Option<&str>) -> (bool, String) {
     let (file, kept_file) = (scene.dir.path().join("export.jsonl"), scene.dir.path().join("kept"));
     std::fs::write(&file, export).unwrap();
     let python = std::env::var_os("OMNIBUS_PYTHON").unwrap_or_else(|| "python3".into());

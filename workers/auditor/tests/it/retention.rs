@@ -2,6 +2,7 @@
 
 use omnibus_schemas::auditor::{EntryProof, Hold, HoldPlaced, Holds, LiftHold, PlaceHold};
 
+use crate::proofs::second_opinion;
 use crate::scene::{Scene, eventually};
 
 async fn old_entries(scene: &Scene) {
@@ -36,12 +37,17 @@ async fn a_month_past_its_retention_leaves_a_signed_tombstone_and_every_proof() 
     eventually("the month is removed", || async { !there(&scene).await }).await;
     let report = scene.checked("acme", Some(&head.checkpoint)).await.unwrap();
     assert_eq!((report.checked, report.removed), (2, 4));
+    let key = scene.key("acme").await;
+    let (well, said) = second_opinion(&scene, &scene.export("acme", None).await, &key, None);
+    assert!(well && said.starts_with("OK: 2 entries"), "{said}");
     let proved = scene.asks("acme", &EntryProof { index: 1 }).await.unwrap();
     assert_eq!((proved.leaf, proved.path.is_empty()), (None, false));
 
     // Without its tombstone, it is a hole.
     scene.sql("delete from auditor.tombstones where tenant = 'acme'").await;
     assert_eq!(scene.checked("acme", None).await.unwrap_err().index, Some(0));
+    let (well, said) = second_opinion(&scene, &scene.export("acme", None).await, &key, None);
+    assert!(!well && said.contains("entry 0: it is missing"), "{said}");
     running.stop().await;
 }
 
