@@ -52,11 +52,11 @@ impl Lane {
     async fn perform(self: &Arc<Self>, delivery: Arc<Delivery>, attempt: Attempt, kept: Kept) {
         let Some(call) = self.call(&delivery) else { return };
         failpoint::reached("between_prepare_and_perform").await;
+        let turn = self.calls.acquire().await.expect("this semaphore is never closed");
         let beginning = match self.is_bulk() {
             true => Some(self.engine.turns.begin().await),
             false => None,
         };
-        let turn = self.calls.acquire().await.expect("this semaphore is never closed");
         // A process that was frozen may wake up after its lease has run out and somebody else has taken over.
         if attempt.opened.elapsed() > self.engine.settings.lease() / 2 && !self.still_ours(&attempt).await {
             return delivery.again_in(Duration::from_secs(1)).await;

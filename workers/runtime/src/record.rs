@@ -35,7 +35,7 @@ use crate::publish::due;
 use crate::registry::{Back, Done, Entry, NotAll, Trouble};
 
 /// How long a recorder waits for more at most.
-const GATHERING: Duration = Duration::from_millis(3);
+const GATHERING: Duration = Duration::from_millis(10);
 
 /// A call that has come back.
 pub(crate) struct Finished {
