@@ -43,7 +43,7 @@ pub(super) async fn note_later(cx: &mut Cx<'_>, email_id: Uuid, waiting: &mut [A
              cross join lateral (
                  select number, result, detail, closed_at from bus.attempts
                  where consumer = c.consumer and tenant = $1 and message_id = $2 order by number desc limit 1) a
-             order by a.number desc limit 1) last
+             order by a.number desc limit 1) latest
          where result = 'not_done' and starts_with(detail, $3)",
     )
     .bind(cx.tenant())
