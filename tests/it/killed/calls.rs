@@ -56,8 +56,8 @@ async fn a_worker_that_was_frozen_before_its_call_finds_that_another_has_made_it
     assert!(frozen.terminate().await.success(), "{}", frozen.log());
 }
 
-/// A charge with something to tell before its call, whose worker stands still while that is on its way to the bus, and goes
-/// on, or is killed, once the call is written down. What was told in the end, in its order.
+/// A charge with something to tell before its call, whose worker stands still while that is on its way to the bus, and
+/// goes on, or is killed, once the call is written down. What was told in the end, in its order.
 async fn told_late(killed: bool) -> Vec<String> {
     let mut case = Case::of(Victim::Worker).await;
     let mut life = case.begin(Some("between_publishes"));

@@ -175,8 +175,8 @@ pub fn compose(letter: &Letter<'_>, dkim: Option<&DkimConfig>) -> Result<Compose
     Ok(Composed { sender: letter.from.address.to_string(), recipients, text })
 }
 
-/// Is it certain, its addresses being ones, that a mail can be made of this? Most mails have one recipient and short headers in
-/// plain letters, and whatever stands in a text can be encoded: those need not be made twice to know that.
+/// Is it certain, its addresses being ones, that a mail can be made of this? Most mails have one recipient and short
+/// headers in plain letters, and whatever stands in a text can be encoded: those need not be made twice to know that.
 pub fn surely_fit(letter: &Letter<'_>) -> bool {
     let Letter { email, from, files, unsubscribe, stamp } = letter;
     let plain = |text: &str| text.len() <= 300 && text.bytes().all(|byte| matches!(byte, b' '..=b'~'));

@@ -154,8 +154,8 @@ impl Lane {
             .flat_map(|(key, outbox)| due(engine.domain, &key, outbox, 0))
             .chain(decided.touched.iter().flat_map(|row| due(engine.domain, &row.key, &row.outbox, row.from)))
             .collect();
-        // The calls do not wait for the bus: what is told before them stands in their rows, where whoever ends them finds it.
-        // What they bring is told after it, see `Told`.
+        // The calls do not wait for the bus: what is told before them stands in their rows, where whoever ends them
+        // finds it. What they bring is told after it, see `Told`.
         let (say, arrived) = watch::channel(None);
         for (index, attempt, early) in decided.calls {
             let told = early.map_or(Told::Unknown, |early| Told::OnTheirWay(early.list.len(), arrived.clone()));

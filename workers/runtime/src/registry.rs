@@ -404,7 +404,7 @@ impl<S: EffectMany<C>, C: Command> CallMany for Of<S, C> {
     }
 }
 
-/// What a call brought back, and the plan by which it was made: whoever writes it down first need not read that once more.
+/// What a call brought back, and the plan by which it was made: whoever writes it down first need not read that again.
 struct Brought<P, D> {
     done: D,
     plan: Mutex<Option<P>>,

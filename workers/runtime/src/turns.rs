@@ -1,10 +1,10 @@
 //! Whose turn it is within one process: what somebody waits for goes before what is done in bulk.
 //!
 //! A lane called `bulk` keeps out of the way of its worker's other lanes. While they have something in hand it starts
-//! nothing, and when they had lately it takes little at a time, so that what it has started is soon over; nor do all the
-//! calls that waited for others go out at one moment, where the next of the others would find them in its way. It never
-//! waits for long: other lanes that are always busy slow it down and don't stop it. Lanes that run in processes of their own
-//! share no more than the database, and know nothing of each other.
+//! nothing, and when they had lately it takes little at a time, so that what it has started is soon over; nor do all
+//! the calls that waited for others go out at one moment, where the next of the others would find them in its way. It
+//! never waits for long: other lanes that are always busy slow it down and don't stop it. Lanes that run in processes
+//! of their own share no more than the database, and know nothing of each other.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex};

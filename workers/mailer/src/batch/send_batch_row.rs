@@ -33,7 +33,7 @@ impl Dispatch for SendBatchRow {
     }
 }
 
-/// One order for each row, in their order. What they have in common, and what their template is, is read for all at once.
+/// One order for each row, in their order. What the rows add, and what their template is, is read for all at once.
 async fn orders_of(
     mailer: &Mailer,
     db: &mut PgConnection,

@@ -1,4 +1,5 @@
-//! By which template a mail was made: looked up before it is made again, and kept when it was made, for many mails at once.
+//! By which template a mail was made: looked up before it is made again, and kept when it was made, for many mails at
+//! once.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
@@ -38,7 +39,8 @@ pub(crate) async fn in_use(db: &mut PgConnection, mails: &[(&str, Uuid, &str)]) 
         "select s.version, t.active
          from unnest($1::text[], $2::uuid[], $3::text[]) with ordinality as x(tenant, email_id, name, n)
          left join lateral (
-             select version from mailer.template_sends where tenant = x.tenant and email_id = x.email_id limit 1) s on true
+             select version from mailer.template_sends
+             where tenant = x.tenant and email_id = x.email_id limit 1) s on true
          left join lateral (
              select active from mailer.templates where tenant = x.tenant and name = x.name limit 1) t on true
          order by x.n",

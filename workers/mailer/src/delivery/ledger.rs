@@ -26,8 +26,8 @@ pub(crate) struct Spent {
     pub(crate) unclear: usize,
 }
 
-/// Reads the ledger. Each consumer's part of it is looked up by its key: of a table that was never analysed the planner would
-/// rather read all of it.
+/// Reads the ledger. Each consumer's part of it is looked up by its key: of a table that was never analysed the planner
+/// would rather read all of it.
 pub(crate) async fn spent(cx: &mut Cx<'_>) -> Result<Spent, sqlx::Error> {
     let row = sqlx::query(
         "select coalesce(sum(a.not_done), 0)::bigint, coalesce(sum(a.others), 0)::bigint

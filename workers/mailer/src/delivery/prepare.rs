@@ -252,8 +252,8 @@ impl Mailer {
     }
 }
 
-/// Everything that could be wrong with a mail is found before it is accepted or scheduled, not when it leaves. Its addresses
-/// have been read.
+/// Everything that could be wrong with a mail is found before it is accepted or scheduled, not when it leaves. Its
+/// addresses have been read.
 pub(super) fn try_composing(
     email: &SendEmail,
     from: &From,

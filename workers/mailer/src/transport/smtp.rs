@@ -1,6 +1,6 @@
 //! One mail over SMTP, command by command, so that it is known how far it came when something breaks. A server that pipelines
-//! (RFC 2920) hears MAIL, RCPT and DATA in one piece: of four ways there and back, two are left. A mail of ordinary size goes
-//! in one piece with its final dot.
+//! (RFC 2920) hears MAIL, RCPT and DATA in one piece: of four ways there and back, two are left. A mail of ordinary
+//! size goes in one piece with its final dot.
 //!
 //! Up to the final dot the server has nothing it could deliver: whatever happens before is `NotDone`. After the dot only
 //! its answer tells: 2xx is done, 4xx is not done, 5xx is a no, and silence is `Unknown`, which is neither a failure nor
@@ -306,8 +306,8 @@ async fn hand_over(
     }
 }
 
-/// The mail and its end in one piece, if that is not too large and no line of it begins with a dot, which would have to be
-/// doubled (RFC 5321 §4.5.2).
+/// The mail and its end in one piece, if that is not too large and no line of it begins with a dot, which would have to
+/// be doubled (RFC 5321 §4.5.2).
 fn with_final_dot(text: &str) -> Option<String> {
     let dotted = text.starts_with('.') || text.contains("\r\n.");
     (text.len() <= CHUNK && !dotted).then(|| format!("{text}\r\n.\r\n"))

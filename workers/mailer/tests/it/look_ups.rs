@@ -13,7 +13,8 @@ use uuid::Uuid;
 use crate::scene::{email, run, stage, until};
 use crate::server::SmtpServer;
 
-/// What the database's statistics say once nobody can add to them: a connection's counts are told at the latest when it ends.
+/// What the database's statistics say once nobody can add to them: a connection's counts are told at the latest when it
+/// ends.
 async fn counted(stage: &Stage, query: &'static str) -> (i64, i64) {
     stage.db.close().await;
     let db = PgPoolOptions::new().max_connections(1).connect(&stage.database_url).await.unwrap();
