@@ -115,7 +115,7 @@ async fn a_provider_that_can_not_be_asked_is_asked_again_later() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_that_need_not_go_out_does_not_and_an_early_event_comes_before_the_call() {
+async fn a_call_that_need_not_go_out_does_not_and_an_early_event_comes_before_what_the_call_brought() {
     let scene = Scene::new().await;
     let _running = scene.run().await;
     let skipped = scene.charge("skip", "").await;

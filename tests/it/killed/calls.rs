@@ -4,6 +4,7 @@
 use futures_util::future::join_all;
 
 use super::case::{Case, Victim, charge, put};
+use crate::scene::{eventually, names};
 
 /// One charge alone, its worker killed at `point`: how it ended, and how often the provider was called.
 async fn cut_short(point: &'static str, reconcile: &str, resend: bool) -> (Vec<&'static str>, u64) {
@@ -53,6 +54,39 @@ async fn a_worker_that_was_frozen_before_its_call_finds_that_another_has_made_it
     let verdict = case.verdict(&other).await;
     assert_eq!((verdict.calls, verdict.repeated), (1, 0));
     assert!(frozen.terminate().await.success(), "{}", frozen.log());
+}
+
+/// A charge with something to tell before its call, whose worker stands still while that is on its way to the bus, and
+/// goes on, or is killed, once the call is written down. What was told in the end, in its order.
+async fn told_late(killed: bool) -> Vec<String> {
+    let mut case = Case::of(Victim::Worker).await;
+    let mut life = case.begin(Some("between_publishes"));
+    let id = case.send("acme", charge("early", "ask", false)).await;
+    life.reached().await;
+    let closed = "select count(*) from bus.attempts where message_id = $1 and result = 'done'";
+    let db = &case.stage.db;
+    eventually("the call is made and written down", || async {
+        sqlx::query_scalar::<_, i64>(closed).bind(id).fetch_one(db).await.unwrap() == 1
+    })
+    .await;
+    assert_eq!(names(&case.stage.caused_by(id)), [""; 0], "what it brought waits for what was to be told before");
+    let mut life = match killed {
+        true => case.strike(Victim::Worker, life).await,
+        false => {
+            life.resume().await;
+            life
+        }
+    };
+    case.stage.outcome(id).await;
+    assert!(life.terminate().await.success());
+    names(&case.stage.caused_by(id)).into_iter().map(str::to_owned).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_does_not_wait_until_what_comes_before_it_is_told_and_is_told_of_after_that() {
+    let (resumed, killed) = tokio::join!(told_late(false), told_late(true));
+    assert_eq!(resumed, ["put_done", "charged"]);
+    assert_eq!(killed, ["put_done", "charged"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -8,7 +8,7 @@ use sqlx::Row;
 use uuid::Uuid;
 
 use crate::Mailer;
-use crate::delivery::{Change, News, advance};
+use crate::delivery::{Change, News, advance, leaving};
 
 /// Mails that one command takes back; the rest by its follow-up.
 const AT_ONCE: i64 = 500;
@@ -113,14 +113,8 @@ async fn cancel(cx: &mut Cx<'_>, email_id: Uuid) -> Result<Tried, sqlx::Error> {
         .await?;
     let Some(row) = row else { return Ok(Tried::NotFound) };
     let carrier: Option<Uuid> = row.try_get(0)?;
-    let leaving: bool = sqlx::query_scalar(
-        "select exists (select from bus.attempts where tenant = $1 and message_id = any ($2) and closed_at is null)",
-    )
-    .bind(cx.tenant())
-    .bind([Some(email_id), carrier].into_iter().flatten().collect::<Vec<_>>())
-    .fetch_one(cx.db())
-    .await?;
-    if leaving {
+    let commands: Vec<Uuid> = [Some(email_id), carrier].into_iter().flatten().collect();
+    if leaving(cx, &commands).await? {
         return Ok(Tried::Leaving);
     }
     Ok(match take_back(cx, email_id).await? {

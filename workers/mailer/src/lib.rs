@@ -63,6 +63,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0010_templates", include_str!("../migrations/0010_templates.sql")),
     ("0011_sender_domains", include_str!("../migrations/0011_sender_domains.sql")),
     ("0012_look_ups", include_str!("../migrations/0012_look_ups.sql")),
+    ("0013_beside", include_str!("../migrations/0013_beside.sql")),
 ];
 
 /// The worker: its tables, and what it does with each command and query.

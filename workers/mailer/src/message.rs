@@ -175,6 +175,19 @@ pub fn compose(letter: &Letter<'_>, dkim: Option<&DkimConfig>) -> Result<Compose
     Ok(Composed { sender: letter.from.address.to_string(), recipients, text })
 }
 
+/// Is it certain, its addresses being ones, that a mail can be made of this? Most mails have one recipient and short
+/// headers in plain letters, and whatever stands in a text can be encoded: those need not be made twice to know that.
+pub fn surely_fit(letter: &Letter<'_>) -> bool {
+    let Letter { email, from, files, unsubscribe, stamp } = letter;
+    let plain = |text: &str| text.len() <= 300 && text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    let to_one = email.to.len() == 1 && email.cc.is_empty() && email.bcc.is_empty();
+    let more = email.reply_to.is_some() || !email.headers.is_empty() || !files.is_empty();
+    let address: &str = from.address.as_ref();
+    let headers = [email.subject.as_str(), address, stamp.message_id];
+    let optional = [from.name.as_deref(), *unsubscribe];
+    to_one && !more && headers.into_iter().chain(optional.into_iter().flatten()).all(plain)
+}
+
 /// The two headers of one-click unsubscription: one HTTPS link, and the body that a mail client POSTs to it. RFC 8058 §3.
 pub fn one_click(link: &str) -> [(&'static str, String); 2] {
     [("List-Unsubscribe", format!("<{link}>")), ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click".to_owned())]

@@ -207,3 +207,43 @@ fn an_address_beyond_ascii_is_refused_with_what_would_do() {
     assert_eq!(unfit, Unfit::Address("/to/1".into()));
     assert!(!unfit.to_string().contains("jürgen"));
 }
+
+#[test]
+fn what_surely_fits_is_made_whatever_stands_in_its_text() {
+    let long = "\"\\".repeat(150);
+    let mut texts = vec!["x".repeat(5000), "ü".repeat(5000), "x ".repeat(900)];
+    texts.extend(["", " \r\n", "\0", "a\rb\nc", ".\r\n..", "ü 🦀", "=?utf-8?q?=00?="].map(str::to_owned));
+    for text in texts {
+        for html in [None, Some(text.clone())] {
+            let email = SendEmail { subject: long.clone(), body: text.clone(), html, ..SendEmail::example() };
+            let from = From { address: "office@example.com".parse().unwrap(), name: Some(long.clone()) };
+            let unsubscribe = Some("https://example.com/unsubscribe/token");
+            let letter = Letter { email: &email, from: &from, files: &[], unsubscribe, stamp: stamp() };
+            assert!(surely_fit(&letter));
+            compose(&letter, None).unwrap();
+        }
+    }
+}
+
+#[test]
+fn what_may_not_fit_is_tried_before_it_is_accepted() {
+    let fits = |change: fn(&mut SendEmail)| {
+        let mut email = SendEmail::example();
+        change(&mut email);
+        let from = From { address: "office@example.com".parse().unwrap(), name: email.from_name.clone() };
+        surely_fit(&Letter { email: &email, from: &from, files: &[], unsubscribe: None, stamp: stamp() })
+    };
+    assert!(fits(|_| {}));
+    let changes: [fn(&mut SendEmail); 7] = [
+        |e| e.subject = "Hi\r\nBcc: x@example.com".into(),
+        |e| e.subject = "Grüße".into(),
+        |e| e.subject = "x".repeat(2000),
+        |e| e.from_name = Some("A\nBcc: x@example.com".into()),
+        |e| e.headers = [("X-A".into(), "1".into())].into(),
+        |e| e.reply_to = Some("nobody".into()),
+        |e| e.cc = vec!["b@example.com".into()],
+    ];
+    for (n, change) in changes.into_iter().enumerate() {
+        assert!(!fits(change), "{n}");
+    }
+}

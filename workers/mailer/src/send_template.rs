@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::Mailer;
-use crate::content::{BUILT_IN_VERSION, ContentError, Rendered, Wanted};
+use crate::content::{BUILT_IN_VERSION, ContentError, InUse, Rendered, Wanted, in_use};
 use crate::delivery::{Dispatch, Order};
 
 /// As whom a mail is sent, as far as anybody has said.
@@ -71,32 +71,36 @@ impl Mailer {
         variables: &Map<String, Value>,
         stream: &str,
     ) -> Result<Rendered, Fail> {
+        let (tenant, now) = (cx.tenant(), cx.now());
+        let in_use = in_use(cx.db(), &[(tenant, email_id, wanted.name)]).await?.pop().unwrap_or_default();
+        let said = self.said(cx, email_id, wanted, in_use, variables, stream).await?;
+        self.content.keep(cx.db(), tenant, email_id, &said, now).await?;
+        Ok(said)
+    }
+
+    /// What a template says. Whoever calls keeps a note of what it was made of.
+    pub(crate) async fn said(
+        &self,
+        cx: &mut Cx<'_>,
+        email_id: Uuid,
+        wanted: Wanted<'_>,
+        in_use: InUse,
+        variables: &Map<String, Value>,
+        stream: &str,
+    ) -> Result<Rendered, Fail> {
         let link = match self.is_marketing(cx, stream).await? {
             true => Some(self.links.unsubscribe(cx, email_id, 0).await?),
             false => None,
         };
         // A later attempt makes the same mail, whatever version is active by then.
-        let (before, active): (Option<i32>, Option<i32>) = sqlx::query_as(
-            "select (select version from mailer.template_sends where tenant = $1 and email_id = $2),
-                    (select active from mailer.templates where tenant = $1 and name = $3)",
-        )
-        .bind(cx.tenant())
-        .bind(email_id)
-        .bind(wanted.name)
-        .fetch_one(cx.db())
-        .await?;
-        let active = active.map_or(BUILT_IN_VERSION, i32::unsigned_abs);
-        let version = before.map(i32::unsigned_abs).or(wanted.version).or(Some(active));
-        let wanted = Wanted { unsubscribe_url: link.as_deref(), version, ..wanted };
+        let version = in_use.before.or(wanted.version).or(in_use.active).unwrap_or(BUILT_IN_VERSION);
+        let wanted = Wanted { unsubscribe_url: link.as_deref(), version: Some(version), ..wanted };
         let tenant = cx.tenant();
-        let said = self.content.render(cx.db(), tenant, &wanted, variables).await.map_err(|error| match error {
+        self.content.render(cx.db(), tenant, &wanted, variables).await.map_err(|error| match error {
             ContentError::NoTemplate(words) => Fail::reject("no_such_template", words),
             ContentError::Faults(faults) => Fail::Invalid(faults),
             ContentError::Database(error) => error.into(),
-        })?;
-        let now = cx.now();
-        self.content.keep(cx.db(), tenant, email_id, &said, now).await?;
-        Ok(said)
+        })
     }
 
     async fn is_marketing(&self, cx: &mut Cx<'_>, stream: &str) -> Result<bool, sqlx::Error> {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use omnibus_schemas::platform::Outcome;
 use sqlx::{PgConnection, Row as _};
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::clock;
@@ -20,12 +21,38 @@ pub(crate) struct Attempt {
     /// Compare-and-set on this: it changes when somebody else takes over.
     pub(crate) id: Uuid,
     pub(crate) plan: Vec<u8>,
-    /// How many messages of the command's row are known to be on the bus; 0 when that is not known.
-    pub(crate) told: usize,
+    /// How many messages of the command's row are known to be on the bus.
+    pub(crate) told: Told,
     /// What stands in the command's row, if it is the first attempt and this worker opened it.
     pub(crate) row: Row,
     /// When its lease began, on this machine's clock.
     pub(crate) opened: Instant,
+}
+
+/// How much of what a command has to tell is on the bus while its call is out.
+#[derive(Debug, Clone)]
+pub(crate) enum Told {
+    /// Nothing that is known of.
+    Unknown,
+    /// So many messages are on their way. Whether the bus has them is said here.
+    OnTheirWay(usize, watch::Receiver<Option<bool>>),
+    /// So many.
+    All(usize),
+}
+
+impl Told {
+    /// How many messages the bus is known to have, once that can be said.
+    pub(crate) async fn count(&self) -> usize {
+        match self {
+            Told::Unknown => 0,
+            Told::OnTheirWay(count, arrived) => {
+                // Whoever was to say it may have been stopped.
+                let arrived = arrived.clone().wait_for(Option::is_some).await.is_ok_and(|said| *said == Some(true));
+                if arrived { *count } else { 0 }
+            }
+            Told::All(count) => *count,
+        }
+    }
 }
 
 /// What is known of a command's row without asking the database.
@@ -84,7 +111,7 @@ pub(crate) async fn open(
 pub(crate) struct First<'a> {
     pub(crate) delivery: &'a Delivery,
     pub(crate) attempt: &'a Attempt,
-    /// What is told before the call.
+    /// What is told while the call is out.
     pub(crate) early: Option<&'a Outbox>,
 }
 
@@ -284,7 +311,7 @@ pub(crate) async fn latest(db: &mut PgConnection, consumer: &str, key: &Key) -> 
                 number: row.try_get::<i32, _>(0)?.unsigned_abs(),
                 id: row.try_get(1)?,
                 plan: row.try_get(2)?,
-                told: 0,
+                told: Told::Unknown,
                 row: Row::Unknown,
                 opened: Instant::now(),
             },
@@ -333,4 +360,25 @@ pub(crate) async fn renew(db: &mut PgConnection, ids: &[Uuid], lease: Duration) 
     .execute(db)
     .await?;
     Ok(renewed.rows_affected())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn how_much_was_told_is_waited_for_and_is_nothing_if_nobody_says_it_any_more() {
+        assert_eq!((Told::Unknown.count().await, Told::All(2).count().await), (0, 2));
+        for (said, count) in [(Some(true), 3), (Some(false), 0), (None, 0)] {
+            let (say, arrived) = watch::channel(None);
+            let told = Told::OnTheirWay(3, arrived);
+            let mut counting = Box::pin(told.count());
+            assert!(futures_util::poll!(&mut counting).is_pending());
+            if said.is_some() {
+                say.send_replace(said);
+            }
+            drop(say);
+            assert_eq!(counting.await, count, "{said:?}");
+        }
+    }
 }

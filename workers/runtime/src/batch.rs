@@ -10,9 +10,10 @@ use std::time::Duration;
 use anyhow::anyhow;
 use omnibus_schemas::platform::{CommandDone, Outcome};
 use omnibus_schemas::subject::{CommandSubject, EventSubject};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::attempts::Attempt;
+use crate::attempts::{Attempt, Told};
 use crate::bus::PublishError;
 use crate::clock;
 use crate::decide::{Decided, NotDecided};
@@ -153,11 +154,15 @@ impl Lane {
             .flat_map(|(key, outbox)| due(engine.domain, &key, outbox, 0))
             .chain(decided.touched.iter().flat_map(|row| due(engine.domain, &row.key, &row.outbox, row.from)))
             .collect();
-        let published = self.publish(messages).await;
+        // The calls do not wait for the bus: what is told before them stands in their rows, where whoever ends them
+        // finds it. What they bring is told after it, see `Told`.
+        let (say, arrived) = watch::channel(None);
         for (index, attempt, early) in decided.calls {
-            let told = if published == Published::Yes { early.map_or(0, |outbox| outbox.list.len()) } else { 0 };
+            let told = early.map_or(Told::Unknown, |early| Told::OnTheirWay(early.list.len(), arrived.clone()));
             self.spawn_call(batch[index].clone(), Attempt { told, ..attempt });
         }
+        let published = self.publish(messages).await;
+        say.send_replace(Some(published == Published::Yes));
         if published == Published::Yes {
             match decided.note {
                 Some(note) => engine.note_published_all(note),

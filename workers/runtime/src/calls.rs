@@ -11,7 +11,7 @@ use anyhow::anyhow;
 use futures_util::FutureExt;
 use omnibus_schemas::platform::Outcome;
 
-use crate::attempts::{self, Attempt, Row};
+use crate::attempts::{self, Attempt, Row, Told};
 use crate::batch::{Published, tenant_bound};
 use crate::clock;
 use crate::cx::Cx;
@@ -53,17 +53,23 @@ impl Lane {
     async fn perform(self: &Arc<Self>, delivery: Arc<Delivery>, attempt: Attempt, kept: Kept) {
         let Some(call) = self.call(&delivery) else { return };
         failpoint::reached("between_prepare_and_perform").await;
-        if self.is_bulk() {
-            self.engine.turns.give_way().await;
-        }
         let turn = self.calls.acquire().await.expect("this semaphore is never closed");
+        let beginning = match self.is_bulk() {
+            true => Some(self.engine.turns.begin().await),
+            false => None,
+        };
         // A process that was frozen may wake up after its lease has run out and somebody else has taken over.
         if attempt.opened.elapsed() > self.engine.settings.lease() / 2 && !self.still_ours(&attempt).await {
             return delivery.again_in(Duration::from_secs(1)).await;
         }
         let timeout = call.policy().timeout;
         let performing = AssertUnwindSafe(call.perform(&delivery.meta, &attempt.plan)).catch_unwind();
-        let result = match tokio::time::timeout(timeout, performing).await {
+        let performing = tokio::time::timeout(timeout, performing);
+        let performed = match beginning {
+            Some(beginning) => beginning.of(performing).await,
+            None => performing.await,
+        };
+        let result = match performed {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(CallError::Unknown(anyhow!("the call panicked"))),
             Err(_) => Err(CallError::Unknown(anyhow!("no result within {timeout:?}"))),
@@ -285,17 +291,18 @@ impl Lane {
                 let early = Finish { key: key.clone(), outcome: None, outbox: Some(outbox.clone()), detail: None };
                 inbox::finish(&mut tx, &self.consumer, &[early]).await?;
                 let (id, opened) = (clock::new_id(), Instant::now());
-                let attempt = Attempt { key: key.clone(), number, id, plan, told: 0, row: Row::Unknown, opened };
+                let attempt =
+                    Attempt { key: key.clone(), number, id, plan, told: Told::Unknown, row: Row::Unknown, opened };
                 attempts::open(&mut tx, &self.consumer, &[&attempt], engine.settings.lease()).await?;
                 tx.commit().await?;
                 failpoint::reached("after_next_attempt").await;
                 let published = self.publish(due(engine.domain, &key, &outbox, 0).collect()).await;
-                let told = if published == Published::Yes { outbox.list.len() } else { 0 };
+                let told = if published == Published::Yes { Told::All(outbox.list.len()) } else { Told::Unknown };
                 self.spawn_call(delivery.clone(), Attempt { told, ..attempt });
             }
             Ok(Prepared::Go(plan, _)) => {
                 let (id, opened) = (clock::new_id(), Instant::now());
-                let attempt = Attempt { key, number, id, plan, told: 0, row: Row::Unknown, opened };
+                let attempt = Attempt { key, number, id, plan, told: Told::Unknown, row: Row::Unknown, opened };
                 attempts::open(&mut tx, &self.consumer, &[&attempt], engine.settings.lease()).await?;
                 tx.commit().await?;
                 failpoint::reached("after_next_attempt").await;

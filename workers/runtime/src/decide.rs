@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use omnibus_schemas::platform::Outcome;
 
-use crate::attempts::{self, Attempt, First, Row};
+use crate::attempts::{self, Attempt, First, Row, Told};
 use crate::batch::tenant_bound;
 use crate::clock;
 use crate::cx::Cx;
@@ -34,7 +34,7 @@ pub(crate) struct Decided {
     pub(crate) ended: Option<DateTime<Utc>>,
     /// The note of `bus.unpublished` that names all that is finished, if one does.
     pub(crate) note: Option<Uuid>,
-    /// Calls that are about to go out, with what is to be published before.
+    /// Calls that are about to go out, with what is to be published meanwhile.
     pub(crate) calls: Vec<(usize, Attempt, Option<Arc<Outbox>>)>,
     /// Effects that are to be prepared again after a time.
     pub(crate) later: Vec<(usize, Duration)>,
@@ -272,7 +272,7 @@ impl Lane {
             false => Some(self.checked(delivery, tenant_bound(delivery, events))?),
         };
         let row = Row::Holds(early.clone());
-        let attempt = Attempt { key: key.clone(), number: 1, id, plan, told: 0, row, opened };
+        let attempt = Attempt { key: key.clone(), number: 1, id, plan, told: Told::Unknown, row, opened };
         if let Some(outbox) = &early {
             writing.rows.push(Finish { key, outcome: None, outbox: Some(outbox.clone()), detail: None });
         }

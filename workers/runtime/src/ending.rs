@@ -213,7 +213,6 @@ impl Lane {
             }
         }
         let mut list = row.outbox.map(|outbox| outbox.list).unwrap_or_default();
-        let from = end.close.as_ref().map_or(0, |(attempt, _)| attempt.told);
         let plan = end.close.as_ref().map(|(attempt, _)| attempt.plan.as_slice());
         if let Why::Dead { code, detail, attempts } = &end.why {
             let secret = self.call(delivery).zip(plan).is_some_and(|(call, plan)| call.confidential(plan));
@@ -254,6 +253,10 @@ impl Lane {
             Why::Held { .. } => Metric::Uncertain.count(&[("domain", engine.domain), ("command", &meta.name)]),
             Why::Rejected { .. } => {}
         }
+        let from = match &end.close {
+            Some((attempt, _)) => attempt.told.count().await,
+            None => 0,
+        };
         if self.publish(due(engine.domain, &key, &outbox, from).collect()).await == Published::Yes {
             engine.note_published(&self.consumer, [key], ended);
             self.erase_unsealed(delivery, outcome).await;

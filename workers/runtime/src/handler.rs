@@ -198,7 +198,8 @@ impl<E: std::error::Error + Send + Sync + 'static> From<E> for Fail {
 /// What [`Effect::prepare`] decided.
 #[derive(Debug)]
 pub enum Prepared<P> {
-    /// This is to leave. The events are published before the call; those of the first attempt only.
+    /// This is to leave. The events are published while the call is out, and before whatever it brings; those of the
+    /// first attempt only.
     Go(P, Events),
     /// Nothing has to leave; the command has succeeded with these events.
     Skip(Events),

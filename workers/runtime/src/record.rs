@@ -31,11 +31,11 @@ use crate::handler::Fail;
 use crate::inbox::{self, Finish, Outbox};
 use crate::lane::Lane;
 use crate::metrics::Metric;
-use crate::publish::{Due, due};
+use crate::publish::due;
 use crate::registry::{Back, Done, Entry, NotAll, Trouble};
 
 /// How long a recorder waits for more at most.
-const GATHERING: Duration = Duration::from_millis(3);
+const GATHERING: Duration = Duration::from_millis(10);
 
 /// A call that has come back.
 pub(crate) struct Finished {
@@ -57,9 +57,8 @@ impl Finished {
 
 /// What a committed record left to do.
 struct Recorded {
-    messages: Vec<Due>,
-    /// Those whose commands it ended.
-    members: Vec<usize>,
+    /// Those whose commands it ended, with all that these tell.
+    members: Vec<(usize, Arc<Outbox>)>,
     /// When, unless a note says it.
     ended: Option<DateTime<Utc>>,
     /// The note of `bus.unpublished` that names them, if one does.
@@ -235,11 +234,8 @@ impl Lane {
         }
         self.commit_with_published(tx).await?;
         failpoint::reached("after_record").await;
-        let all = batch.iter().zip(&outboxes);
-        let messages =
-            all.flat_map(|(item, outbox)| due(self.engine.domain, &item.attempt.key, outbox, item.attempt.told));
-        let members = (0..batch.len()).collect();
-        Ok(Some(Recorded { messages: messages.collect(), members, ended: None, note: Some(note) }))
+        let members = outboxes.into_iter().enumerate().collect();
+        Ok(Some(Recorded { members, ended: None, note: Some(note) }))
     }
 
     /// The effects' own rows for calls that have come back: what each has to tell, in their order.
@@ -294,7 +290,7 @@ impl Lane {
             if lost.is_empty() { HashSet::new() } else { inbox::claim(&mut tx, &self.consumer, &lost).await? };
         let ids: Vec<_> = batch.iter().map(|item| item.attempt.id).collect();
         let ours = attempts::close(&mut tx, &ids, "done", None, now).await?;
-        let (mut finishes, mut messages, mut members) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut finishes, mut members) = (Vec::new(), Vec::new());
         for (index, item) in batch.iter().enumerate() {
             let (meta, key) = (&item.delivery.meta, &item.attempt.key);
             if !ours.contains(&item.attempt.id) {
@@ -321,25 +317,30 @@ impl Lane {
             let recording = call.record(&mut cx, &item.attempt.plan, &item.done);
             let events = guarded(call.policy().timeout, recording).await.map_err(NotRecorded::Handler)?;
             let outbox = self.ended(item, early, events)?;
-            messages.extend(due(engine.domain, key, &outbox, item.attempt.told));
             finishes.push(Finish {
                 key: key.clone(),
                 outcome: Some(Outcome::Succeeded),
-                outbox: Some(outbox),
+                outbox: Some(outbox.clone()),
                 detail: None,
             });
-            members.push(index);
+            members.push((index, outbox));
         }
         let ended = inbox::finish(&mut tx, &self.consumer, &finishes).await?;
         self.commit_with_published(tx).await?;
         failpoint::reached("after_record").await;
-        Ok(Recorded { messages, members, ended, note: None })
+        Ok(Recorded { members, ended, note: None })
     }
 
     /// Publishes what was recorded, and answers.
     async fn recorded(&self, batch: &[Finished], recorded: Recorded) {
-        let published = self.publish(recorded.messages).await;
-        let members = || recorded.members.iter().map(|index| &batch[*index]);
+        let mut messages = Vec::with_capacity(recorded.members.len());
+        for (index, outbox) in &recorded.members {
+            // `EVT` keeps the order of one command's events: what was told before the call is waited for.
+            let attempt = &batch[*index].attempt;
+            messages.extend(due(self.engine.domain, &attempt.key, outbox, attempt.told.count().await));
+        }
+        let published = self.publish(messages).await;
+        let members = || recorded.members.iter().map(|(index, _)| &batch[*index]);
         if published == Published::Yes {
             match recorded.note {
                 Some(note) => self.engine.note_published_all(note),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use omnibus_schemas::body::{self, Fault};
 use omnibus_schemas::catalogue::read_command;
@@ -322,14 +322,15 @@ impl<S: Effect<C>, C: Command> Call for Of<S, C> {
         Box::pin(async move {
             let plan = plan(bytes).map_err(|fault| CallError::NotDone(unreadable(&fault)))?;
             let done = self.0.perform(meta, &plan).await?;
-            Ok(Arc::new(done) as Done)
+            Ok(Brought::of(plan, done))
         })
     }
 
     fn record<'a>(&'a self, cx: &'a mut Cx<'_>, bytes: &'a [u8], done: &'a Done) -> Fut<'a, Result<Events, Fail>> {
         Box::pin(async move {
-            let plan = plan(bytes).map_err(|fault| Fail::Retry(unreadable(&fault)))?;
-            self.0.record(cx, plan, brought::<S, C>(done).clone()).await
+            let back = brought::<S, C>(done);
+            let plan = back.plan(bytes).map_err(|fault| Fail::Retry(unreadable(&fault)))?;
+            self.0.record(cx, plan, back.done.clone()).await
         })
     }
 
@@ -337,7 +338,7 @@ impl<S: Effect<C>, C: Command> Call for Of<S, C> {
         Box::pin(async move {
             let plan = plan(bytes).map_err(|fault| Fail::Retry(unreadable(&fault)))?;
             Ok(match self.0.reconcile(meta, &plan).await? {
-                Found::Done(done) => Found::Done(Arc::new(done) as Done),
+                Found::Done(done) => Found::Done(Brought::of(plan, done)),
                 Found::NotDone => Found::NotDone,
                 Found::CannotTell => Found::CannotTell,
             })
@@ -395,14 +396,33 @@ impl<S: EffectMany<C>, C: Command> CallMany for Of<S, C> {
             let mut many = Vec::with_capacity(items.len());
             for (at, (meta, bytes, done)) in items.iter().enumerate() {
                 let unread = |fault| NotAll { at, trouble: Fail::Retry(unreadable(&fault)).into() };
-                many.push(Returned::new(meta, plan(bytes).map_err(unread)?, brought::<S, C>(done).clone()));
+                let back = brought::<S, C>(done);
+                many.push(Returned::new(meta, back.plan(bytes).map_err(unread)?, back.done.clone()));
             }
             each(self.0.record_many(db, many).await?, items.len())
         })
     }
 }
 
-fn brought<S: Effect<C>, C: Command>(done: &Done) -> &S::Done {
+/// What a call brought back, and the plan by which it was made: whoever writes it down first need not read that again.
+struct Brought<P, D> {
+    done: D,
+    plan: Mutex<Option<P>>,
+}
+
+impl<P: DeserializeOwned + Send + 'static, D: Send + Sync + 'static> Brought<P, D> {
+    fn of(plan: P, done: D) -> Done {
+        Arc::new(Brought { done, plan: Mutex::new(Some(plan)) })
+    }
+
+    /// `bytes` are the same plan.
+    fn plan(&self, bytes: &[u8]) -> Result<P, Fault> {
+        let kept = self.plan.lock().expect("no panic happens under this lock").take();
+        kept.map_or_else(|| plan(bytes), Ok)
+    }
+}
+
+fn brought<S: Effect<C>, C: Command>(done: &Done) -> &Brought<S::Plan, S::Done> {
     done.downcast_ref().expect("a call is recorded by the effect that performed it")
 }
 

@@ -1,14 +1,16 @@
 //! Whose turn it is within one process: what somebody waits for goes before what is done in bulk.
 //!
 //! A lane called `bulk` keeps out of the way of its worker's other lanes. While they have something in hand it starts
-//! nothing, and when they had lately it takes little at a time, so that what it has started is soon over. It never waits for
-//! long: other lanes that are always busy slow it down and don't stop it. Lanes that run in processes of their own share
-//! no more than the database, and know nothing of each other.
+//! nothing, and when they had lately it takes little at a time, so that what it has started is soon over; nor do all
+//! the calls that waited for others go out at one moment, where the next of the others would find them in its way. It
+//! never waits for long: other lanes that are always busy slow it down and don't stop it. Lanes that run in processes
+//! of their own share no more than the database, and know nothing of each other.
 
+use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::time::Instant;
 
 /// The lane that gives way.
@@ -17,6 +19,10 @@ pub(crate) const BULK: &str = "bulk";
 pub(crate) const LITTLE: usize = 32;
 /// How long it waits for others at most before each thing that it starts.
 const PATIENCE: Duration = Duration::from_millis(25);
+/// How many of its calls begin at once while others are about.
+const FEW: usize = 4;
+/// How long a call counts as beginning. One that takes longer waits for somebody else, and no longer for this machine.
+const BEGINNING: Duration = Duration::from_millis(5);
 /// How long others count as about after their last.
 const LATELY: Duration = Duration::from_secs(1);
 
@@ -26,6 +32,25 @@ pub(crate) struct Turns {
     /// Pulls whose messages are in the hands of those that go first.
     first: watch::Sender<usize>,
     last: Mutex<Option<Instant>>,
+    few: Semaphore,
+}
+
+/// A bulk lane's call that may begin now.
+#[derive(Debug)]
+pub(crate) struct Beginning<'t>(Option<SemaphorePermit<'t>>);
+
+impl Beginning<'_> {
+    /// Makes the call. While it begins, few others do.
+    pub(crate) async fn of<T>(self, call: impl Future<Output = T>) -> T {
+        tokio::pin!(call);
+        if let Beginning(Some(turn)) = self {
+            if let Ok(done) = tokio::time::timeout(BEGINNING, &mut call).await {
+                return done;
+            }
+            drop(turn);
+        }
+        call.await
+    }
 }
 
 /// What a lane that goes first has pulled and has in its hands.
@@ -41,7 +66,7 @@ impl Drop for First {
 
 impl Turns {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Turns { first: watch::Sender::new(0), last: Mutex::new(None) })
+        Arc::new(Turns { first: watch::Sender::new(0), last: Mutex::new(None), few: Semaphore::new(FEW) })
     }
 
     /// Until it is dropped, others give way.
@@ -57,6 +82,16 @@ impl Turns {
             // Out of time, it is this one's turn all the same.
             let _ = tokio::time::timeout(PATIENCE, first.wait_for(|count| *count == 0)).await;
         }
+    }
+
+    /// Gives way, for a call; while others are about, until few others begin as well.
+    pub(crate) async fn begin(&self) -> Beginning<'_> {
+        let turn = match self.lively() {
+            true => Some(self.few.acquire().await.expect("this semaphore is never closed")),
+            false => None,
+        };
+        self.give_way().await;
+        Beginning(turn)
     }
 
     /// Has somebody who goes first anything in hand, or had lately?
@@ -105,5 +140,28 @@ mod tests {
         assert!(turns.lively());
         tokio::time::advance(Duration::from_millis(1)).await;
         assert!(!turns.lively());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_others_are_about_few_calls_begin_at_once_and_those_that_take_long_keep_nobody_waiting() {
+        let (turns, began) = (Turns::new(), Instant::now());
+        let calls = |turns: Arc<Turns>, took: Duration| async move {
+            let calls = (0..3 * FEW).map(|_| async {
+                let beginning = turns.begin().await;
+                beginning.of(tokio::time::sleep(took)).await;
+            });
+            futures_util::future::join_all(calls).await;
+        };
+        calls(turns.clone(), BEGINNING / 5).await;
+        assert_eq!(began.elapsed(), BEGINNING / 5, "nobody is about");
+
+        drop(turns.first());
+        let began = Instant::now();
+        calls(turns.clone(), BEGINNING / 5).await;
+        assert_eq!(began.elapsed(), 3 * BEGINNING / 5);
+
+        let began = Instant::now();
+        calls(turns.clone(), 10 * BEGINNING).await;
+        assert_eq!(began.elapsed(), (2 + 10) * BEGINNING);
     }
 }

@@ -5,6 +5,7 @@ use chrono::{DateTime, Duration, Utc};
 use omnibus_runtime::{Cx, Events, Fail, Handle};
 use omnibus_schemas::mailer::{BatchCompleted, CloseBatch};
 use sqlx::Row;
+use uuid::Uuid;
 
 use crate::Mailer;
 
@@ -20,6 +21,13 @@ pub(super) fn first_look(now: DateTime<Utc>) -> DateTime<Utc> {
 impl Handle<CloseBatch> for Mailer {
     async fn handle(&self, cx: &mut Cx<'_>, cmd: CloseBatch) -> Result<Events, Fail> {
         let batch_id = cmd.batch_id;
+        let another_look = || {
+            let at = cmd.at + Duration::seconds(1i64 << cmd.looks.min(5)).min(LONGEST);
+            Events::none().then_at(at, CloseBatch { batch_id, looks: cmd.looks + 1, at })
+        };
+        if cmd.looks < LOOKS && last_wait(cx, batch_id).await? {
+            return Ok(another_look());
+        }
         let row = sqlx::query(
             "select count(*), count(*) filter (where b.rejected is not null),
                  count(*) filter (where b.rejected is null and coalesce(r.state, 'queued') = 'queued'),
@@ -36,9 +44,7 @@ impl Handle<CloseBatch> for Mailer {
         let count = |n: usize| row.try_get::<i64, _>(n).map(|count| u32::try_from(count).unwrap_or(u32::MAX));
         let (rows, rejected, waiting, sent, suppressed) = (count(0)?, count(1)?, count(2)?, count(3)?, count(4)?);
         if waiting > 0 && cmd.looks < LOOKS {
-            let wait = Duration::seconds(1i64 << cmd.looks.min(5)).min(LONGEST);
-            let at = cmd.at + wait;
-            return Ok(Events::none().then_at(at, CloseBatch { batch_id, looks: cmd.looks + 1, at }));
+            return Ok(another_look());
         }
         let closed = sqlx::query(
             "update mailer.batches set completed_at = $3
@@ -56,4 +62,22 @@ impl Handle<CloseBatch> for Mailer {
         let completed = BatchCompleted { batch_id, rows, sent, rejected, suppressed, others };
         Ok(Events::none().about(batch_id.to_string(), completed))
     }
+}
+
+/// Does one of the last rows wait? They leave last: as long as one does, the others need not be looked at.
+async fn last_wait(cx: &mut Cx<'_>, batch_id: Uuid) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar(
+        "select exists (
+             select from (
+                 select email_id from mailer.batch_rows
+                 where tenant = $1 and batch_id = $2 and rejected is null order by row desc limit 100) b
+             left join lateral (
+                 select state from mailer.recipients
+                 where tenant = $1 and email_id = b.email_id and recipient = 0 limit 1) r on true
+             where coalesce(r.state, 'queued') = 'queued')",
+    )
+    .bind(cx.tenant())
+    .bind(batch_id)
+    .fetch_one(cx.db())
+    .await
 }

@@ -6,8 +6,9 @@ use omnibus_schemas::mailer::{CloseBatch, ExpandBatch, SendBatchRow};
 use super::close_batch::first_look;
 use crate::Mailer;
 
-/// Rows of one chunk. Their commands stand in one row of the inbox, and are published before the next chunk is begun.
-const CHUNK: i64 = 500;
+/// Rows of one chunk. Their commands stand in one row of the inbox, and are published before the next chunk is begun,
+/// in one go: whatever else is to be told meanwhile waits for them.
+const CHUNK: i64 = 100;
 
 impl Handle<ExpandBatch> for Mailer {
     async fn handle(&self, cx: &mut Cx<'_>, cmd: ExpandBatch) -> Result<Events, Fail> {

@@ -1,16 +1,17 @@
 //! Sends one row of a batch: a mail like any other, made from what the batch says and what the row adds.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use omnibus_runtime::{Cx, Each, Events, Fail, One};
-use omnibus_schemas::mailer::{SendBatchRow, SendEmail, Uncertain};
+use omnibus_runtime::{Cx, Each, Events, Fail, Meta, One};
+use omnibus_schemas::mailer::{SendBatch, SendBatchRow, SendEmail, Uncertain};
 use serde_json::{Map, Value};
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
 use crate::Mailer;
-use crate::content::Wanted;
+use crate::content::{InUse, Made, Wanted, in_use, keep_all};
 use crate::delivery::{Dispatch, Order, refused};
 use crate::send_template::Speaks;
 
@@ -18,9 +19,9 @@ impl Dispatch for SendBatchRow {
     const NAMES_EMAIL: bool = false;
 
     async fn order(self, mailer: &Mailer, cx: &mut Cx<'_>) -> Result<Result<Box<Order>, Events>, Fail> {
-        let key = (cx.tenant(), self.batch_id, self.row);
-        let adds = added(cx.db(), &[key]).await?.pop().flatten();
-        mailer.order_of_row(cx, self, adds).await
+        let meta = cx.meta();
+        let mut orders = orders_of(mailer, cx.db(), vec![(meta, self)]).await?;
+        orders.pop().expect("there is one for each row")
     }
 
     async fn orders(
@@ -28,14 +29,46 @@ impl Dispatch for SendBatchRow {
         db: &mut PgConnection,
         many: Vec<One<'_, Self>>,
     ) -> Each<Result<Box<Order>, Events>> {
-        let keys: Vec<_> = many.iter().map(|one| (one.tenant(), one.command.batch_id, one.command.row)).collect();
-        let mut orders = Vec::with_capacity(many.len());
-        for (one, adds) in many.into_iter().zip(added(db, &keys).await?) {
-            let mut cx = Cx::new(one.meta(), &mut *db);
-            orders.push(mailer.order_of_row(&mut cx, one.command, adds).await);
-        }
-        Ok(orders)
+        orders_of(mailer, db, many.into_iter().map(|one| (one.meta(), one.command)).collect()).await
     }
+}
+
+/// One order for each row, in their order. What the rows add, and what their template is, is read for all at once.
+async fn orders_of(
+    mailer: &Mailer,
+    db: &mut PgConnection,
+    many: Vec<(&Meta, SendBatchRow)>,
+) -> Each<Result<Box<Order>, Events>> {
+    let keys: Vec<_> = many.iter().map(|(meta, row)| (meta.tenant.as_str(), row.batch_id, row.row)).collect();
+    let mut rows = Vec::with_capacity(many.len());
+    for ((meta, row), adds) in many.iter().zip(added(db, &keys).await?) {
+        let batch = mailer.specs.of(&mut Cx::new(meta, &mut *db), row.batch_id).await?;
+        rows.push(adds.zip(batch));
+    }
+    let templates: Vec<_> = many
+        .iter()
+        .zip(&rows)
+        .map(|((meta, _), row)| {
+            let (adds, batch) = row.as_ref()?;
+            Some((meta.tenant.as_str(), adds.email_id, batch.template.as_deref()?))
+        })
+        .collect();
+    let mut found = in_use(db, &templates.iter().flatten().copied().collect::<Vec<_>>()).await?.into_iter();
+    let versions: Vec<InUse> =
+        templates.iter().map(|template| template.and_then(|_| found.next()).unwrap_or_default()).collect();
+    let (mut orders, mut made) = (Vec::with_capacity(many.len()), Vec::new());
+    for (((meta, command), row), version) in many.into_iter().zip(rows).zip(versions) {
+        let mut cx = Cx::new(meta, &mut *db);
+        let order = mailer.order_of_row(&mut cx, command, row, version).await;
+        orders.push(order.map(|order| {
+            order.map(|(order, of)| {
+                made.extend(of.map(|of| (meta.tenant.as_str(), order.email_id, of, meta.time)));
+                order
+            })
+        }));
+    }
+    keep_all(db, &made).await?;
+    Ok(orders)
 }
 
 /// What a row adds to what its batch says.
@@ -73,13 +106,14 @@ impl Mailer {
     async fn order_of_row(
         &self,
         cx: &mut Cx<'_>,
-        row: SendBatchRow,
-        adds: Option<Adds>,
-    ) -> Result<Result<Box<Order>, Events>, Fail> {
-        let SendBatchRow { batch_id, row } = row;
-        let (Some(adds), Some(batch)) = (adds, self.specs.of(cx, batch_id).await?) else {
+        command: SendBatchRow,
+        row: Option<(Adds, Arc<SendBatch>)>,
+        version: InUse,
+    ) -> Result<Result<(Box<Order>, Option<Made>), Events>, Fail> {
+        let Some((adds, batch)) = row else {
             return Err(Fail::reject("not_found", "there is no such row, or it is no mail"));
         };
+        let SendBatchRow { batch_id, row } = command;
         let Adds { address, variables: own, email_id } = adds;
         let mut variables: Map<String, Value> = batch.variables.clone();
         variables.extend(own.as_object().cloned().unwrap_or_default());
@@ -88,7 +122,7 @@ impl Mailer {
         let mut speaks = Speaks { from, from_name, reply_to };
         if let Some(template) = &batch.template {
             let wanted = Wanted { name: template, version: batch.version, unsubscribe_url: None };
-            match self.words(cx, email_id, wanted, &variables, &batch.stream).await {
+            match self.said(cx, email_id, wanted, version, &variables, &batch.stream).await {
                 Ok(words) => said = Some(words),
                 Err(fail) => return refused(cx, email_id, Some((batch_id, row)), &[], fail).await.map(Err),
             }
@@ -98,6 +132,7 @@ impl Mailer {
         }
         let confidential = said.as_ref().is_some_and(|said| said.confidential);
         let template = said.as_ref().map(|said| said.template.clone());
+        let made = said.as_ref().map(Made::of);
         let (subject, body, html) = match said {
             Some(said) => (said.subject, said.text, said.html),
             None => {
@@ -134,6 +169,6 @@ impl Mailer {
             unheard: false,
             batch: Some((batch_id, row)),
         };
-        Ok(Ok(Box::new(order)))
+        Ok(Ok((Box::new(order), made)))
     }
 }

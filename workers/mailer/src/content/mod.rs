@@ -4,6 +4,7 @@ mod brands;
 mod builtin;
 mod inline;
 mod layout;
+mod sends;
 #[cfg(test)]
 mod tests;
 mod versions;
@@ -20,6 +21,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 pub use brands::Brands;
+pub(crate) use sends::{InUse, Made, in_use, keep_all};
 pub(crate) use versions::stored;
 
 use versions::Versions;
@@ -193,19 +195,7 @@ impl Content {
         rendered: &Rendered,
         queued_at: DateTime<Utc>,
     ) -> Result<(), sqlx::Error> {
-        sqlx::query(
-            "insert into mailer.template_sends (tenant, email_id, name, version, variables, queued_at)
-             values ($1, $2, $3, $4, $5, $6) on conflict (tenant, email_id) do nothing",
-        )
-        .bind(tenant)
-        .bind(email_id)
-        .bind(&rendered.template)
-        .bind(i32::try_from(rendered.version).unwrap_or(i32::MAX))
-        .bind(sqlx::types::Json(&rendered.keepable))
-        .bind(queued_at)
-        .execute(db)
-        .await?;
-        Ok(())
+        keep_all(db, &[(tenant, email_id, Made::of(rendered), queued_at)]).await
     }
 
     /// The templates that everybody has, with what each is for.

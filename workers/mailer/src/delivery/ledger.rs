@@ -1,9 +1,21 @@
 //! By which way a mail leaves. The attempt ledger decides about the next one: only what has certainly not left may be
 //! handed to another provider.
 
+use std::sync::LazyLock;
+
 use omnibus_runtime::Cx;
 use omnibus_schemas::mailer::Provider;
+use omnibus_schemas::{Catalogue, subject};
 use sqlx::Row;
+use uuid::Uuid;
+
+/// The consumers under which the ledger keeps the attempts of this worker's commands, one for each lane. They lead the
+/// ledger's key: whoever leaves them out reads all of it.
+pub(super) static CONSUMERS: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let catalogue = Catalogue::omnibus();
+    let mailer = catalogue.domain("mailer").expect("the catalogue has the mailer");
+    mailer.lanes().iter().map(|lane| subject::lane_consumer(mailer.name, lane)).collect()
+});
 
 /// What the ledger says of this command's attempts so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -14,18 +26,40 @@ pub(crate) struct Spent {
     pub(crate) unclear: usize,
 }
 
-/// Reads the ledger.
+/// Reads the ledger. Each consumer's part of it is looked up by its key: of a table that was never analysed the planner
+/// would rather read all of it.
 pub(crate) async fn spent(cx: &mut Cx<'_>) -> Result<Spent, sqlx::Error> {
     let row = sqlx::query(
-        "select count(*) filter (where result = 'not_done'), count(*) filter (where result is distinct from 'not_done')
-         from bus.attempts where tenant = $1 and message_id = $2",
+        "select coalesce(sum(a.not_done), 0)::bigint, coalesce(sum(a.others), 0)::bigint
+         from unnest($3::text[]) as c(consumer)
+         cross join lateral (
+             select count(*) filter (where result = 'not_done') as not_done,
+                 count(*) filter (where result is distinct from 'not_done') as others
+             from bus.attempts where consumer = c.consumer and tenant = $1 and message_id = $2) a",
     )
     .bind(cx.tenant())
     .bind(cx.meta().id)
+    .bind(&*CONSUMERS)
     .fetch_one(cx.db())
     .await?;
     let count = |n| row.try_get::<i64, _>(n).map(|count| usize::try_from(count).unwrap_or(usize::MAX));
     Ok(Spent { not_done: count(0)?, unclear: count(1)? })
+}
+
+/// Is a call of one of these commands out?
+pub(crate) async fn leaving(cx: &mut Cx<'_>, commands: &[Uuid]) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar(
+        "select exists (
+             select from unnest($2::uuid[]) as x(id) cross join unnest($3::text[]) as c(consumer)
+             cross join lateral (
+                 select from bus.attempts
+                 where consumer = c.consumer and tenant = $1 and message_id = x.id and closed_at is null limit 1) a)",
+    )
+    .bind(cx.tenant())
+    .bind(commands)
+    .bind(&*CONSUMERS)
+    .fetch_one(cx.db())
+    .await
 }
 
 /// The way of the next attempt. `last`: the one before it.

@@ -33,6 +33,7 @@ use crate::Mailer;
 use crate::transport::Receipt;
 
 pub(crate) use files::allowed;
+pub(crate) use ledger::leaving;
 pub(crate) use plan::Addressee;
 pub use plan::Plan;
 pub(crate) use rows::{Change, News, advance};

@@ -252,7 +252,8 @@ impl Mailer {
     }
 }
 
-/// Everything that could be wrong with a mail is found before it is accepted or scheduled, not when it leaves.
+/// Everything that could be wrong with a mail is found before it is accepted or scheduled, not when it leaves. Its
+/// addresses have been read.
 pub(super) fn try_composing(
     email: &SendEmail,
     from: &From,
@@ -261,7 +262,10 @@ pub(super) fn try_composing(
     stamp: Stamp<'_>,
 ) -> Result<(), Fail> {
     let files = super::files::inline(email, stored)?;
-    message::compose(&Letter { email, from, files: &files, unsubscribe, stamp }, None).map_err(unfit)?;
+    let letter = Letter { email, from, files: &files, unsubscribe, stamp };
+    if !message::surely_fit(&letter) {
+        message::compose(&letter, None).map_err(unfit)?;
+    }
     Ok(())
 }
 

@@ -11,6 +11,7 @@ use omnibus_runtime::{CallError, Cx};
 use omnibus_schemas::mailer::EmailState;
 use uuid::Uuid;
 
+use super::ledger::CONSUMERS;
 use super::rows::{Change, News, advance};
 use super::{Addressee, Plan};
 use crate::transport::{Receipt, Verdict};
@@ -37,13 +38,18 @@ pub(super) fn unless_all_later(plan: &Plan, receipt: Receipt) -> Result<Receipt,
 /// holds the lock on the email's row.
 pub(super) async fn note_later(cx: &mut Cx<'_>, email_id: Uuid, waiting: &mut [Addressee]) -> Result<(), sqlx::Error> {
     let last: Option<(String, DateTime<Utc>)> = sqlx::query_as(
-        "select detail, closed_at from bus.attempts
-         where tenant = $1 and message_id = $2 and result = 'not_done' and starts_with(detail, $3)
-           and number = (select max(l.number) from bus.attempts l where l.tenant = $1 and l.message_id = $2)",
+        "select detail, closed_at from (
+             select a.* from unnest($4::text[]) as c(consumer)
+             cross join lateral (
+                 select number, result, detail, closed_at from bus.attempts
+                 where consumer = c.consumer and tenant = $1 and message_id = $2 order by number desc limit 1) a
+             order by a.number desc limit 1) latest
+         where result = 'not_done' and starts_with(detail, $3)",
     )
     .bind(cx.tenant())
     .bind(cx.meta().id)
     .bind(LATER)
+    .bind(&*CONSUMERS)
     .fetch_optional(cx.db())
     .await?;
     let Some((words, at)) = last else { return Ok(()) };

@@ -1,5 +1,6 @@
 //! One mail over SMTP, command by command, so that it is known how far it came when something breaks. A server that pipelines
-//! (RFC 2920) hears MAIL, RCPT and DATA in one piece: of four ways there and back, two are left.
+//! (RFC 2920) hears MAIL, RCPT and DATA in one piece: of four ways there and back, two are left. A mail of ordinary
+//! size goes in one piece with its final dot.
 //!
 //! Up to the final dot the server has nothing it could deliver: whatever happens before is `NotDone`. After the dot only
 //! its answer tells: 2xx is done, 4xx is not done, 5xx is a no, and silence is `Unknown`, which is neither a failure nor
@@ -278,8 +279,17 @@ async fn hand_over(
     // lettre ends the last line itself.
     let text = mail.text.strip_suffix("\r\n").unwrap_or(&mail.text);
     let all_left = AtomicBool::new(false);
-    let chunks = Chunks { rest: text.as_bytes().chunks(CHUNK), all_left: &all_left };
-    let answer = tokio::time::timeout(limit, connection.message_iter(chunks)).await;
+    let answer = match with_final_dot(text) {
+        Some(whole) => {
+            // It fits into what two machines keep for a connection: if anything of it has left, so may have all.
+            all_left.store(true, Ordering::Relaxed);
+            tokio::time::timeout(limit, connection.command(whole)).await
+        }
+        None => {
+            let chunks = Chunks { rest: text.as_bytes().chunks(CHUNK), all_left: &all_left };
+            tokio::time::timeout(limit, connection.message_iter(chunks)).await
+        }
+    };
     let unanswered = |words: String| match all_left.load(Ordering::Relaxed) {
         true => Setback {
             error: CallError::Unknown(anyhow!("no answer after the final dot: {words}")),
@@ -294,6 +304,13 @@ async fn hand_over(
         Ok(Err(error)) => Err(unanswered(reply::words(&error))),
         Err(_) => Err(unanswered(format!("waited {} s", limit.as_secs()))),
     }
+}
+
+/// The mail and its end in one piece, if that is not too large and no line of it begins with a dot, which would have to
+/// be doubled (RFC 5321 §4.5.2).
+fn with_final_dot(text: &str) -> Option<String> {
+    let dotted = text.starts_with('.') || text.contains("\r\n.");
+    (text.len() <= CHUNK && !dotted).then(|| format!("{text}\r\n.\r\n"))
 }
 
 /// The mail in pieces. The connection asks for a piece when it has sent the one before; when it asks and there is none,
@@ -320,4 +337,19 @@ fn address(text: &str) -> Result<Address, Setback> {
         error: CallError::Refused { code: "refused", detail: "an address in the envelope is none".into() },
         connection: After::Lost,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_mail_goes_in_one_piece_with_its_end_unless_a_line_begins_with_a_dot() {
+        assert_eq!(with_final_dot("Subject: A.\r\n\r\nb .").unwrap(), "Subject: A.\r\n\r\nb .\r\n.\r\n");
+        for text in [".", "Subject: A\r\n\r\n.", "Subject: A\r\n\r\nb\r\n..c"] {
+            assert_eq!(with_final_dot(text), None, "{text:?}");
+        }
+        assert!(with_final_dot(&"x".repeat(CHUNK)).is_some());
+        assert_eq!(with_final_dot(&"x".repeat(CHUNK + 1)), None);
+    }
 }

@@ -9,6 +9,7 @@ mod feedback;
 mod files;
 mod killed;
 mod login;
+mod look_ups;
 mod pipelining;
 mod providers;
 mod quiet;

@@ -155,6 +155,39 @@ async fn the_rows_of_mails_that_come_at_once_are_written_by_few_statements() {
 }
 
 #[tokio::test]
+async fn what_a_batchs_mails_were_made_of_is_kept_by_few_statements() {
+    const ROWS: i64 = 20;
+    let server = SmtpServer::start(json!({ "stall": "mail" })).await;
+    let stage = stage().await;
+    let row = |n| BatchRecipient { to: format!("r{n}@example.com"), variables: Map::new() };
+    let said = json!({ "title": "News", "message": "There are some." });
+    let batch = SendBatch {
+        recipients: (0..ROWS).map(row).collect(),
+        template: Some("notification".into()),
+        subject: None,
+        body: None,
+        variables: said.as_object().unwrap().clone(),
+        stream: "transactional".into(),
+        ..SendBatch::example()
+    };
+    stage.publish("acme", &batch).await;
+    let running = run(&stage, &server).await;
+    let ask = || async {
+        sqlx::query_as::<_, (i64, i64)>(
+            "select count(*) filter (where name = 'notification' and version = 0 and variables ->> 'title' = 'News'),
+                    count(distinct xmin::text || '/' || cmin::text)
+             from mailer.template_sends",
+        )
+        .fetch_one(&stage.db)
+        .await
+        .unwrap()
+    };
+    let (_, statements) = until(ask, |(rows, _)| *rows == ROWS).await;
+    assert!(statements <= ROWS / 2, "{statements} statements kept what {ROWS} mails were made of");
+    running.abort().await;
+}
+
+#[tokio::test]
 async fn what_somebody_else_has_said_meanwhile_of_one_of_many_is_not_overwritten() {
     let mut server = SmtpServer::start(json!({})).await;
     let stage = stage().await;
