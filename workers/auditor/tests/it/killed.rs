@@ -140,6 +140,10 @@ async fn whoever_is_killed_whenever_the_record_is_whole_and_the_law_holds_for_ea
             }
         }
         tokio::time::sleep(Duration::from_millis((clock::chance() * 200.0) as u64)).await;
+        if round == 0 {
+            // The first head is waited for, so that there is one to compare with.
+            heads.push(scene.grown("acme", 1).await);
+        }
         heads.extend(scene.asks("acme", &LogHead {}).await.ok());
         running = kill(&scene, &mut postgres, running, async || scene.run_as(ComplianceMode::Watch).await).await;
     }
