@@ -70,8 +70,8 @@ async fn told_late(killed: bool) -> Vec<String> {
     })
     .await;
     // Unless the sweeper has told all of it by now.
-    let first = names(&case.stage.caused_by(id)).first().copied();
-    assert_ne!(first, Some("charged"), "what it brought waits for what was to be told before");
+    let told = case.stage.caused_by(id);
+    assert_ne!(names(&told).first(), Some(&"charged"), "what it brought waits for what was to be told before");
     let mut life = match killed {
         true => case.strike(Victim::Worker, life).await,
         false => {
