@@ -62,13 +62,11 @@ pub struct RecordOrder {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(inner(length(min = 1, max = 200), custom(one_line)))]
     #[schemars(length(min = 1, max = 200), regex(pattern = ONE_LINE))]
-    #[schemars(extend("x-personal" = "data"))]
     pub payment_fingerprint: Option<String>,
     /// What identifies the customer's device: compared with the partner's, and not kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(inner(length(min = 1, max = 200), custom(one_line)))]
     #[schemars(length(min = 1, max = 200), regex(pattern = ONE_LINE))]
-    #[schemars(extend("x-personal" = "data"))]
     pub device: Option<String>,
 }
 

@@ -23,7 +23,6 @@ pub struct SendSms {
     pub country: Option<String>,
     /// The text, 1 to 1600 characters. It leaves as up to 11 GSM-7 or 24 UCS-2 segments, each of which costs.
     #[garde(length(chars, min = 1, max = 1600))]
-    #[schemars(extend("x-personal" = "data"))]
     pub body: String,
     /// The sender: one of those the texter is set up for. Its own choice if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]

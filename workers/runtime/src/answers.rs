@@ -57,12 +57,8 @@ impl Engine {
                             None => break,
                         },
                     };
-                    let permit = room.clone().acquire_owned().await.expect("this semaphore is never closed");
-                    let (engine, asked) = (engine.clone(), asked.clone());
-                    tokio::spawn(async move {
-                        engine.answer(request, asked).await;
-                        drop(permit);
-                    });
+                    let (engine, asked, room) = (engine.clone(), asked.clone(), room.clone());
+                    tokio::spawn(async move { engine.answer_in(&room, request, asked).await });
                 }
                 let _ = endpoint.stop().await;
             });
@@ -70,6 +66,20 @@ impl Engine {
         self.stop.cancelled().await;
         let _ = service.stop().await;
         Ok(())
+    }
+
+    /// Answers when there is room. Whoever waits for it too long is told so.
+    async fn answer_in(&self, room: &Semaphore, request: Request, asked: Asked) {
+        match tokio::time::timeout(DEADLINE, room.acquire()).await {
+            Ok(permit) => {
+                let _permit = permit.expect("this semaphore is never closed");
+                self.answer(request, asked).await;
+            }
+            Err(_) => {
+                let Refused { error, .. } = refuse(503, "the database does not answer");
+                let _ = request.respond(Err(error)).await;
+            }
+        }
     }
 
     async fn answer(&self, request: Request, asked: Asked) {

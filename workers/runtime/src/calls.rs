@@ -95,13 +95,20 @@ impl Lane {
         }
     }
 
-    /// Renews the lease, if it is still ours to renew. Who can't be sure doesn't call.
+    /// Renews the lease, if it is still ours to renew. Who can't be sure doesn't call. A database that is away is waited
+    /// for: left open, a call that was never made would have to be found out about.
     async fn still_ours(&self, attempt: &Attempt) -> bool {
-        let renewing = async {
-            let mut db = self.engine.db.acquire().await?;
-            attempts::renew(&mut db, &[attempt.id], self.engine.settings.lease()).await
-        };
-        matches!(renewing.await, Ok(1))
+        loop {
+            let renewing = async {
+                let mut db = self.engine.db.acquire().await?;
+                attempts::renew(&mut db, &[attempt.id], self.engine.settings.lease()).await
+            };
+            match renewing.await {
+                Ok(renewed) => return renewed == 1,
+                Err(error) if engine::database_away(&error) && self.engine.database_back(&error).await => {}
+                Err(_) => return false,
+            }
+        }
     }
 
     async fn hand_in(&self, finished: Finished) {
@@ -121,7 +128,7 @@ impl Lane {
     ) {
         let policy = self.policy(delivery);
         let key = delivery.key();
-        let closing = async {
+        let closing = || async {
             let mut tx = self.engine.db.begin().await?;
             let latest = attempts::latest(&mut tx, &self.consumer, &key).await?;
             let spent = latest.map_or(0, |latest| latest.spent) + 1;
@@ -132,7 +139,14 @@ impl Lane {
             tx.commit().await?;
             Ok::<_, sqlx::Error>(Some(spent))
         };
-        match closing.await {
+        let closed = loop {
+            match closing().await {
+                // Nobody else knows that it was not done.
+                Err(error) if engine::database_away(&error) && self.engine.database_back(&error).await => {}
+                closed => break closed,
+            }
+        };
+        match closed {
             Ok(Some(spent)) => {
                 Metric::Retries.count(&[("domain", self.engine.domain), ("command", &delivery.meta.name)]);
                 tracing::warn!(
@@ -151,9 +165,6 @@ impl Lane {
             }
             Err(error) => {
                 tracing::warn!(command_id = %delivery.meta.id, %error, "a failed call could not be booked");
-                if engine::database_away(&error) {
-                    self.engine.database_back(&error).await;
-                }
                 // The attempt is open still; once its lease has run out, the provider is asked.
                 delivery.again_in(Duration::from_secs(1)).await;
             }

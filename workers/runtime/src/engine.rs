@@ -269,9 +269,11 @@ pub(crate) fn database_away(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Did two transactions get in each other's way? Then the same again is right, and no attempt is spent.
+/// Did two transactions get in each other's way, or did a lock not come, such as beside a migration? Then the same again
+/// is right, and no attempt is spent.
 pub(crate) fn collided(error: &sqlx::Error) -> bool {
-    matches!(error, sqlx::Error::Database(error) if error.code().is_some_and(|code| code.starts_with("40")))
+    matches!(error, sqlx::Error::Database(error)
+        if error.code().is_some_and(|code| code.starts_with("40") || code == "55P03"))
 }
 
 /// The database's error in what a handler returned, if that is what it was.

@@ -4,11 +4,14 @@
 //! syncs now and then, staging a batch costs more than it saves. So both are tried, the quicker is used, and the other is
 //! tried again now and then, ever more rarely while it loses.
 //!
+//! What is compared is the time that the server spends on each: of several that are under way at once, each takes its share.
+//!
 //! What a batch costs hardly depends on how much is in it; where the server syncs, what single events cost does. So where a
 //! batch pays by far, it is taken for granted that a larger one does too, and of many events of which nothing is known a few
 //! go first, both ways.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// One class for each doubling of the number of events.
@@ -30,6 +33,32 @@ const MEMORY: f64 = 0.7;
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
     classes: Mutex<[Class; CLASSES]>,
+    /// Events that go one by one just now.
+    under_way: AtomicUsize,
+}
+
+/// Events that go one by one, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Singly<'p> {
+    pace: &'p Pace,
+    events: usize,
+    /// With those of others, when it began.
+    among: usize,
+    began: Instant,
+}
+
+impl Singly<'_> {
+    /// Its share of the time since it began.
+    pub(crate) fn share(&self) -> Duration {
+        let among = self.among.max(self.pace.under_way.load(Ordering::Relaxed));
+        self.began.elapsed().mul_f64(self.events as f64 / among as f64)
+    }
+}
+
+impl Drop for Singly<'_> {
+    fn drop(&mut self) {
+        self.pace.under_way.fetch_sub(self.events, Ordering::Relaxed);
+    }
 }
 
 /// What is known of batches of about one size.
@@ -102,12 +131,13 @@ impl Pace {
         }
     }
 
-    /// What it came to.
-    pub(crate) fn note(&self, events: usize, atomic: bool, began: Instant) {
-        self.took(events, atomic, began.elapsed());
+    /// So many begin to go one by one.
+    pub(crate) fn singly(&self, events: usize) -> Singly<'_> {
+        let among = self.under_way.fetch_add(events, Ordering::Relaxed) + events;
+        Singly { pace: self, events, among, began: Instant::now() }
     }
 
-    /// As [`Pace::note`], with what it took.
+    /// What it came to: how long so many took.
     pub(crate) fn took(&self, events: usize, atomic: bool, took: Duration) {
         let mut classes = self.classes.lock().expect("no panic happens under this lock");
         let class = &mut classes[class_of(events)];
@@ -210,6 +240,19 @@ mod tests {
         }
         assert_eq!(went, [(16, false), (16, false), (16, true), (952, true)]);
         assert_eq!((pace.first(300), Pace::default().first(64)), (300, 64));
+    }
+
+    #[test]
+    fn of_what_goes_at_once_each_takes_its_share() {
+        let pace = Pace::default();
+        let began = Instant::now();
+        let (one, other) = (pace.singly(100), pace.singly(300));
+        std::thread::sleep(Duration::from_millis(8));
+        let (share, rest) = (one.share(), other.share());
+        assert!(share >= Duration::from_millis(2) && rest >= Duration::from_millis(6), "{share:?} {rest:?}");
+        assert!(share + rest <= began.elapsed() + Duration::from_micros(1), "{share:?} {rest:?}");
+        drop((one, other));
+        assert_eq!(pace.under_way.load(Ordering::Relaxed), 0);
     }
 
     #[test]

@@ -161,11 +161,12 @@ pub(crate) async fn publish_all(
                 Err(_) => {}
             }
         }
+        let under_way = pace.singly(chunk.len());
         for wave in waves(chunk) {
             singly(bus, wave, until).await?;
         }
         // What a refused batch and its repetition took counts for the batch.
-        pace.note(chunk.len(), atomic, began);
+        pace.took(chunk.len(), atomic, if atomic { began.elapsed() } else { under_way.share() });
     }
     Ok(())
 }

@@ -20,8 +20,9 @@ pub(crate) const LITTLE: usize = 32;
 /// How long it waits for others at most before each thing that it starts.
 const PATIENCE: Duration = Duration::from_millis(25);
 /// How many of its calls begin at once while others are about.
-const FEW: usize = 4;
-/// How long a call counts as beginning. One that takes longer waits for somebody else, and no longer for this machine.
+const FEW: usize = 2;
+/// How long a call counts as beginning. One that takes longer waits for somebody else, and no longer for this machine. And
+/// how long it gives way before: since few wait at a time, others that are always busy would hold up all that wait behind.
 const BEGINNING: Duration = Duration::from_millis(5);
 /// How long others count as about after their last.
 const LATELY: Duration = Duration::from_secs(1);
@@ -59,8 +60,9 @@ pub(crate) struct First(Arc<Turns>);
 
 impl Drop for First {
     fn drop(&mut self) {
-        self.0.first.send_modify(|count| *count -= 1);
+        // Before it is gone: in between it would look as if nobody had been about.
         *self.0.last.lock().expect("no panic happens under this lock") = Some(Instant::now());
+        self.0.first.send_modify(|count| *count -= 1);
     }
 }
 
@@ -77,10 +79,14 @@ impl Turns {
 
     /// Waits until nobody who goes first has anything in hand, but not for ever.
     pub(crate) async fn give_way(&self) {
+        self.give_way_for(PATIENCE).await;
+    }
+
+    async fn give_way_for(&self, patience: Duration) {
         if *self.first.borrow() > 0 {
             let mut first = self.first.subscribe();
             // Out of time, it is this one's turn all the same.
-            let _ = tokio::time::timeout(PATIENCE, first.wait_for(|count| *count == 0)).await;
+            let _ = tokio::time::timeout(patience, first.wait_for(|count| *count == 0)).await;
         }
     }
 
@@ -90,7 +96,7 @@ impl Turns {
             true => Some(self.few.acquire().await.expect("this semaphore is never closed")),
             false => None,
         };
-        self.give_way().await;
+        self.give_way_for(BEGINNING).await;
         Beginning(turn)
     }
 
@@ -163,5 +169,10 @@ mod tests {
         let began = Instant::now();
         calls(turns.clone(), 10 * BEGINNING).await;
         assert_eq!(began.elapsed(), (2 + 10) * BEGINNING);
+
+        // Others that never end slow it down, and no more.
+        let (_busy, began) = (turns.first(), Instant::now());
+        calls(turns.clone(), Duration::ZERO).await;
+        assert_eq!(began.elapsed(), 3 * BEGINNING);
     }
 }

@@ -108,7 +108,7 @@ impl Texter {
         leaving: Leaving<'_>,
     ) -> Result<Plan, Fail> {
         let estimate = leaving.estimate(weighed);
-        let Leaving { provider, from, send_at, probes, price } = leaving;
+        let Leaving { provider, from, send_at, probes, .. } = leaving;
         Ok(Plan {
             provider: provider.name().to_owned(),
             to: draft.number.e164,
@@ -118,7 +118,7 @@ impl Texter {
             since: weighed.since,
             others: vec![],
             other_uncertain: false,
-            low: gate.all.is_low(price) || gate.country.is_low(price),
+            low: gate.all.is_low(estimate) || gate.country.is_low(estimate),
             probes,
             account: Account {
                 day: gate.before.as_ref().map_or(weighed.since.date_naive(), |before| before.day),

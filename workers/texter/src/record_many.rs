@@ -54,7 +54,8 @@ fn is_common(one: &Many<'_>) -> bool {
 
 /// Writes down that a provider has these, where their rows still stand as their first try left them: those that it says.
 ///
-/// In one order everywhere: who writes the same at the same time waits, and nobody waits in a circle. Each row is looked up
+/// In one order: two that write the same at the same time do not wait in a circle. With what providers say of them meanwhile,
+/// in the order in which it comes, they may; then PostgreSQL ends one of the two, which is done again, and spends nothing. Each row is looked up
 /// by its key before it is written: of a table that was never analysed the planner would read all. Once it is locked it
 /// does not move; one that somebody wrote just before is not seen by the update, and goes alone.
 async fn write(db: &mut PgConnection, mut texts: Vec<&Many<'_>>) -> Result<HashMap<(String, Uuid), Sent>, Fail> {

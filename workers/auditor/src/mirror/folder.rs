@@ -129,5 +129,7 @@ fn put(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let beside = parent.join(format!(".{}.new", std::process::id()));
     let mut open = std::fs::File::create(&beside)?;
     open.write_all(bytes)?;
+    // After a power cut, a checkpoint must not stand beside tiles that are empty.
+    open.sync_all()?;
     std::fs::rename(&beside, file).with_context(|| format!("{} can't be written", file.display()))
 }

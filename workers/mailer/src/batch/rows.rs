@@ -29,14 +29,16 @@ pub(super) fn email_of(batch_id: Uuid, row: u32) -> Uuid {
     Uuid::new_v5(&batch_id, format!("row/{row}").as_bytes())
 }
 
-/// Writes rows. An address that stands in the batch already is rejected: nobody gets two.
+/// Writes rows. An address that stands in the batch already is rejected: nobody gets two. It is looked up by the address:
+/// the tenant is asked for in words that the table's key can't answer, since of a table of which nothing is known the planner
+/// takes the key for as good, and would read the whole batch for each row.
 pub(super) async fn insert(cx: &mut Cx<'_>, batch_id: Uuid, lines: &[Line]) -> Result<(), sqlx::Error> {
     sqlx::query(
         "insert into mailer.batch_rows (tenant, batch_id, row, address, variables, email_id, rejected)
          select $1, $2, row, address, variables, case when reason is null then email_id end, reason from (
              select x.row, x.address, x.variables, x.email_id, coalesce(x.rejected, case
                  when row_number() over (partition by lower(x.address), x.rejected is null order by x.row) > 1
-                     or exists (select from mailer.batch_rows b where b.tenant = $1 and b.batch_id = $2
+                     or exists (select from mailer.batch_rows b where b.tenant is not distinct from $1 and b.batch_id = $2
                                 and lower(b.address) = lower(x.address) and b.rejected is null and b.row <> x.row)
                  then 'the address stands in the batch already' end) as reason
              from unnest($3::int[], $4::text[], $5::jsonb[], $6::uuid[], $7::text[])

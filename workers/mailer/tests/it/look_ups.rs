@@ -4,13 +4,13 @@ use omnibus_mailer::worker;
 use omnibus_runtime::settings::WorkSettings;
 use omnibus_runtime::testing::Stage;
 use omnibus_runtime::{Health, Parts};
-use omnibus_schemas::Catalogue;
-use omnibus_schemas::mailer::CancelEmail;
-use serde_json::json;
+use omnibus_schemas::mailer::{BatchRecipient, CancelEmail, SendBatch};
+use omnibus_schemas::{Catalogue, Command as _};
+use serde_json::{Map, json};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use uuid::Uuid;
 
-use crate::scene::{email, run, stage, until};
+use crate::scene::{done, email, run, stage, until};
 use crate::server::SmtpServer;
 
 /// What the database's statistics say once nobody can add to them: a connection's counts are told at the latest when it
@@ -95,6 +95,28 @@ async fn what_the_ledger_says_of_a_mail_is_found_by_its_key_however_much_stands_
     )
     .await;
     assert!(written > 3000 && read < 3000, "{read} rows were read, {written} were there");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batchs_rows_are_written_without_reading_the_batch_for_each_of_them() {
+    const ROWS: usize = 500;
+    let server = SmtpServer::start(json!({})).await;
+    let stage = stage().await;
+    let running = run(&stage, &server).await;
+    let to = |n: usize| BatchRecipient { to: format!("r{n}@example.com"), variables: Map::new() };
+    let recipients = (0..ROWS).map(to).collect();
+    done(&stage, "acme", &SendBatch { recipients, stream: "transactional".into(), ..SendBatch::example() }).await;
+    running.stop().await;
+    let (written, read) = counted(
+        &stage,
+        "select n_tup_ins, seq_tup_read
+             + (select sum(idx_tup_read)::bigint from pg_stat_user_indexes where relid = t.relid)
+         from pg_stat_user_tables t where relid = 'mailer.batch_rows'::regclass",
+    )
+    .await;
+    assert_eq!(written, ROWS as i64);
+    // Each for each before it would be 125,000.
+    assert!(read < 60 * written, "{read} rows were read for {written}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
