@@ -247,7 +247,9 @@ mod tests {
         let pace = Pace::default();
         let began = Instant::now();
         let (one, other) = (pace.singly(100), pace.singly(300));
-        std::thread::sleep(Duration::from_millis(8));
+        while other.began.elapsed() < Duration::from_millis(8) {
+            std::hint::spin_loop();
+        }
         let (share, rest) = (one.share(), other.share());
         assert!(share >= Duration::from_millis(2) && rest >= Duration::from_millis(6), "{share:?} {rest:?}");
         assert!(share + rest <= began.elapsed() + Duration::from_micros(1), "{share:?} {rest:?}");

@@ -40,6 +40,7 @@ async fn publish(server: &NatsServer) {
 }
 
 /// Fails the test rather than wait for ever.
+#[expect(clippy::disallowed_methods, reason = "what is waited for happens in other processes")]
 fn wait_until(what: &str, mut is: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is() {
