@@ -291,7 +291,7 @@ esac
 build_omnibus() {
     [ -z "${OMNIBUS_BUILT:-}" ] || { [ -x "$omnibus" ] || die "there is no $omnibus"; return; }
     if [ ! -x "$omnibus" ] && [ "$profile" = up ]; then
-        say "building omnibus: the first time up to 17 minutes on 2 cores, after that seconds"
+        say "building omnibus: the first time about 15 minutes on 2 cores, after that seconds"
     fi
     (cd "$root" && cargo build --profile "$profile" --locked --package omnibus) ||
         die "the build failed; see above"
