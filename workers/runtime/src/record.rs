@@ -109,8 +109,7 @@ impl Lane {
             if self.is_bulk() {
                 self.engine.turns.give_way().await;
             }
-            let deliveries: Vec<_> = batch.iter().map(|item| item.delivery.clone()).collect();
-            seen_through(&deliveries, self.record_all(batch)).await;
+            self.record_all(batch).await;
         }
     }
 
