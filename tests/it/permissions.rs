@@ -10,9 +10,6 @@ use serde_json::json;
 
 use crate::scene::{Scene, headers};
 
-/// The shortest time after which the client gives up a question that nobody answers: who is quicker was told.
-const UNANSWERED: Duration = Duration::from_secs(5);
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_under_another_users_name_says_at_once_which_subject_it_was_refused() {
     let scene = Scene::new().await;
@@ -20,7 +17,7 @@ async fn a_worker_under_another_users_name_says_at_once_which_subject_it_was_ref
     let parts = scene.parts("tenant_acme").await;
     let started = Instant::now();
     let error = scene.fails(parts).await;
-    assert!(started.elapsed() < UNANSWERED / 2, "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
     assert!(
         matches!(&error, RunError::Refused(refusal)
         if refusal.user == "tenant_acme" && refusal.subject.starts_with("$JS.API.CONSUMER.INFO.CMD_SHOP.")),
@@ -37,7 +34,7 @@ async fn a_refused_publication_ends_at_once() {
     assert!(
         matches!(&refused, Err(PublishError::Refused(refusal)) if refusal.subject == "cmd.shop.default.put.globex")
     );
-    assert!(started.elapsed() < UNANSWERED / 2, "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
