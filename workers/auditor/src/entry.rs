@@ -58,7 +58,7 @@ pub(crate) struct Draft {
 }
 
 /// An entry without its place.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Arrival {
     pub(crate) key: Uuid,
     pub(crate) tenant: String,

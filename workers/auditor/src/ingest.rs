@@ -1,10 +1,13 @@
-//! Putting what is read on the record: batches of messages, each message once, acknowledged when the rows are committed.
+//! Putting what is read on the record: batches of messages, each message once, acknowledged when their entries have places.
+//!
+//! While a batch waits for its turn and is written, the next is fetched, and made into entries as far as that goes without
+//! knowing their places: the log's one line of writers has nothing to do but write.
 //!
 //! These are no reactions. A reaction has an inbox row and a handler's outcome event for each message; a record has to
 //! take ten thousand a second, must not say anything about what it hears, and has a row for each message anyway: the
 //! entry, whose key is what an inbox's would be.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,9 +17,8 @@ use omnibus_runtime::{Desk, Reader, acknowledge};
 use sqlx::PgConnection;
 use tokio::task::JoinSet;
 
-use crate::Auditor;
 use crate::entry::{Arrival, Draft};
-use crate::people;
+use crate::{Auditor, append, people};
 
 /// Messages in one transaction at most.
 const BATCH: usize = 2000;
@@ -37,30 +39,44 @@ pub(crate) async fn run(auditor: Arc<Auditor>, desk: Desk) -> anyhow::Result<()>
 }
 
 async fn follow(auditor: Arc<Auditor>, desk: Desk, mut reader: Reader) -> anyhow::Result<()> {
-    let stream = reader.stream().to_owned();
-    let mut batch = reader.next(BATCH).await?;
-    while !batch.is_empty() {
-        // The next batch is on its way while this one is written.
-        let (_, next) = tokio::join!(put(&auditor, &desk, &stream, batch), reader.next(BATCH));
-        batch = next?;
+    let mut next = read(&auditor, &desk, &mut reader).await?;
+    while let Some(batch) = next.take() {
+        // A task of its own, so that it goes on while the next batch is hashed.
+        let mut writing = JoinSet::new();
+        writing.spawn(put(auditor.clone(), desk.clone(), batch));
+        let (written, read) = tokio::join!(writing.join_next(), read(&auditor, &desk, &mut reader));
+        written.transpose()?;
+        next = read?;
     }
     Ok(())
 }
 
-/// Writes a batch until it is written, or the worker is to stop; then it comes again.
-async fn put(auditor: &Auditor, desk: &Desk, stream: &str, batch: Vec<Message>) {
-    while let Err(error) = write(auditor, desk, stream, &batch).await {
-        // The database's words may quote a value; its code does not.
-        let code = error.downcast_ref::<sqlx::Error>().and_then(|e| e.as_database_error()?.code());
-        tracing::warn!(stream, ?code, "a batch is not on the record yet; it is tried again");
-        if !desk.pause(PAUSE).await {
-            return;
-        }
-    }
-    acknowledge(&batch).await;
+/// Messages, and what they are on the record, without repetitions.
+struct Batch {
+    stream: String,
+    messages: Vec<Message>,
+    arrivals: Vec<Arrival>,
 }
 
-async fn write(auditor: &Auditor, desk: &Desk, stream: &str, batch: &[Message]) -> anyhow::Result<()> {
+/// The next batch. `None` if the worker is to stop.
+async fn read(auditor: &Auditor, desk: &Desk, reader: &mut Reader) -> anyhow::Result<Option<Batch>> {
+    let messages = reader.next(BATCH).await?;
+    if messages.is_empty() {
+        return Ok(None);
+    }
+    let stream = reader.stream().to_owned();
+    loop {
+        match arrivals(auditor, desk, &stream, &messages).await {
+            Ok(arrivals) => return Ok(Some(Batch { stream, messages, arrivals })),
+            Err(error) => say(&stream, &error),
+        }
+        if !desk.pause(PAUSE).await {
+            return Ok(None);
+        }
+    }
+}
+
+async fn arrivals(auditor: &Auditor, desk: &Desk, stream: &str, batch: &[Message]) -> anyhow::Result<Vec<Arrival>> {
     let mut drafts = Vec::with_capacity(batch.len());
     let mut seen = HashSet::with_capacity(batch.len());
     for message in batch {
@@ -74,16 +90,51 @@ async fn write(auditor: &Auditor, desk: &Desk, stream: &str, batch: &[Message]) 
             drafts.push(draft);
         }
     }
-    let everybody = drafts.iter().flat_map(|d| d.people.all.iter().map(|person| (d.tenant.clone(), *person))).collect();
+    let everybody: BTreeSet<_> =
+        drafts.iter().flat_map(|d| d.people.all.iter().map(|person| (d.tenant.clone(), *person))).collect();
+    // Before the batch's transaction: who is erased between the two has a key no more, whatever was sealed with it.
+    let known = match everybody.is_empty() {
+        true => people::Known::new(),
+        false => people::keys_of(&auditor.keys, &mut *desk.db.acquire().await?, everybody).await?,
+    };
+    drafts.into_iter().map(|draft| draft.finish(&known)).collect()
+}
+
+/// Writes a batch until it is written, or the worker is to stop; then it comes again.
+async fn put(auditor: Arc<Auditor>, desk: Desk, batch: Batch) {
+    while let Err(error) = write(&auditor, &desk, &batch.arrivals).await {
+        say(&batch.stream, &error);
+        if !desk.pause(PAUSE).await {
+            return;
+        }
+    }
+    acknowledge(&batch.messages).await;
+}
+
+fn say(stream: &str, error: &anyhow::Error) {
+    // The database's words may quote a value; its code does not.
+    let code = error.downcast_ref::<sqlx::Error>().and_then(|e| e.as_database_error()?.code());
+    tracing::warn!(stream, ?code, "a batch is not on the record yet; it is tried again");
+}
+
+async fn write(auditor: &Auditor, desk: &Desk, arrivals: &[Arrival]) -> anyhow::Result<()> {
+    // Who waits in this process for its turn waits without a connection.
+    let _ours = auditor.turn.lock().await;
     let mut transaction = desk.db.begin().await?;
-    let known = people::keys_of(&auditor.keys, &mut transaction, everybody).await?;
-    let arrivals = drafts.into_iter().map(|draft| draft.finish(&known)).collect::<anyhow::Result<Vec<_>>>()?;
-    insert(&mut transaction, &arrivals).await?;
+    let now = append::turn(&mut transaction).await?;
+    let before = append::note(&mut transaction, arrivals).await?;
+    if before.is_empty() {
+        append::append(auditor, &mut transaction, arrivals, now).await?;
+    } else {
+        let fresh: Vec<_> = arrivals.iter().filter(|a| !before.contains(&a.key)).cloned().collect();
+        append::append(auditor, &mut transaction, &fresh, now).await?;
+    }
     transaction.commit().await?;
     Ok(())
 }
 
-/// Adds those that are not on the record yet, in their order.
+/// For handlers: adds those that are not on the record yet, in their order, in the transaction of the command. They get
+/// their places after it (see `sequence`).
 pub(crate) async fn insert(db: &mut PgConnection, arrivals: &[Arrival]) -> Result<(), sqlx::Error> {
     sqlx::query(
         "with fresh as (

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod append;
 mod ask;
 pub mod compliance;
 mod cursor;
@@ -34,7 +35,7 @@ use omnibus_schemas::auditor::{
     RecordRisk, ReportIncident, Risks, TreatRisk, UploadEvidence, WithdrawEvidence,
 };
 use omnibus_schemas::{Catalogue, Encoding, Event, body};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 
 use entry::{Draft, Marks};
 use keys::Keys;
@@ -129,6 +130,8 @@ pub(crate) struct Auditor {
     /// Where tiles and checkpoints go instead of into a folder.
     bucket: Option<Bucket>,
     desk: watch::Sender<Option<Desk>>,
+    /// Who has it may wait for the log's turn: one of this process at a time, so that the others hold no connection.
+    turn: Mutex<()>,
 }
 
 impl Auditor {
@@ -140,6 +143,7 @@ impl Auditor {
             ledger: Ledger::new(&settings.audit_dir),
             bucket: settings.s3.bucket()?.map(Bucket::of).transpose()?,
             desk: watch::Sender::new(None),
+            turn: Mutex::new(()),
             catalogue,
             settings,
         })

@@ -5,12 +5,12 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use omnibus_runtime::Desk;
+use chrono::{DateTime, Utc};
+use omnibus_runtime::{Alone, Desk};
 use sqlx::PgPool;
 
 use super::{plan, tiles};
 use crate::Auditor;
-use crate::sequence::Moved;
 use crate::store;
 use crate::tree::{Place, WIDTH};
 
@@ -26,6 +26,8 @@ fn folder(auditor: &Auditor, tenant: &str) -> PathBuf {
 /// The folder of a sequencer.
 #[derive(Debug, Default)]
 pub(crate) struct Folder {
+    /// When the newest head was signed that was seen. All heads are looked at without.
+    since: Option<DateTime<Utc>>,
     /// With how many entries each tenant's log stands there, as far as this sequencer has seen to it.
     stands: HashMap<String, u64>,
     /// Why nothing is written for these tenants.
@@ -33,30 +35,30 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    /// Writes what these heads need, unless a bucket is written instead.
-    pub(crate) async fn write(&mut self, auditor: &Auditor, desk: &Desk, heads: &[Moved]) -> anyhow::Result<()> {
-        if auditor.bucket.is_some() || heads.is_empty() {
-            return Ok(());
-        }
-        for moved in heads {
-            self.bring(auditor, &desk.db, moved).await?;
-        }
-        self.tell(desk);
-        Ok(())
+    /// Looks at all of it next, and writes what a sequencer that ended between its commit and its files has left out, what
+    /// is lost there, or all if the folder is new.
+    pub(crate) fn forget(&mut self) {
+        self.since = None;
+        self.stands.clear();
     }
 
-    /// Looks at all of it, and writes what a sequencer that ended between its commit and its files has left out, what is
-    /// lost there, or all if the folder is new.
-    pub(crate) async fn catch_up(&mut self, auditor: &Auditor, desk: &Desk) -> anyhow::Result<()> {
+    /// Writes what heads need that moved, whoever moved them, unless a bucket is written instead.
+    pub(crate) async fn follow(&mut self, auditor: &Auditor, desk: &Desk, alone: &mut Alone) -> anyhow::Result<()> {
         if auditor.bucket.is_some() {
             return Ok(());
         }
-        self.stands.clear();
-        let heads: Vec<(String, i64, String)> =
-            sqlx::query_as("select tenant, size, checkpoint from auditor.heads").fetch_all(&desk.db).await?;
-        for (tenant, size, checkpoint) in heads {
-            self.bring(auditor, &desk.db, &Moved { tenant, from: 0, to: store::count(size), checkpoint }).await?;
+        let heads: Vec<(String, i64, String, DateTime<Utc>)> = sqlx::query_as(
+            "select tenant, size, checkpoint, signed_at from auditor.heads
+             where $1::timestamptz is null or signed_at >= $1",
+        )
+        .bind(self.since)
+        .fetch_all(&desk.db)
+        .await?;
+        let newest = heads.iter().map(|(.., signed_at)| *signed_at).max();
+        for (tenant, size, checkpoint, _) in heads {
+            self.bring(auditor, &desk.db, alone, &tenant, store::count(size), checkpoint).await?;
         }
+        self.since = newest.or(self.since);
         self.tell(desk);
         Ok(())
     }
@@ -68,24 +70,34 @@ impl Folder {
         }
     }
 
-    async fn bring(&mut self, auditor: &Auditor, db: &PgPool, moved: &Moved) -> anyhow::Result<()> {
-        let tenant = &moved.tenant;
+    async fn bring(
+        &mut self,
+        auditor: &Auditor,
+        db: &PgPool,
+        alone: &mut Alone,
+        tenant: &str,
+        to: u64,
+        checkpoint: String,
+    ) -> anyhow::Result<()> {
+        if self.stands.get(tenant) == Some(&to) {
+            return Ok(());
+        }
         let folder = folder(auditor, tenant);
         let mut connection = db.acquire().await?;
         // Taken out until all is written: what ends halfway is looked at again.
         let from = match self.stands.remove(tenant) {
-            Some(stands) if stands == moved.from => stands,
+            Some(stands) if stands < to => stands,
             _ => {
                 let there = tokio::fs::read_to_string(folder.join("checkpoint")).await.unwrap_or_default();
-                if there == moved.checkpoint {
+                if there == checkpoint {
                     self.refused.remove(tenant);
-                    self.stands.insert(tenant.clone(), moved.to);
+                    self.stands.insert(tenant.to_owned(), to);
                     return Ok(());
                 }
-                let plan = match plan(&mut connection, &auditor.settings, tenant, &there, moved.to).await? {
+                let plan = match plan(&mut connection, &auditor.settings, tenant, &there, to).await? {
                     Ok(plan) => plan,
                     Err(why) => {
-                        if self.refused.insert(tenant.clone(), why.clone()).is_none() {
+                        if self.refused.insert(tenant.to_owned(), why.clone()).is_none() {
                             tracing::error!(tenant, why, "nothing is written into the folder of this log");
                         }
                         return Ok(());
@@ -98,15 +110,17 @@ impl Folder {
                 plan.from
             }
         };
-        for places in Place::grown(from, moved.to).chunks(AT_ONCE) {
+        for places in Place::grown(from, to).chunks(AT_ONCE) {
             let hashes = tiles(&mut connection, tenant, places).await?;
             let (folder, places) = (folder.clone(), places.to_vec());
             tokio::task::spawn_blocking(move || put_tiles(&folder, &places, &hashes)).await??;
         }
-        let (file, note) = (folder.join("checkpoint"), moved.checkpoint.clone());
-        tokio::task::spawn_blocking(move || put(&file, note.as_bytes())).await??;
+        // Tiles are the same whoever writes them. A checkpoint of yesterday over today's is not.
+        alone.still().await?;
+        let file = folder.join("checkpoint");
+        tokio::task::spawn_blocking(move || put(&file, checkpoint.as_bytes())).await??;
         self.refused.remove(tenant);
-        self.stands.insert(tenant.clone(), moved.to);
+        self.stands.insert(tenant.to_owned(), to);
         Ok(())
     }
 }

@@ -14,7 +14,6 @@ use sqlx::PgPool;
 use super::bucket::{Bucket, Kind, Trouble};
 use super::{Plan, plan, tiles};
 use crate::Auditor;
-use crate::sequence::Moved;
 use crate::settings::Settings;
 use crate::store::{self, count};
 use crate::tree::{Place, WIDTH};
@@ -72,6 +71,14 @@ pub(crate) async fn run(auditor: Arc<Auditor>, desk: Desk) -> anyhow::Result<()>
             return Ok(());
         }
     }
+}
+
+/// A head that moved.
+struct Moved {
+    tenant: String,
+    from: u64,
+    to: u64,
+    checkpoint: String,
 }
 
 /// A checkpoint that lies in the bucket.

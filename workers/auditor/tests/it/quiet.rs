@@ -34,11 +34,11 @@ async fn no_word_of_a_body_gets_into_a_log() {
     assert_eq!(scene.stage.outcome(id).await.data["code"], "undecodable");
 
     // A database that refuses a batch quotes the row that it refuses.
-    scene.sql("alter table auditor.arrivals add constraint quiet check (tenant <> 'globex') not valid").await;
+    scene.sql("alter table auditor.entries add constraint quiet check (tenant <> 'globex') not valid").await;
     let map = headers(&[("ce-id", "quiet-3"), ("ce-subject", "quiettarget")]);
     scene.stage.publish_raw("evt.greeter.greeted.globex", map, r#"{"name":"quietname"}"#).await;
     eventually("the batch is refused", || async { log.says("a batch is not on the record yet") }).await;
-    scene.sql("alter table auditor.arrivals drop constraint quiet").await;
+    scene.sql("alter table auditor.entries drop constraint quiet").await;
     scene.grown("globex", 1).await;
     running.stop().await;
 
