@@ -33,5 +33,6 @@ mod stopping;
 mod sweeping;
 mod tasks;
 mod tenants;
+mod traced;
 mod unread;
 mod uploads;
