@@ -19,6 +19,7 @@ mod limits;
 mod look_ups;
 mod many;
 mod opened;
+mod overridden;
 mod permissions;
 mod policies;
 mod quiet;
