@@ -224,14 +224,15 @@ mod tests {
     fn what_is_set_takes_the_place_of_what_a_handler_says_and_nothing_else_does() {
         let seconds = Duration::from_secs;
         let own = Policy { attempts: 3, backoff: seconds(2), backoff_cap: seconds(20), timeout: seconds(30) };
-        for (args, wanted) in [
-            (&[][..], own),
+        let cases: [(&[&str], Policy); 6] = [
+            (&[], own),
             (&["--attempts", "7"], Policy { attempts: 7, ..own }),
             (&["--backoff-seconds", "5"], Policy { backoff: seconds(5), ..own }),
             (&["--backoff-seconds", "50"], Policy { backoff: seconds(50), backoff_cap: seconds(50), ..own }),
             (&["--backoff-cap-seconds", "1"], Policy { backoff_cap: seconds(1), ..own }),
             (&["--timeout-seconds", "90"], Policy { timeout: seconds(90), ..own }),
-        ] {
+        ];
+        for (args, wanted) in cases {
             assert_eq!(parse(args).unwrap().policy(own), wanted, "{args:?}");
         }
     }
