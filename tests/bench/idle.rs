@@ -1,6 +1,6 @@
 //! What each program of the house holds while it has nothing to do.
 //!
-//! They are the real programs, from the folder that this one lies in: this one holds the whole house, so that to be each of
+//! They are the real programs, from the folder that this one lies in: this one holds the whole house, and to be each of
 //! them in turn would tell of more code than theirs.
 
 use std::path::Path;

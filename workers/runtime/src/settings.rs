@@ -68,14 +68,14 @@ pub struct WorkSettings {
     /// Tries of one command, in place of what its handler says.
     #[arg(long, env = "ATTEMPTS", value_parser = clap::value_parser!(u32).range(1..=500))]
     pub attempts: Option<u32>,
-    /// Seconds below which the delay after a command's first failed try lies, in place of what its handler says; it doubles
-    /// from try to try.
+    /// Seconds below which the delay after a command's first failed try lies, in place of what its handler says; it
+    /// doubles from try to try.
     #[arg(long, env = "BACKOFF_SECONDS", value_parser = clap::value_parser!(u32).range(0..=86_400))]
     pub backoff_seconds: Option<u32>,
     /// Seconds that no delay between two tries is longer than, in place of what the handler says.
     #[arg(long, env = "BACKOFF_CAP_SECONDS", value_parser = clap::value_parser!(u32).range(0..=86_400))]
     pub backoff_cap_seconds: Option<u32>,
-    /// Seconds after which a try has failed, or after which it is not known whether an outgoing call happened, in place of
+    /// Seconds after which a try has failed, or after which nobody knows whether an outgoing call happened, in place of
     /// what the handler says.
     #[arg(long, env = "TIMEOUT_SECONDS", value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub timeout_seconds: Option<u32>,
@@ -132,7 +132,7 @@ impl WorkSettings {
             && first > most
         {
             return Err(format!(
-                "--backoff-seconds ({first}) must not be more than --backoff-cap-seconds ({most}), which no delay exceeds"
+                "--backoff-seconds ({first}) must not be more than --backoff-cap-seconds ({most}): no delay exceeds it"
             ));
         }
         Ok(())

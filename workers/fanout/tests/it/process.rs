@@ -39,7 +39,7 @@ impl Process {
         tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("it ends in time").unwrap()
     }
 
-    /// Waits until Prometheus gets this line: what has been written to a socket is counted a moment after the client has it.
+    /// Waits until Prometheus gets this line: what was written to a socket is counted a moment after the client has it.
     pub(crate) async fn tells(&self, line: &str) {
         let metrics = async || get(self.address, "/metrics").await.unwrap();
         let told = async {
