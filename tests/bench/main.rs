@@ -19,6 +19,7 @@ mod fanout;
 mod figures;
 mod goods;
 mod growth;
+mod idle;
 mod latency;
 #[path = "../load/open_loop.rs"]
 mod load;
@@ -110,6 +111,8 @@ enum Case {
     FanoutMemory,
     /// How long messages take to 1,000 in a room while one more takes nothing in, and while that one reads.
     FanoutStalled,
+    /// What each program holds that has nothing to do; wants `cargo build --release` before.
+    Idle,
 }
 
 /// Prints each table when it is there, and keeps all.
@@ -213,6 +216,7 @@ async fn measure() -> anyhow::Result<()> {
             Case::FanoutStalled => {
                 results.add(&fanout::stalled(&postgres, rounds, bench.seconds).await?.to_string())?;
             }
+            Case::Idle => results.add(&idle::run(&postgres).await?.to_string())?,
             Case::Peers => {
                 let peers = peers::run(&postgres, rounds, bench.commands, bench.only.as_deref()).await?;
                 results.chart("peers", peers.table, peers.bars)?;

@@ -1,11 +1,13 @@
 //! A part that is away: the worker waits, says what it waits for, and goes on.
 
+use std::path::Path;
 use std::time::Duration;
 
 use omnibus_bus::Settings;
 use omnibus_runtime::local::{Postgres, PostgresOptions};
-use omnibus_runtime::testing::Stage;
+use omnibus_runtime::testing::{Stage, free_port};
 use omnibus_schemas::platform::{HeldCommands, Outcome};
+use omnibus_tests::life::Life;
 use omnibus_tests::shop;
 
 use crate::scene::{Scene, eventually, headers, put};
@@ -136,6 +138,39 @@ async fn an_idle_worker_notices_too_that_postgres_is_away() {
     eventually("not ready", || async { running.health.missing().contains_key("postgres") }).await;
     postgres.restart().await.unwrap();
     eventually("ready again", || async { running.health.missing().is_empty() }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn prometheus_is_told_that_a_server_is_away_and_that_it_is_back() {
+    // A second test of this process finds the provider installed.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let (mut postgres, scene) = own_postgres().await;
+    scene.migrate().await;
+    // A process of its own: in this one, other tests' servers come and go.
+    let address = format!("127.0.0.1:{}", free_port());
+    let variables = [("HEALTH_ADDR", address.as_str()), ("REPUBLISH_AFTER_SECONDS", "1")];
+    let program = Path::new(env!("CARGO_BIN_EXE_shop"));
+    let life = Life::begin(program, &scene.stage, scene.provider.path(), &variables);
+    let url = format!("http://{address}/metrics");
+    let told = async |line: &str| {
+        eventually(line, || async {
+            let Ok(page) = reqwest::get(&url).await else { return false };
+            page.text().await.is_ok_and(|text| text.lines().any(|there| there == line))
+        })
+        .await;
+    };
+    told("omnibus_up{part=\"postgres\"} 1").await;
+    postgres.kill9().await;
+    told("omnibus_up{part=\"postgres\"} 0").await;
+    postgres.restart().await.unwrap();
+    told("omnibus_up{part=\"postgres\"} 1").await;
+    let mut nats = scene.stage.nats.lock().await;
+    told("omnibus_up{part=\"nats\"} 1").await;
+    nats.kill9().await;
+    told("omnibus_up{part=\"nats\"} 0").await;
+    nats.restart().await.unwrap();
+    told("omnibus_up{part=\"nats\"} 1").await;
+    life.kill9().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

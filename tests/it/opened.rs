@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) struct Opened {
     pub(crate) url: String,
-    key: String,
+    pub(crate) key: String,
     client: reqwest::Client,
     _stop: tokio_util::sync::DropGuard,
 }

@@ -19,6 +19,7 @@ use omnibus_schemas::auditor::{
     ComplianceReport, ComplianceReportPage, ConsistencyProof, DOMAIN, ExportPage, ExportTile, Framework, Head, LogHead,
 };
 use omnibus_schemas::{Query, Tenant};
+use serde::Serialize;
 
 use crate::connect::Connection;
 use crate::home::Home;
@@ -32,7 +33,7 @@ pub(crate) enum AuditCommand {
     Head(Of),
     /// Writes a log with its proofs as lines of JSON, or as CSV, which proves nothing.
     Export(Export),
-    /// Writes a framework's report as a page to read and print.
+    /// Writes a framework's report as a page to read and print; with `--output json`, as data.
     Report(Report),
     /// Checks an export. Needs the public key and the file, and nothing else.
     Verify(Verify),
@@ -173,9 +174,9 @@ impl AuditCommand {
                 Ok(ExitCode::SUCCESS)
             }
             AuditCommand::Export(export) => export.run(home).await,
-            AuditCommand::Report(report) => report.run(home).await,
+            AuditCommand::Report(report) => report.run(home, output).await,
             AuditCommand::Verify(verify) => verify.run(output),
-            AuditCommand::Watch(watch) => watch.run(home).await,
+            AuditCommand::Watch(watch) => watch.run(home, output).await,
         }
     }
 }
@@ -198,11 +199,18 @@ fn writer(file: Option<&Path>) -> anyhow::Result<Box<dyn Write>> {
 }
 
 impl Report {
-    async fn run(self, home: &Home) -> anyhow::Result<ExitCode> {
+    async fn run(self, home: &Home, output: Output) -> anyhow::Result<ExitCode> {
         let bus = self.connection.open(home).await?;
-        let page = ask(&bus, &self.tenant, &ComplianceReportPage { framework: self.framework }).await?;
+        let framework = self.framework;
+        let text = match output {
+            Output::Table => ask(&bus, &self.tenant, &ComplianceReportPage { framework }).await?.html,
+            Output::Json => {
+                let report = ask(&bus, &self.tenant, &ComplianceReport { framework }).await?;
+                serde_json::to_string_pretty(&report)? + "\n"
+            }
+        };
         let mut out = writer(self.file.as_deref())?;
-        out.write_all(page.html.as_bytes())?;
+        out.write_all(text.as_bytes())?;
         out.flush()?;
         Ok(ExitCode::SUCCESS)
     }
@@ -312,7 +320,7 @@ impl Export {
     }
 }
 
-fn line(out: &mut dyn Write, value: &impl serde::Serialize) -> anyhow::Result<()> {
+fn line(out: &mut dyn Write, value: &impl Serialize) -> anyhow::Result<()> {
     serde_json::to_writer(&mut *out, value)?;
     out.write_all(b"\n")?;
     Ok(())
@@ -366,7 +374,7 @@ fn read_note(file: &Path) -> anyhow::Result<String> {
 }
 
 impl Watch {
-    async fn run(self, home: &Home) -> anyhow::Result<ExitCode> {
+    async fn run(self, home: &Home, output: Output) -> anyhow::Result<ExitCode> {
         let key = self.key.read()?;
         let bus = self.connection.open(home).await?;
         let every: Duration = self.every.to_std().context("--every")?;
@@ -377,27 +385,13 @@ impl Watch {
                 true => Some(Checkpoint::open(&read_note(&self.kept)?, &key).context("the kept checkpoint")?),
                 false => None,
             };
-            match kept {
-                None => show::text(&format!("{} entries; the first checkpoint is kept", new.size)),
-                Some(old) if old.size > new.size => {
-                    show::text(&format!("NOT OK: {} entries, and there were {}: rolled back", new.size, old.size));
-                    return Ok(ExitCode::FAILURE);
-                }
-                Some(old) => {
-                    let path = match old.size < new.size {
-                        true => {
-                            let proof = ConsistencyProof { from: old.size, to: Some(new.size) };
-                            ask(&bus, &self.tenant, &proof).await?.path
-                        }
-                        false => Vec::new(),
-                    };
-                    let hashes = export::hashes(&path).context("the consistency proof is not base64")?;
-                    if !tree::continues(old.size, &old.root, new.size, &new.root, &hashes) {
-                        show::text(&format!("NOT OK: the head of {} does not continue that of {}", new.size, old.size));
-                        return Ok(ExitCode::FAILURE);
-                    }
-                    show::text(&format!("OK: {} entries, continuing the {} that were kept", new.size, old.size));
-                }
+            let look = self.compare(&bus, kept, &new).await?;
+            match output {
+                Output::Json => show::json_line(&look),
+                Output::Table => show::text(&look.words()),
+            }
+            if !look.is_good() {
+                return Ok(ExitCode::FAILURE);
             }
             std::fs::write(&self.kept, &head.checkpoint)
                 .with_context(|| format!("{} can't be written", self.kept.display()))?;
@@ -405,6 +399,67 @@ impl Watch {
                 return Ok(ExitCode::SUCCESS);
             }
             tokio::time::sleep(every).await;
+        }
+    }
+
+    /// Does the new head continue the one that was kept?
+    async fn compare(&self, bus: &Bus, kept: Option<Checkpoint>, new: &Checkpoint) -> anyhow::Result<Look> {
+        let size = new.size;
+        let Some(old) = kept else { return Ok(Look::First { size }) };
+        let kept = old.size;
+        if kept > size {
+            return Ok(Look::RolledBack { size, kept });
+        }
+        let path = match kept < size {
+            true => {
+                let proof = ConsistencyProof { from: kept, to: Some(size) };
+                ask(bus, &self.tenant, &proof).await?.path
+            }
+            false => Vec::new(),
+        };
+        let hashes = export::hashes(&path).context("the consistency proof is not base64")?;
+        Ok(match tree::continues(kept, &old.root, size, &new.root, &hashes) {
+            true => Look::Continues { size, kept },
+            false => Look::Replaced { size, kept },
+        })
+    }
+}
+
+/// What one look at a log has come to: its entries now, and those of the head that was kept.
+#[derive(Debug, Serialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+enum Look {
+    /// There was none to compare with.
+    First {
+        size: u64,
+    },
+    Continues {
+        size: u64,
+        kept: u64,
+    },
+    /// There are fewer than there were.
+    RolledBack {
+        size: u64,
+        kept: u64,
+    },
+    /// There are as many at least, and not those that there were.
+    Replaced {
+        size: u64,
+        kept: u64,
+    },
+}
+
+impl Look {
+    fn is_good(&self) -> bool {
+        matches!(self, Look::First { .. } | Look::Continues { .. })
+    }
+
+    fn words(&self) -> String {
+        match self {
+            Look::First { size } => format!("{size} entries; the first checkpoint is kept"),
+            Look::Continues { size, kept } => format!("OK: {size} entries, continuing the {kept} that were kept"),
+            Look::RolledBack { size, kept } => format!("NOT OK: {size} entries, and there were {kept}: rolled back"),
+            Look::Replaced { size, kept } => format!("NOT OK: the head of {size} does not continue that of {kept}"),
         }
     }
 }

@@ -18,7 +18,8 @@ use crate::codes::{
 use crate::hub::{Joining, Seat};
 use crate::log::{Kept, Most};
 use crate::protocol::{
-    Command, Connect, OnChannel, Publication, Refresh, Subscribe, Subscribed, one_line, refuse, reply, unsubscribed,
+    Command, Connect, OnChannel, Publication, Refresh, Subscribe, Subscribed, Tags, one_line, refuse, reply,
+    unsubscribed,
 };
 use crate::session::{Admitted, Session};
 use crate::topic::TopicKind;
@@ -307,7 +308,8 @@ pub(crate) fn away(error: crate::log::Unread) -> Refusal {
 pub(crate) fn publications(kept: Vec<Kept>) -> Vec<Publication> {
     let publication = |kept: Kept| {
         let data: Box<RawValue> = one_line(&kept.body)?;
-        Some(Publication { data, offset: kept.sequence })
+        let tags = kept.trace.map(|trace| Tags { traceparent: trace.to_string() });
+        Some(Publication { data, offset: kept.sequence, tags })
     };
     kept.into_iter().filter_map(publication).collect()
 }

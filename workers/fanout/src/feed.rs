@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use crate::codes::{Close, INSUFFICIENT_STATE, LEFT};
 use crate::hub::Hub;
-use crate::log::{Most, Unread, repeated};
+use crate::log::{Kept, Most, Unread, repeated, trace_of};
 use crate::protocol::one_line;
 use crate::topic::{Topic, TopicKind};
 
@@ -166,6 +166,7 @@ async fn look_after(hub: &Hub, topic: &Weak<Topic>, reconnected: bool, heard: &m
 
 /// Hands on what came. `true` if the log is to be looked at.
 async fn take(hub: &Hub, topic: &Topic, message: &Message, heard: &mut Heard) -> Result<bool, Unread> {
+    let trace = trace_of(message.headers.as_ref());
     match (&topic.kind, repeated(message)) {
         (TopicKind::Log(log), Some((sequence, before))) => {
             if heard.is_strange(sequence, topic.last()) {
@@ -174,23 +175,23 @@ async fn take(hub: &Hub, topic: &Topic, message: &Message, heard: &mut Heard) ->
             if before > topic.last() && sequence > topic.last() {
                 fill(hub, topic, log, before, heard).await?;
             }
-            hand_on(topic, sequence, &message.payload, LEFT);
+            hand_on(topic, &Kept { sequence, body: message.payload.clone(), trace }, LEFT);
         }
         (TopicKind::Log(_), None) => {
             if let Some(data) = one_line(&message.payload) {
-                topic.passing(data.get());
+                topic.passing(data.get(), trace.as_ref());
             }
         }
         (TopicKind::Events, _) => {
             if let Some((_, _, told)) = told(message) {
-                topic.passing(&told);
+                topic.passing(&told, trace.as_ref());
             }
         }
         (TopicKind::Outcomes, _) => {
             let cause = message.headers.as_ref().and_then(|map| map.get(headers::CAUSATION));
             let id = cause.and_then(|id| id.as_str().parse::<Uuid>().ok());
             if let (Some(id), Some((domain, Some(_), told))) = (id, told(message)) {
-                topic.outcome(id, &domain, &told);
+                topic.outcome(id, &domain, &told, trace.as_ref());
             }
         }
     }
@@ -218,22 +219,22 @@ async fn fill(hub: &Hub, topic: &Topic, log: &str, upto: u64, heard: &mut Heard)
     };
     for kept in missing {
         // Who has left in there may be back by now: he is to ask again.
-        hand_on(topic, kept.sequence, &kept.body, INSUFFICIENT_STATE);
+        hand_on(topic, &kept, INSUFFICIENT_STATE);
     }
     topic.skip(upto);
     Ok(())
 }
 
 /// Hands on an entry. If it tells that somebody has left, his listening ends with `left`.
-fn hand_on(topic: &Topic, sequence: u64, body: &[u8], left: Close) {
-    let Some(data) = one_line(body) else {
-        tracing::error!(sequence, "an entry of a log is not JSON; it is left out");
+fn hand_on(topic: &Topic, kept: &Kept, left: Close) {
+    let Some(data) = one_line(&kept.body) else {
+        tracing::error!(sequence = kept.sequence, "an entry of a log is not JSON; it is left out");
         return;
     };
-    if !topic.entry(sequence, data.get()) {
+    if !topic.entry(kept.sequence, data.get(), kept.trace.as_ref()) {
         return;
     }
-    let Ok(Entry { kind, user, revision, message_id }) = serde_json::from_slice(body) else { return };
+    let Ok(Entry { kind, user, revision, message_id }) = serde_json::from_slice(&kept.body) else { return };
     topic.has_revision(revision);
     if let ("message", Some(message)) = (kind, message_id) {
         topic.said(message);

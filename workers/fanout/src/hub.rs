@@ -106,7 +106,8 @@ impl Seat {
 
     /// The outcome was found elsewhere: it waits with the rest.
     pub(crate) fn outcome(&self, id: Uuid, domain: &str, data: &str) {
-        self.topic.outcome(id, domain, data);
+        // A worker's page does not name the trace.
+        self.topic.outcome(id, domain, data, None);
     }
 }
 

@@ -11,11 +11,13 @@ use std::time::Duration;
 
 use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::{Info, LastRawMessageErrorKind};
-use async_nats::{HeaderMap, Message};
+use async_nats::{HeaderMap, HeaderName, Message};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use omnibus_bus::{ROOM_HEADS, ROOMS};
 use omnibus_runtime::Bus;
+use omnibus_runtime::trace::TraceParent;
+use omnibus_schemas::headers::TRACEPARENT;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::Mutex;
@@ -28,8 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The most bytes, and the most entries, of one answer.
 const MOST_BYTES: usize = 1024 * 1024;
 const BATCH: usize = 256;
-/// What a reply writes around an entry, in bytes.
-const AROUND: usize = 64;
+/// The most that a reply writes around an entry, in bytes: names, offset and trace.
+const AROUND: usize = 128;
 
 /// The log could not be read.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -60,6 +62,8 @@ pub(crate) struct Position {
 pub(crate) struct Kept {
     pub(crate) sequence: u64,
     pub(crate) body: Bytes,
+    /// The trace that led to it.
+    pub(crate) trace: Option<TraceParent>,
 }
 
 impl Kept {
@@ -357,7 +361,8 @@ impl Batch {
         }
         if more.is_none() {
             let sequence = number(headers, SEQUENCE).ok_or_else(|| Unread("an entry without a sequence".to_owned()))?;
-            self.found.push(Kept { sequence, body: message.payload });
+            let trace = trace_of(headers);
+            self.found.push(Kept { sequence, body: message.payload, trace });
         }
         Ok(more)
     }
@@ -370,6 +375,11 @@ struct Numbered {
 
 fn number(headers: Option<&HeaderMap>, name: &str) -> Option<u64> {
     headers?.get(name)?.as_str().parse().ok()
+}
+
+/// The trace that a message is part of.
+pub(crate) fn trace_of(headers: Option<&HeaderMap>) -> Option<TraceParent> {
+    TraceParent::parse(headers?.get(HeaderName::from_static(TRACEPARENT))?.as_str())
 }
 
 /// An entry as the server repeats it: its sequence, and that of the entry before it in the same log.

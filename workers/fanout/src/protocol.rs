@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::extract::ws::Utf8Bytes;
+use omnibus_runtime::trace::TraceParent;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -82,6 +83,14 @@ pub(crate) struct Refresh {
 pub(crate) struct Publication {
     pub(crate) data: Box<RawValue>,
     pub(crate) offset: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tags: Option<Tags>,
+}
+
+/// What is said of a publication beside its data.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Tags {
+    pub(crate) traceparent: String,
 }
 
 /// What a subscription begins with.
@@ -139,12 +148,12 @@ pub(crate) fn refuse(id: u32, refusal: Refusal) -> Utf8Bytes {
 }
 
 /// Something was published. `data` is JSON without a line break. Written once for all who listen.
-pub(crate) fn publication(channel: &str, data: &str, offset: Option<u64>) -> Utf8Bytes {
+pub(crate) fn publication(channel: &str, data: &str, offset: Option<u64>, trace: Option<&TraceParent>) -> Utf8Bytes {
     let name = Value::from(channel);
-    match offset {
-        Some(offset) => format!(r#"{{"push":{{"channel":{name},"pub":{{"data":{data},"offset":{offset}}}}}}}"#).into(),
-        None => format!(r#"{{"push":{{"channel":{name},"pub":{{"data":{data}}}}}}}"#).into(),
-    }
+    let offset = offset.map(|offset| format!(r#","offset":{offset}"#)).unwrap_or_default();
+    // Hex digits and hyphens: nothing in it has to be escaped.
+    let tags = trace.map(|trace| format!(r#","tags":{{"traceparent":"{trace}"}}"#)).unwrap_or_default();
+    format!(r#"{{"push":{{"channel":{name},"pub":{{"data":{data}{offset}{tags}}}}}}}"#).into()
 }
 
 /// A subscription is over.
@@ -181,8 +190,12 @@ mod tests {
     #[test]
     fn a_publication_is_one_line_whatever_its_data() {
         let data = one_line(b"{\"text\":\n \"a\\nb\"}").unwrap();
-        let push = publication("room:a", data.get(), Some(7));
+        let push = publication("room:a", data.get(), Some(7), None);
         assert_eq!(push.as_str(), r#"{"push":{"channel":"room:a","pub":{"data":{"text":"a\nb"},"offset":7}}}"#);
+        let trace = TraceParent::parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01").unwrap();
+        let push: Value = serde_json::from_str(&publication("room:a", "1", None, Some(&trace))).unwrap();
+        let told = json!({ "data": 1, "tags": { "traceparent": trace.as_str() } });
+        assert_eq!(push, json!({ "push": { "channel": "room:a", "pub": told } }));
         assert!(one_line(b"{} {}").is_none() && one_line(b"\xff").is_none());
     }
 }

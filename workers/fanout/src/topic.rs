@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::extract::ws::Utf8Bytes;
 use omnibus_runtime::metrics::Metric;
+use omnibus_runtime::trace::TraceParent;
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::DropGuard;
 use uuid::Uuid;
@@ -174,25 +175,25 @@ impl Topic {
     }
 
     /// Hands an entry of the log to everybody who has not got it. `false` if it was handed on before.
-    pub(crate) fn entry(&self, sequence: u64, data: &str) -> bool {
+    pub(crate) fn entry(&self, sequence: u64, data: &str, trace: Option<&TraceParent>) -> bool {
         let mut state = self.state();
         if sequence <= state.last {
             return false;
         }
         state.last = sequence;
-        self.hand_out(&mut state, data, Some(sequence));
+        self.hand_out(&mut state, data, Some(sequence), trace);
         true
     }
 
     /// Hands something that stands in no log to everybody who does not catch up just now.
-    pub(crate) fn passing(&self, data: &str) {
-        self.hand_out(&mut self.state(), data, None);
+    pub(crate) fn passing(&self, data: &str, trace: Option<&TraceParent>) {
+        self.hand_out(&mut self.state(), data, None, trace);
     }
 
-    fn hand_out(&self, state: &mut State, data: &str, sequence: Option<u64>) {
+    fn hand_out(&self, state: &mut State, data: &str, sequence: Option<u64>, trace: Option<&TraceParent>) {
         // All who listen to a log or to events know it by one name: it is written once.
         let Some(name) = state.listeners.values().next().map(|one| one.channel.clone()) else { return };
-        let push = publication(&name, data, sequence);
+        let push = publication(&name, data, sequence, trace);
         let (mut pushed, mut behind) = (0, Vec::new());
         for (key, listener) in &mut state.listeners {
             if sequence.is_some_and(|sequence| sequence <= listener.after) {
@@ -211,27 +212,30 @@ impl Topic {
             }
             pushed += 1;
         }
-        Metric::Pushed.add(pushed, &[]);
+        handed_out(pushed, trace);
         for key in behind {
             end(state, key, INSUFFICIENT_STATE);
         }
     }
 
     /// Hands a command's outcome to those who wait for it.
-    pub(crate) fn outcome(&self, id: Uuid, domain: &str, data: &str) {
+    pub(crate) fn outcome(&self, id: Uuid, domain: &str, data: &str, trace: Option<&TraceParent>) {
+        let mut pushed = 0;
         for listener in self.state().listeners.values_mut() {
             let wanted =
                 listener.command.as_ref().is_some_and(|(wanted, may)| *wanted == id && may.iter().any(|d| d == domain));
             if wanted {
                 // Once: what comes later is a repetition.
                 listener.command = None;
-                let push = publication(&listener.channel, data, None);
+                let push = publication(&listener.channel, data, None, trace);
                 match &mut listener.waiting {
                     Some(waiting) => waiting.pushes.push((0, push)),
                     None => listener.link.push(push),
                 }
+                pushed += 1;
             }
         }
+        handed_out(pushed, trace);
     }
 
     /// Somebody may read other domains' events from now on.
@@ -274,6 +278,14 @@ impl Topic {
         }
         listener.after = seen;
         true
+    }
+}
+
+/// The last step of a trace: what it has led to is on its way to so many sockets.
+fn handed_out(sockets: u64, trace: Option<&TraceParent>) {
+    if sockets > 0 {
+        Metric::Pushed.add(sockets, &[]);
+        tracing::debug!(trace_id = trace.map(TraceParent::trace_id), sockets, "handed to sockets");
     }
 }
 
@@ -322,13 +334,13 @@ mod tests {
         let (ahead, _) = listener(&topic, 1, "ada");
         let (level, _) = listener(&topic, 2, "bob");
         // While Ada catches up, and after that, this node hears of what she has seen on another.
-        topic.entry(6, "6");
+        topic.entry(6, "6", None);
         assert!(topic.go_live(1, "reply".into(), 8) && topic.go_live(2, "reply".into(), 5));
         for sequence in 7..=9 {
-            assert!(topic.entry(sequence, &sequence.to_string()));
+            assert!(topic.entry(sequence, &sequence.to_string(), None));
         }
-        assert!(!topic.entry(9, "9"), "it was handed on before");
-        let push = |sequence: u64| publication("room:a", &sequence.to_string(), Some(sequence)).to_string();
+        assert!(!topic.entry(9, "9", None), "it was handed on before");
+        let push = |sequence: u64| publication("room:a", &sequence.to_string(), Some(sequence), None).to_string();
         assert_eq!(texts(&ahead).await, format!("reply{}", push(9)));
         assert_eq!(texts(&level).await, format!("reply{}{}{}{}", push(6), push(7), push(8), push(9)));
     }
@@ -340,7 +352,7 @@ mod tests {
         let (live, _) = listener(&topic, 2, "bob");
         assert!(topic.go_live(2, "reply".into(), 0));
         for sequence in 1..=10 {
-            topic.entry(sequence, "\"some words\"");
+            topic.entry(sequence, "\"some words\"", None);
         }
         assert!(!topic.go_live(1, "reply".into(), 0));
         assert_eq!(*ended.lock().unwrap(), ["room:a"]);

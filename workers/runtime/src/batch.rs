@@ -322,9 +322,7 @@ impl Lane {
     /// What the handler says, unless configuration says otherwise.
     pub(crate) fn policy(&self, delivery: &Delivery) -> crate::handler::Policy {
         let entry = self.engine.registry.find(&delivery.meta, self.reaction);
-        let mut policy = entry.map_or(crate::handler::Policy::DEFAULT, Entry::policy);
-        policy.attempts = self.engine.settings.attempts.unwrap_or(policy.attempts);
-        policy
+        self.engine.settings.policy(entry.map_or(crate::handler::Policy::DEFAULT, Entry::own_policy))
     }
 
     /// Counts successes, and says so of each.

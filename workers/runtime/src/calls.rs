@@ -62,7 +62,7 @@ impl Lane {
         if attempt.opened.elapsed() > self.engine.settings.lease() / 2 && !self.still_ours(&attempt).await {
             return delivery.again_in(Duration::from_secs(1)).await;
         }
-        let timeout = call.policy().timeout;
+        let timeout = self.engine.settings.policy(call.own_policy()).timeout;
         let performing = AssertUnwindSafe(call.perform(&delivery.meta, &attempt.plan)).catch_unwind();
         let performing = tokio::time::timeout(timeout, performing);
         let performed = match beginning {
@@ -175,7 +175,8 @@ impl Lane {
     async fn find_out(self: &Arc<Self>, delivery: Arc<Delivery>, attempt: Attempt, detail: String, kept: Kept) {
         let Some(call) = self.call(&delivery) else { return };
         let asking = call.reconcile(&delivery.meta, &attempt.plan);
-        match guarded::<_, Fail>(call.policy().timeout, asking).await {
+        let timeout = self.engine.settings.policy(call.own_policy()).timeout;
+        match guarded::<_, Fail>(timeout, asking).await {
             Ok(Found::Done(done)) => {
                 let noting = async {
                     let mut db = self.engine.db.acquire().await?;
@@ -282,7 +283,8 @@ impl Lane {
         };
         let prepared = {
             let mut cx = Cx::new(&delivery.meta, &mut tx);
-            guarded::<_, Trouble>(call.policy().timeout, call.prepare(&mut cx, delivery.body())).await
+            let timeout = engine.settings.policy(call.own_policy()).timeout;
+            guarded::<_, Trouble>(timeout, call.prepare(&mut cx, delivery.body())).await
         };
         match prepared {
             Ok(Prepared::Later(wait)) => {

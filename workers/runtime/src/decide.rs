@@ -105,7 +105,7 @@ impl Lane {
             }
             let started = Instant::now();
             let mut cx = Cx::new(&delivery.meta, &mut *tx);
-            let timeout = entry.policy().timeout;
+            let timeout = engine.settings.policy(entry.own_policy()).timeout;
             let fails = |trouble| NotDecided::Trouble(index, trouble);
             let (call, events) = match entry {
                 Entry::Decide(handler) => {
@@ -140,13 +140,14 @@ impl Lane {
             let started = Instant::now();
             let items: Vec<_> = members.iter().map(|at| (&batch[*at].meta, &batch[*at].body()[..])).collect();
             let whose = |not: NotAll| NotDecided::Trouble(members[not.at], not.trouble);
+            let timeout = engine.settings.policy(entry.own_policy()).timeout;
             let prepared: Vec<_> = match entry {
                 Entry::Many(handler) => {
-                    let deciding = guarded(entry.policy().timeout, handler.decide_many(&mut *tx, &items));
+                    let deciding = guarded(timeout, handler.decide_many(&mut *tx, &items));
                     deciding.await.map_err(whose)?.into_iter().map(Prepared::Skip).collect()
                 }
                 Entry::Call(_, Some(call)) => {
-                    guarded(entry.policy().timeout, call.prepare_many(&mut *tx, &items)).await.map_err(whose)?
+                    guarded(timeout, call.prepare_many(&mut *tx, &items)).await.map_err(whose)?
                 }
                 _ => unreachable!("gathered above"),
             };

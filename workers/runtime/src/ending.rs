@@ -221,7 +221,8 @@ impl Lane {
         if let Some(call) = call {
             let mut cx = Cx::new(meta, &mut tx);
             let settling = call.settle(&mut cx, plan, &end.settled);
-            match guarded::<Events, Fail>(call.policy().timeout, settling).await {
+            let timeout = engine.settings.policy(call.own_policy()).timeout;
+            match guarded::<Events, Fail>(timeout, settling).await {
                 Ok(events) => list.extend(tenant_bound(delivery, events)),
                 Err(fail) => {
                     // Whatever was written with it is undone, and all is tried again.

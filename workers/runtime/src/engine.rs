@@ -235,7 +235,6 @@ impl Engine {
     /// Waits until the database answers again. `false` if the worker is to stop instead.
     pub(crate) async fn database_back(&self, error: &sqlx::Error) -> bool {
         self.health.ill("postgres", error.to_string());
-        crate::metrics::Metric::Up.set(0.0, &[("part", "postgres")]);
         let mut pause = Duration::from_millis(100);
         loop {
             tokio::select! {
@@ -244,7 +243,6 @@ impl Engine {
             }
             if self.database_answers().await {
                 self.health.well("postgres");
-                crate::metrics::Metric::Up.set(1.0, &[("part", "postgres")]);
                 return true;
             }
             pause = (pause * 2).min(Duration::from_secs(3));

@@ -16,7 +16,8 @@ use crate::events::Events;
 ///
 /// It may run more than once; what it wrote is committed once. So it takes time and ids from `cx` only.
 pub trait Handle<C: Command>: Send + Sync + 'static {
-    /// Attempts, backoff, timeout; `--attempts` overrides the first.
+    /// Attempts, backoff, timeout; the worker's `--attempts`, `--backoff-seconds`, `--backoff-cap-seconds` and
+    /// `--timeout-seconds` take their place.
     const POLICY: Policy = Policy::DEFAULT;
 
     /// Decides. The rows it writes and the events it returns are committed together, or not at all.

@@ -12,7 +12,7 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::metrics;
+use crate::metrics::{self, Metric};
 
 /// The parts that must be well for this process to do its work. Cheap to clone; one per process.
 #[derive(Debug, Clone, Default)]
@@ -32,6 +32,10 @@ impl Health {
     }
 
     fn set(&self, part: &str, state: Option<String>) {
+        // The connection to NATS says so itself: it is the first to know.
+        if part == "postgres" {
+            Metric::Up.set(f64::from(u8::from(state.is_none())), &[("part", part)]);
+        }
         let mut parts = self.parts.lock().expect("no panic happens under this lock");
         if parts.get(part) != Some(&state) {
             match &state {

@@ -246,6 +246,7 @@ impl Lane {
         for at in 0..batch.len() {
             let entry = entries[at].expect("only effects have attempts");
             let Entry::Call(call, many) = entry else { unreachable!("only effects have attempts") };
+            let timeout = self.engine.settings.policy(call.own_policy()).timeout;
             match many {
                 // Written with another's already.
                 _ if events[at].is_some() => {}
@@ -254,7 +255,7 @@ impl Lane {
                         .filter(|n| entries[*n].is_some_and(|other| std::ptr::eq(entry, other)))
                         .collect();
                     let items: Vec<_> = members.iter().map(|member| batch[*member].back()).collect();
-                    let writing = guarded(call.policy().timeout, many.record_many(&mut *db, &items));
+                    let writing = guarded(timeout, many.record_many(&mut *db, &items));
                     let told = writing.await.map_err(|not: NotAll| NotRecorded::from(not.trouble))?;
                     for (member, told) in members.into_iter().zip(told) {
                         events[member] = Some(told);
@@ -263,7 +264,7 @@ impl Lane {
                 _ => {
                     let (meta, plan, done) = batch[at].back();
                     let mut cx = Cx::new(meta, &mut *db);
-                    let writing = guarded(call.policy().timeout, call.record(&mut cx, plan, done));
+                    let writing = guarded(timeout, call.record(&mut cx, plan, done));
                     events[at] = Some(writing.await.map_err(NotRecorded::Handler)?);
                 }
             }
@@ -315,7 +316,9 @@ impl Lane {
             let call = self.call(&item.delivery).expect("only effects have attempts");
             let mut cx = Cx::new(meta, &mut tx);
             let recording = call.record(&mut cx, &item.attempt.plan, &item.done);
-            let events = guarded(call.policy().timeout, recording).await.map_err(NotRecorded::Handler)?;
+            let events = guarded(engine.settings.policy(call.own_policy()).timeout, recording)
+                .await
+                .map_err(NotRecorded::Handler)?;
             let outbox = self.ended(item, early, events)?;
             finishes.push(Finish {
                 key: key.clone(),

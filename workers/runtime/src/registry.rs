@@ -48,13 +48,15 @@ impl From<Fail> for Trouble {
 
 /// A [`Handle`] or [`React`] whose type is forgotten.
 pub(crate) trait Decide: Send + Sync {
-    fn policy(&self) -> Policy;
+    /// What configuration may override.
+    fn own_policy(&self) -> Policy;
     fn decide<'a>(&'a self, cx: &'a mut Cx<'_>, body: &'a [u8]) -> Fut<'a, Result<Events, Trouble>>;
 }
 
 /// A [`HandleMany`] whose type is forgotten.
 pub(crate) trait DecideMany: Send + Sync {
-    fn policy(&self) -> Policy;
+    /// What configuration may override.
+    fn own_policy(&self) -> Policy;
     /// One list of events for each item, in their order.
     fn decide_many<'a>(
         &'a self,
@@ -79,7 +81,8 @@ impl From<Fail> for NotAll {
 
 /// An [`Effect`] whose type is forgotten. Plans travel encoded, as they are stored.
 pub(crate) trait Call: Send + Sync {
-    fn policy(&self) -> Policy;
+    /// What configuration may override.
+    fn own_policy(&self) -> Policy;
     fn provider(&self) -> Option<&'static str>;
     fn prepare<'a>(&'a self, cx: &'a mut Cx<'_>, body: &'a [u8]) -> Fut<'a, Result<Prepared<Vec<u8>>, Trouble>>;
     fn perform<'a>(&'a self, meta: &'a Meta, plan: &'a [u8]) -> Fut<'a, Result<Done, CallError>>;
@@ -134,11 +137,12 @@ pub(crate) enum Entry {
 }
 
 impl Entry {
-    pub(crate) fn policy(&self) -> Policy {
+    /// What configuration may override.
+    pub(crate) fn own_policy(&self) -> Policy {
         match self {
-            Entry::Decide(decide) => decide.policy(),
-            Entry::Many(many) => many.policy(),
-            Entry::Call(call, _) => call.policy(),
+            Entry::Decide(decide) => decide.own_policy(),
+            Entry::Many(many) => many.own_policy(),
+            Entry::Call(call, _) => call.own_policy(),
             Entry::Resolve => Policy::DEFAULT,
         }
     }
@@ -172,7 +176,7 @@ impl Registry {
     /// The most attempts that any handler makes, or what configuration says instead.
     pub(crate) fn most_attempts(&self, configured: Option<u32>) -> u32 {
         let entries = self.commands.values().chain(self.reactions.values());
-        configured.or_else(|| entries.map(|entry| entry.policy().attempts).max()).unwrap_or_default()
+        configured.or_else(|| entries.map(|entry| entry.own_policy().attempts).max()).unwrap_or_default()
     }
 
     pub(crate) fn command<C: Command>(&mut self, entry: Entry) {
@@ -251,7 +255,7 @@ fn unreadable(fault: &Fault) -> anyhow::Error {
 }
 
 impl<S: Handle<C>, C: Command> Decide for Of<S, C> {
-    fn policy(&self) -> Policy {
+    fn own_policy(&self) -> Policy {
         S::POLICY
     }
 
@@ -264,7 +268,7 @@ impl<S: Handle<C>, C: Command> Decide for Of<S, C> {
 }
 
 impl<S: HandleMany<C>, C: Command> DecideMany for Of<S, C> {
-    fn policy(&self) -> Policy {
+    fn own_policy(&self) -> Policy {
         S::POLICY
     }
 
@@ -290,7 +294,7 @@ impl<S, E> OfEvent<S, E> {
 }
 
 impl<S: React<E>, E: Event> Decide for OfEvent<S, E> {
-    fn policy(&self) -> Policy {
+    fn own_policy(&self) -> Policy {
         S::POLICY
     }
 
@@ -303,7 +307,7 @@ impl<S: React<E>, E: Event> Decide for OfEvent<S, E> {
 }
 
 impl<S: Effect<C>, C: Command> Call for Of<S, C> {
-    fn policy(&self) -> Policy {
+    fn own_policy(&self) -> Policy {
         S::POLICY
     }
 

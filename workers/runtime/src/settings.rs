@@ -7,6 +7,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use crate::bus::BusSettings;
+use crate::handler::Policy;
 use crate::telemetry::LogSettings;
 
 /// What every worker is told.
@@ -67,6 +68,17 @@ pub struct WorkSettings {
     /// Tries of one command, in place of what its handler says.
     #[arg(long, env = "ATTEMPTS", value_parser = clap::value_parser!(u32).range(1..=500))]
     pub attempts: Option<u32>,
+    /// Seconds below which the delay after a command's first failed try lies, in place of what its handler says; it
+    /// doubles from try to try.
+    #[arg(long, env = "BACKOFF_SECONDS", value_parser = clap::value_parser!(u32).range(0..=86_400))]
+    pub backoff_seconds: Option<u32>,
+    /// Seconds that no delay between two tries is longer than, in place of what the handler says.
+    #[arg(long, env = "BACKOFF_CAP_SECONDS", value_parser = clap::value_parser!(u32).range(0..=86_400))]
+    pub backoff_cap_seconds: Option<u32>,
+    /// Seconds after which a try has failed, or after which nobody knows whether an outgoing call happened, in place of
+    /// what the handler says.
+    #[arg(long, env = "TIMEOUT_SECONDS", value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub timeout_seconds: Option<u32>,
     /// Days for which an ended command is remembered, so that its repetition is not carried out again.
     #[arg(long, env = "KEEP_INBOX_DAYS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
     pub keep_inbox_days: u32,
@@ -96,6 +108,9 @@ impl WorkSettings {
             tenant_rate: None,
             provider_rates: vec![],
             attempts: None,
+            backoff_seconds: None,
+            backoff_cap_seconds: None,
+            timeout_seconds: None,
             keep_inbox_days: 30,
             keep_done_days: 7,
             drain_seconds: 25,
@@ -113,7 +128,27 @@ impl WorkSettings {
                 self.keep_inbox_days, self.keep_done_days
             ));
         }
+        if let (Some(first), Some(most)) = (self.backoff_seconds, self.backoff_cap_seconds)
+            && first > most
+        {
+            return Err(format!(
+                "--backoff-seconds ({first}) must not be more than --backoff-cap-seconds ({most}): no delay exceeds it"
+            ));
+        }
         Ok(())
+    }
+
+    /// What a handler says, unless configuration says otherwise. A longer first delay raises the handler's cap.
+    pub(crate) fn policy(&self, own: Policy) -> Policy {
+        let seconds = |given: u32| Duration::from_secs(given.into());
+        let backoff = self.backoff_seconds.map(seconds);
+        let cap = self.backoff_cap_seconds.map(seconds);
+        Policy {
+            attempts: self.attempts.unwrap_or(own.attempts),
+            backoff: backoff.unwrap_or(own.backoff),
+            backoff_cap: cap.unwrap_or(own.backoff_cap.max(backoff.unwrap_or_default())),
+            timeout: self.timeout_seconds.map_or(own.timeout, seconds),
+        }
     }
 
     pub(crate) fn provider_rates(&self) -> BTreeMap<String, f64> {
@@ -169,5 +204,36 @@ mod tests {
     fn a_command_is_remembered_longer_than_it_can_be_replayed() {
         assert!(parse(&["--keep-inbox-days", "7"]).unwrap().check().is_err());
         assert!(parse(&[]).unwrap().check().is_ok());
+    }
+
+    #[test]
+    fn a_first_delay_is_no_longer_than_the_longest() {
+        let check = |args: &[&str]| parse(args).unwrap().check();
+        let words = check(&["--backoff-seconds", "10", "--backoff-cap-seconds", "9"]).unwrap_err();
+        assert!(words.contains("--backoff-seconds (10)") && words.contains("--backoff-cap-seconds (9)"), "{words}");
+        assert!(check(&["--backoff-seconds", "10", "--backoff-cap-seconds", "10"]).is_ok());
+        assert!(check(&["--backoff-cap-seconds", "0"]).is_ok());
+    }
+
+    #[test]
+    fn a_try_gets_some_time() {
+        assert!(parse(&["--timeout-seconds", "0"]).is_err());
+    }
+
+    #[test]
+    fn what_is_set_takes_the_place_of_what_a_handler_says_and_nothing_else_does() {
+        let seconds = Duration::from_secs;
+        let own = Policy { attempts: 3, backoff: seconds(2), backoff_cap: seconds(20), timeout: seconds(30) };
+        let cases: [(&[&str], Policy); 6] = [
+            (&[], own),
+            (&["--attempts", "7"], Policy { attempts: 7, ..own }),
+            (&["--backoff-seconds", "5"], Policy { backoff: seconds(5), ..own }),
+            (&["--backoff-seconds", "50"], Policy { backoff: seconds(50), backoff_cap: seconds(50), ..own }),
+            (&["--backoff-cap-seconds", "1"], Policy { backoff_cap: seconds(1), ..own }),
+            (&["--timeout-seconds", "90"], Policy { timeout: seconds(90), ..own }),
+        ];
+        for (args, wanted) in cases {
+            assert_eq!(parse(args).unwrap().policy(own), wanted, "{args:?}");
+        }
     }
 }

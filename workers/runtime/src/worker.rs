@@ -21,7 +21,6 @@ use crate::handler::{Answer, Effect, Handle, React};
 use crate::health::Health;
 use crate::lane::{Lane, LaneError, TELLING};
 use crate::many::HandleMany;
-use crate::metrics::Metric;
 use crate::migrate::{self, MigrationError, Migrations};
 use crate::pages::Pages;
 use crate::registry::{Entry, Of, OfEvent, OfHook, Registry};
@@ -147,7 +146,6 @@ impl Worker {
             return Ok(());
         }
         health.well("postgres");
-        Metric::Up.set(1.0, &[("part", "postgres")]);
 
         let known = catalogue.domain(self.domain).map(|domain| domain.lanes()).unwrap_or_default();
         if let Some(lane) = settings.lanes.iter().find(|lane| !known.contains(&lane.as_str())) {

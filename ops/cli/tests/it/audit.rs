@@ -35,6 +35,9 @@ fn an_export_is_checked_offline_and_a_changed_byte_is_named() {
     assert!(stack.run(&watch).well().contains("first checkpoint"));
     stack.run(&["key", "mint", "--tenant", "audited", "--scope", "email:send", "--name", "second"]).well();
     assert!(stack.run(&watch).well().starts_with("OK: "));
+    let look = stack.json(&watch);
+    assert_eq!(look["state"], "continues", "{look}");
+    assert!(look["kept"].as_u64().unwrap() > 0 && look["size"].as_u64() >= look["kept"].as_u64(), "{look}");
     stack.run(&["audit", "export", "--tenant", "audited", "--since", &kept, "--file", &file]).well();
     stack.run(&["audit", "verify", &file, "--key-file", &key, "--kept", &kept]).well();
 
@@ -52,6 +55,22 @@ fn an_export_is_checked_offline_and_a_changed_byte_is_named() {
     let other = stack.run(&["audit", "head", "--tenant", "demo", "--key"]).well();
     assert_eq!(stack.run(&["audit", "verify", &file, "--key", other.trim()]).status.code(), Some(1));
     assert!(stack.run(&["audit", "verify", &file]).err.contains("--key"));
+}
+
+#[test]
+fn a_watch_tells_programs_one_line_a_look() {
+    let stack = Stack::shared();
+    stack.run(&["key", "mint", "--tenant", "watched", "--scope", "email:send"]).well();
+    logged(&stack, "watched", "auditor.act_recorded");
+    let dir = folder();
+    let kept = dir.path().join("kept").to_str().unwrap().to_owned();
+    let key = stack.run(&["audit", "head", "--tenant", "watched", "--key"]).well();
+    let watch = ["audit", "watch", "--tenant", "watched", "--key", key.trim(), "--kept", &kept, "--once"];
+    let look = stack.run(&[&watch[..], &["--output", "json"]].concat()).well();
+    assert_eq!(look.trim_end().lines().count(), 1, "{look}");
+    let look: Value = serde_json::from_str(&look).unwrap();
+    assert_eq!((&look["state"], look.get("kept")), (&"first".into(), None), "{look}");
+    assert!(look["size"].as_u64().unwrap() > 0, "{look}");
 }
 
 #[test]
@@ -81,6 +100,9 @@ fn how_the_controls_stand_is_told_as_a_page_and_as_oscal() {
     logged(&stack, "reported", "auditor.act_recorded");
     let page = stack.run(&["audit", "report", "--tenant", "reported", "--framework", "hipaa"]).well();
     assert!(page.starts_with("<!doctype html>") && page.contains("164.312(b)"));
+    let report = stack.json(&["audit", "report", "--tenant", "reported", "--framework", "hipaa"]);
+    assert_eq!(report["framework"], "hipaa", "{report}");
+    assert!(!report["controls"].as_array().unwrap().is_empty(), "{report}");
     let dir = folder();
     let file = dir.path().join("oscal.json").to_str().unwrap().to_owned();
     stack.run(&["audit", "export", "--tenant", "reported", "--oscal", "soc2", "--file", &file]).well();

@@ -14,6 +14,8 @@ use tempfile::TempDir;
 /// What a developer may have set for himself.
 const NOT_OURS: &[&str] = &[
     "ATTEMPTS",
+    "BACKOFF_CAP_SECONDS",
+    "BACKOFF_SECONDS",
     "CLICOLOR_FORCE",
     "DATABASE_URL",
     "FROM_EMAIL",
@@ -27,6 +29,7 @@ const NOT_OURS: &[&str] = &[
     "OMNIBUS_TENANT",
     "SMTP_HOST",
     "TENANTS",
+    "TIMEOUT_SECONDS",
     "WEBSOCKET_SECRET",
 ];
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::scene::{Client, Scene, message, position, recovered};
+use crate::wire::Wire;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nats_is_killed_and_its_sockets_hear_everything_once() {
@@ -103,7 +104,6 @@ async fn a_node_tells_how_it_is_doing() {
     assert_eq!(recovered(&bob.recover("room:lobby", (&at.0, at.1)).await), ["Hello"]);
     bob.ask("unsubscribe", serde_json::json!({ "channel": "room:lobby" })).await;
     assert!(bob.recover("room:lobby", ("another", at.1)).await.get("recovered").is_none());
-    // What has been written to a socket is counted a moment after the client has it.
     for line in [
         "omnibus_sockets 2",
         "omnibus_channels 1",
@@ -113,14 +113,37 @@ async fn a_node_tells_how_it_is_doing() {
         "omnibus_recoveries_total{result=\"whole\"} 1",
         "omnibus_recoveries_total{result=\"not_whole\"} 1",
     ] {
-        let told = async {
-            while !node.metrics().await.lines().any(|there| there == line) {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        };
-        let told = tokio::time::timeout(Duration::from_secs(60), told).await;
-        assert!(told.is_ok(), "{line} is not in {}", node.metrics().await);
+        node.tells(line).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_tells_what_it_has_thrown_away_with_a_queue() {
+    let scene = Scene::new().await;
+    let node = scene.process(&[("WEBSOCKET_QUEUE_BYTES", "2048")]).await;
+    scene.join("acme", "lobby", &["ada", "bob"]).await;
+    let mut ada = Client::of(&node, "acme", "ada").await;
+    ada.subscribe("room:lobby").await;
+    // More than may wait for her, all by itself.
+    scene.say("acme", "lobby", "bob", &"x".repeat(4000)).await;
+    assert_eq!(ada.close_code().await, 3008);
+    node.tells("omnibus_dropped_total 1").await;
+    node.tells("omnibus_sockets_closed_total{code=\"3008\"} 1").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_tells_that_it_has_filled_a_hole() {
+    let scene = Scene::new().await;
+    let wire = Wire::to(scene.stage.nats_url()).await;
+    let node = scene.process(&[("NATS_URL", &wire.url())]).await;
+    scene.join("acme", "lobby", &["ada", "bob"]).await;
+    let mut ada = Client::of(&node, "acme", "ada").await;
+    ada.subscribe("room:lobby").await;
+    wire.cut().await;
+    scene.say("acme", "lobby", "bob", "missed").await;
+    wire.mend();
+    assert_eq!(ada.texts(1).await, ["missed"]);
+    node.tells("omnibus_gaps_filled_total 1").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,4 +16,5 @@ mod rooms;
 mod scene;
 mod speech;
 mod together;
+mod traced;
 mod wire;

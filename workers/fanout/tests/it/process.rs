@@ -39,9 +39,16 @@ impl Process {
         tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("it ends in time").unwrap()
     }
 
-    /// What Prometheus gets.
-    pub(crate) async fn metrics(&self) -> String {
-        get(self.address, "/metrics").await.unwrap()
+    /// Waits until Prometheus gets this line: what was written to a socket is counted a moment after the client has it.
+    pub(crate) async fn tells(&self, line: &str) {
+        let metrics = async || get(self.address, "/metrics").await.unwrap();
+        let told = async {
+            while !metrics().await.lines().any(|there| there == line) {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let told = tokio::time::timeout(Duration::from_secs(60), told).await;
+        assert!(told.is_ok(), "{line} is not in {}", metrics().await);
     }
 }
 

@@ -39,6 +39,11 @@ impl Wire {
         Wire { address, is_cut, lines }
     }
 
+    /// The bus's address by this wire.
+    pub(crate) fn url(&self) -> String {
+        format!("nats://{}", self.address)
+    }
+
     /// Nothing passes any more; returns when all that was connected knows it.
     pub(crate) async fn cut(&self) {
         self.is_cut.send_replace(true);
@@ -57,7 +62,7 @@ impl Scene {
     /// A door that reaches the bus by this wire.
     pub(crate) async fn node_on(&self, wire: &Wire) -> Node {
         let settings = BusSettings {
-            nats_url: format!("nats://{}", wire.address).into(),
+            nats_url: wire.url().into(),
             nats_nkey_file: Some(self.stage.seed_file("fanout")),
             nats_ca_file: None,
         };
