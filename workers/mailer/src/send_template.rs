@@ -112,8 +112,8 @@ impl Mailer {
         Ok(kind.as_deref().unwrap_or(stream) == "marketing")
     }
 
-    /// What these mails (tenant, mail, brand) do not say is their brand's to say: its sender, if its domain is one from which
-    /// the tenant may send, else its name alone; and where answers go. Whoever names a sender speaks for itself.
+    /// What these mails (tenant, mail, brand) do not say is their brand's to say: its sender, if its domain is one from
+    /// which the tenant may send, else its name alone; and where answers go. Whoever names a sender speaks for itself.
     pub(crate) async fn or_their_brands(
         &self,
         db: &mut PgConnection,

@@ -1,4 +1,5 @@
-//! Whoever writes the rows of several texts in one transaction locks them first, in one order: nobody waits in a circle.
+//! Whoever writes the rows of several texts in one transaction locks them first, in one order: nobody waits in a
+//! circle.
 
 use sqlx::PgConnection;
 use uuid::Uuid;

@@ -1,10 +1,10 @@
-//! A mail that holds a secret, such as a code, and is told "later". A follow-up must not carry the secret into the inbox, the
-//! schedule and another command, which keep it.
+//! A mail that holds a secret, such as a code, and is told "later". A follow-up must not carry the secret into the inbox,
+//! the schedule and another command, which keep it.
 //!
-//! Told "later" by all, nothing has left, so the mail's own command is tried again instead, and sooner than others are: by
-//! then a code is not worth much. As after every attempt that was not done, the next one may leave by another way. Where
-//! somebody's fate is known, the others need a follow-up of their own. It says whom it is for, and reads the text where that
-//! stands: in the command that brought it, which the bus keeps for longer than anybody is told "later".
+//! Told "later" by all, nothing has left, so the mail's own command is tried again instead, and sooner than others are:
+//! by then a code is not worth much. As after every attempt that was not done, the next one may leave by another way.
+//! Where somebody's fate is known, the others need a follow-up of their own. It says whom it is for, and reads the text
+//! where that stands: in the command that brought it, which the bus keeps for longer than anybody is told "later".
 //!
 //! A row of a batch is made again from what the batch says, and needs none of this.
 
