@@ -17,6 +17,7 @@ mod input;
 mod killed;
 mod limits;
 mod look_ups;
+mod mails;
 mod many;
 mod opened;
 mod overridden;

@@ -39,10 +39,18 @@ impl Marks {
         Marks(all.map(|(domain, name, marks)| (format!("{domain}.{name}"), marks)).collect())
     }
 
-    fn find(&self, what: &str, encoding: Encoding, payload: &[u8]) -> Vec<personal::Found> {
-        let Some(marks) = self.0.get(what) else { return Vec::new() };
+    fn people(
+        &self,
+        keys: &Keys,
+        tenant: &str,
+        what: &str,
+        encoding: Encoding,
+        payload: &[u8],
+    ) -> anyhow::Result<People> {
+        let Some(marks) = self.0.get(what) else { return Ok(People::default()) };
         // What can't be read has no fields; it is on the record as it came, by its commitment.
-        body::to_json(encoding, payload).map(|value| personal::find(marks, &value)).unwrap_or_default()
+        let Ok(payload) = body::to_json(encoding, payload) else { return Ok(People::default()) };
+        People::of(keys, tenant, personal::find(marks, &payload), &payload)
     }
 }
 
@@ -141,7 +149,7 @@ impl Draft {
         let erasure = meta.domain == EraseSubject::DOMAIN && meta.name == EraseSubject::NAME;
         let people = match erasure {
             true => People::unopenable(),
-            false => People::of(keys, &tenant, marks.find(&what, meta.encoding, &message.payload))?,
+            false => marks.people(keys, &tenant, &what, meta.encoding, &message.payload)?,
         };
         let body = Body {
             kind,

@@ -9,7 +9,7 @@ use crate::keys::hex;
 impl Handle<EraseSubject> for Auditor {
     async fn handle(&self, cx: &mut Cx<'_>, cmd: EraseSubject) -> Result<Events, Fail> {
         let (tenant, now, erasure_id) = (cx.tenant(), cx.now(), cx.meta().id);
-        let pseudonym = self.keys.pseudonym(tenant, &cmd.subject).map_err(Fail::Retry)?;
+        let pseudonym = self.keys.pseudonym(tenant, &cmd.subject, None).map_err(Fail::Retry)?;
         let known: Option<bool> = sqlx::query_scalar(
             "select wrapped is not null from auditor.subjects where tenant = $1 and pseudonym = $2 for update",
         )

@@ -15,6 +15,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use ring::signature::Ed25519KeyPair;
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::number;
 use crate::settings::Settings;
 use crate::tree::Hash;
 
@@ -76,9 +77,10 @@ impl Keys {
         Ok(&self.derived()?.links)
     }
 
-    /// A person's pseudonym. Case and outer blanks do not count.
-    pub(crate) fn pseudonym(&self, tenant: &str, subject: &str) -> anyhow::Result<Pseudonym> {
-        let text = format!("{tenant}\0{}", subject.trim().to_lowercase());
+    /// A person's pseudonym. Case and outer blanks do not count, nor how a telephone number is written; `country` is the one
+    /// inside which it may be dialled as it stands.
+    pub(crate) fn pseudonym(&self, tenant: &str, subject: &str, country: Option<&str>) -> anyhow::Result<Pseudonym> {
+        let text = format!("{tenant}\0{}", number::one_name(subject, country).to_lowercase());
         let tag = hmac::sign(&self.derived()?.pepper, text.as_bytes());
         Ok(tag.as_ref()[..16].try_into().expect("the digest has more bytes"))
     }

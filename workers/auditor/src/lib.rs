@@ -13,6 +13,7 @@ mod keys;
 mod ledger;
 mod mirror;
 pub mod note;
+mod number;
 mod people;
 mod policies;
 mod record_act;

@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use omnibus_schemas::personal::{Found, Role};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sqlx::PgConnection;
 
 use crate::keys::{self, Keys, Pseudonym};
@@ -48,11 +49,12 @@ impl People {
         People { unopenable: true, ..People::default() }
     }
 
-    pub(crate) fn of(keys: &Keys, tenant: &str, found: Vec<Found>) -> anyhow::Result<Self> {
+    /// Of what was found in this payload.
+    pub(crate) fn of(keys: &Keys, tenant: &str, found: Vec<Found>, payload: &Value) -> anyhow::Result<Self> {
         let mut people = People::default();
         for found in found {
             let person = match found.role {
-                Role::Subject => Some(keys.pseudonym(tenant, &found.text)?),
+                Role::Subject => Some(keys.pseudonym(tenant, &found.text, country(&found, payload))?),
                 Role::Data => None,
             };
             people.all.extend(person);
@@ -96,6 +98,12 @@ impl People {
             false => Ok(Some(serde_json::to_string(&sealed).context("sealed fields are text")?)),
         }
     }
+}
+
+/// Contracts that take a number as it is dialled inside a country name that beside it.
+fn country<'a>(found: &Found, payload: &'a Value) -> Option<&'a str> {
+    let (beside, _) = found.pointer.rsplit_once('/')?;
+    payload.pointer(&format!("{beside}/country"))?.as_str()
 }
 
 /// The key of what belongs to several people.

@@ -154,7 +154,7 @@ impl Handle<AcknowledgePolicy> for Auditor {
             return Err(Fail::reject("not_in_force", "hash: only the version in force can be acknowledged"));
         }
         let (tenant, now) = (cx.tenant(), cx.now());
-        let pseudonym = self.keys.pseudonym(tenant, &cmd.person).map_err(Fail::Retry)?;
+        let pseudonym = self.keys.pseudonym(tenant, &cmd.person, None).map_err(Fail::Retry)?;
         sqlx::query("insert into auditor.acknowledgements values ($1, $2, $3, $4, $5) on conflict do nothing")
             .bind(tenant)
             .bind(cmd.policy.as_str())

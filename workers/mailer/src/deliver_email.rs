@@ -4,15 +4,22 @@ use omnibus_runtime::{Cx, Events, Fail};
 use omnibus_schemas::mailer::{DeliverEmail, DeliveryCause};
 
 use crate::Mailer;
-use crate::delivery::{Dispatch, Order};
+use crate::delivery::{Dispatch, Order, refused};
 
 impl Dispatch for DeliverEmail {
     const NAMES_EMAIL: bool = false;
 
-    async fn order(self, _mailer: &Mailer, _cx: &mut Cx<'_>) -> Result<Result<Box<Order>, Events>, Fail> {
+    async fn order(self, mailer: &Mailer, cx: &mut Cx<'_>) -> Result<Result<Box<Order>, Events>, Fail> {
+        let email = match self.email.confidential {
+            true => match mailer.with_its_secret(cx, self.email_id).await {
+                Ok(whole) => whole,
+                Err(fail) => return refused(cx, self.email_id, None, &self.only, fail).await.map(Err),
+            },
+            false => self.email,
+        };
         Ok(Ok(Box::new(Order {
             email_id: self.email_id,
-            email: self.email,
+            email,
             template: None,
             begins: false,
             only: self.only,

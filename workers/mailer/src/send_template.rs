@@ -3,20 +3,15 @@
 use std::collections::BTreeMap;
 
 use omnibus_runtime::{Cx, Events, Fail};
+use omnibus_schemas::brand::Brand;
 use omnibus_schemas::mailer::{SendEmail, SendTemplate, Uncertain};
 use serde_json::{Map, Value};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::Mailer;
 use crate::content::{BUILT_IN_VERSION, ContentError, InUse, Rendered, Wanted, in_use};
 use crate::delivery::{Dispatch, Order};
-
-/// As whom a mail is sent, as far as anybody has said.
-pub(crate) struct Speaks {
-    pub(crate) from: Option<String>,
-    pub(crate) from_name: Option<String>,
-    pub(crate) reply_to: Option<String>,
-}
 
 impl Dispatch for SendTemplate {
     const NAMES_EMAIL: bool = true;
@@ -25,17 +20,15 @@ impl Dispatch for SendTemplate {
         let email_id = cx.meta().id;
         let wanted = Wanted { name: &self.template, version: self.version, unsubscribe_url: None };
         let said = mailer.words(cx, email_id, wanted, &self.variables, &self.stream).await?;
-        let given = Speaks { from: self.from, from_name: self.from_name, reply_to: self.reply_to };
-        let Speaks { from, from_name, reply_to } = mailer.or_the_brand(cx, given, &said).await?;
         // Whoever waits for a code would rather have it twice than not at all.
         let resend = self.resend_uncertain.unwrap_or(said.confidential);
-        let email = SendEmail {
+        let mut email = SendEmail {
             to: self.to,
             cc: self.cc,
             bcc: self.bcc,
-            from,
-            from_name,
-            reply_to,
+            from: self.from,
+            from_name: self.from_name,
+            reply_to: self.reply_to,
             subject: said.subject,
             body: said.text,
             html: said.html,
@@ -49,6 +42,8 @@ impl Dispatch for SendTemplate {
             when_uncertain: if resend { Uncertain::Resend } else { Uncertain::Hold },
             confidential: said.confidential,
         };
+        let tenant = cx.tenant();
+        mailer.or_their_brands(cx.db(), vec![(tenant, &mut email, &*said.brand)]).await?;
         Ok(Ok(Box::new(Order {
             email_id,
             email,
@@ -117,31 +112,39 @@ impl Mailer {
         Ok(kind.as_deref().unwrap_or(stream) == "marketing")
     }
 
-    /// What is not said is the brand's to say: its sender, if its domain is one from which the tenant may send, else its name
-    /// alone; and where answers go. Whoever names a sender speaks for itself.
-    pub(crate) async fn or_the_brand(
+    /// What these mails (tenant, mail, brand) do not say is their brand's to say: its sender, if its domain is one from
+    /// which the tenant may send, else its name alone; and where answers go. Whoever names a sender speaks for itself.
+    pub(crate) async fn or_their_brands(
         &self,
-        cx: &mut Cx<'_>,
-        given: Speaks,
-        said: &Rendered,
-    ) -> Result<Speaks, sqlx::Error> {
-        let (None, Some(sender)) = (&given.from, &said.brand.sender) else { return Ok(given) };
-        let domain = sender.email.rsplit('@').next().unwrap_or_default().to_ascii_lowercase();
-        let own: bool = sqlx::query_scalar(
-            "select exists (select from mailer.sender_domains
-                            where tenant = $1 and domain = $2 and confirmed_at is not null)",
+        db: &mut PgConnection,
+        mails: Vec<(&str, &mut SendEmail, &Brand)>,
+    ) -> Result<(), sqlx::Error> {
+        let mut silent = Vec::with_capacity(mails.len());
+        for (tenant, email, brand) in mails {
+            if let (None, Some(sender)) = (&email.from, &brand.sender) {
+                let domain = sender.email.rsplit('@').next().unwrap_or_default().to_ascii_lowercase();
+                silent.push((tenant, domain, email, brand, sender));
+            }
+        }
+        if silent.is_empty() {
+            return Ok(());
+        }
+        let own: Vec<bool> = sqlx::query_scalar(
+            "select exists (select from mailer.sender_domains d
+                            where d.tenant = x.tenant and d.domain = x.domain and d.confirmed_at is not null)
+             from unnest($1::text[], $2::text[]) with ordinality as x(tenant, domain, n) order by x.n",
         )
-        .bind(cx.tenant())
-        .bind(&domain)
-        .fetch_one(cx.db())
+        .bind(silent.iter().map(|(tenant, ..)| *tenant).collect::<Vec<_>>())
+        .bind(silent.iter().map(|(_, domain, ..)| domain.as_str()).collect::<Vec<_>>())
+        .fetch_all(db)
         .await?;
-        let shared = sender.email.parse().is_ok_and(|address| self.senders.everybodys(&address));
-        let from = (own || shared).then(|| sender.email.clone());
-        let brands = sender.name.clone().unwrap_or_else(|| said.brand.name.clone());
-        Ok(Speaks {
-            from,
-            from_name: given.from_name.or(Some(brands)),
-            reply_to: given.reply_to.or_else(|| sender.reply_to.clone()),
-        })
+        for ((_, _, email, brand, sender), own) in silent.into_iter().zip(own) {
+            let shared = sender.email.parse().is_ok_and(|address| self.senders.everybodys(&address));
+            email.from = (own || shared).then(|| sender.email.clone());
+            let name = sender.name.as_ref().unwrap_or(&brand.name);
+            email.from_name.get_or_insert_with(|| name.clone());
+            email.reply_to = email.reply_to.take().or_else(|| sender.reply_to.clone());
+        }
+        Ok(())
     }
 }

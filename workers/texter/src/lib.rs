@@ -12,6 +12,7 @@ mod estimate_sms;
 mod fraud;
 mod gate;
 mod ledger;
+mod locks;
 mod note_status;
 pub mod number;
 mod outcome;
@@ -88,7 +89,7 @@ pub fn worker(settings: Settings) -> anyhow::Result<Worker> {
         .handles::<SetBudget>()
         .handles::<ResetFuse>()
         .handles::<ResumeProvider>()
-        .handles::<NoteStatus>()
+        .handles_many::<NoteStatus>()
         .handles::<NoteTrouble>()
         .handles::<ReceiveSms>()
         .effects::<CheckMessage>()

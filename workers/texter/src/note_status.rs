@@ -1,15 +1,15 @@
 //! What a provider says of a text afterwards. It comes late, twice and out of order; the furthest status stands.
 
 use chrono::Duration;
-use omnibus_runtime::{Cx, Events, Fail, Handle};
+use omnibus_runtime::{Cx, Each, Events, Fail, HandleMany, One};
 use omnibus_schemas::texter::{CheckMessage, NoteStatus, RetrySms, SmsState, SmsStatusChanged};
-use sqlx::Row;
+use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
 use crate::check_message::account;
 use crate::errors::{self, Verdict};
 use crate::provider::{Word, state_of};
-use crate::{Texter, consent, ledger, status, stops};
+use crate::{Texter, consent, ledger, locks, status, stops};
 
 /// A price is there some time after the end is.
 const PRICE_AFTER_SECONDS: i64 = 20;
@@ -17,8 +17,24 @@ const PRICE_AFTER_SECONDS: i64 = 20;
 const RETRY_AFTER_SECONDS: i64 = 120;
 const MOST_TRIES: u8 = 2;
 
-impl Handle<NoteStatus> for Texter {
-    async fn handle(&self, cx: &mut Cx<'_>, cmd: NoteStatus) -> Result<Events, Fail> {
+impl HandleMany<NoteStatus> for Texter {
+    async fn handle_many(&self, db: &mut PgConnection, many: Vec<One<'_, NoteStatus>>) -> Each<Events> {
+        locks::take(db, many.iter().map(|one| (one.tenant(), one.command.message_id)).collect()).await?;
+        let mut answers = Vec::with_capacity(many.len());
+        for one in many {
+            let mut cx = Cx::new(one.meta(), &mut *db);
+            match self.note(&mut cx, one.command).await {
+                // Nothing more is to be had of this transaction.
+                Err(fail @ Fail::Retry(_)) => return Err(fail),
+                answer => answers.push(answer),
+            }
+        }
+        Ok(answers)
+    }
+}
+
+impl Texter {
+    async fn note(&self, cx: &mut Cx<'_>, cmd: NoteStatus) -> Result<Events, Fail> {
         let error = cmd.error_code.map(|code| code.to_string()).unwrap_or_default();
         let message = cmd.message_id.to_string();
         let parts = ["status", cx.tenant(), &message, &cmd.provider_id, &cmd.status, &error];
@@ -30,9 +46,7 @@ impl Handle<NoteStatus> for Texter {
         let word = Word { status: state, error_code: cmd.error_code, price: None };
         self.hear(cx, cmd.message_id, &cmd.provider, &cmd.provider_id, &word).await
     }
-}
 
-impl Texter {
     /// Moves a text forward by what its provider says.
     pub(crate) async fn hear(
         &self,

@@ -12,13 +12,16 @@ use uuid::Uuid;
 use crate::draft::Plan;
 use crate::outcome::{COLUMNS, Sent};
 use crate::provider::Receipt;
-use crate::{Texter, ledger, status};
+use crate::{Texter, ledger, locks, status};
 
 type Many<'a> = Returned<'a, Plan, Receipt>;
 
 impl Texter {
     /// As [`took_over`](Texter::took_over), for texts of any tenants. What there is to tell of each, in their order.
     pub(crate) async fn took_over_all(&self, db: &mut PgConnection, many: Vec<Many<'_>>) -> Each<Events> {
+        if !many.iter().all(is_common) {
+            locks::take(db, many.iter().map(|one| (one.tenant(), one.meta().id)).collect()).await?;
+        }
         let mut written = write(db, many.iter().filter(|one| is_common(one)).collect()).await?;
         let (mut answers, mut watched) = (Vec::with_capacity(many.len()), HashSet::new());
         for one in many {
@@ -54,10 +57,9 @@ fn is_common(one: &Many<'_>) -> bool {
 
 /// Writes down that a provider has these, where their rows still stand as their first try left them: those that it says.
 ///
-/// In one order: two that write the same at the same time do not wait in a circle. With what providers say of them meanwhile,
-/// in the order in which it comes, they may; then PostgreSQL ends one of the two, which is done again, and spends nothing. Each row is looked up
-/// by its key before it is written: of a table that was never analysed the planner would read all. Once it is locked it
-/// does not move; one that somebody wrote just before is not seen by the update, and goes alone.
+/// In one order, as everywhere: two that write the same at the same time do not wait in a circle. Each row is looked up by its
+/// key before it is written: of a table that was never analysed the planner would read all. Once it is locked it does not
+/// move; one that somebody wrote just before is not seen by the update, and goes alone.
 async fn write(db: &mut PgConnection, mut texts: Vec<&Many<'_>>) -> Result<HashMap<(String, Uuid), Sent>, Fail> {
     if texts.is_empty() {
         return Ok(HashMap::new());

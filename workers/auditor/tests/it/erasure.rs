@@ -1,8 +1,9 @@
 //! A person's data goes, the proofs stay.
 
 use omnibus_schemas::auditor::{EraseSubject, Erasures, PersonalFields};
+use serde_json::json;
 
-use crate::scene::{Scene, eventually};
+use crate::scene::{Scene, eventually, headers};
 
 const NUMBER: &str = "+14155552671";
 
@@ -42,6 +43,35 @@ async fn an_erased_persons_fields_and_salts_are_gone_and_every_proof_still_holds
     assert_eq!(scene.asks("acme", &Erasures { limit: 10 }).await.unwrap().erasures.len(), 1);
     let kept = scene.count("select count(*) from auditor.subjects where wrapped is not null").await;
     assert_eq!(kept, 1);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_number_is_erased_however_it_was_written() {
+    let scene = Scene::new().await;
+    let running = scene.run().await;
+    let written = [(NUMBER, ""), ("+1 (415) 555-2671", ""), ("415.555.2671", "us"), ("0151 23456789", "DE")];
+    for (to, country) in written {
+        let mut text = json!({ "to": to, "body": "Hello" });
+        if !country.is_empty() {
+            text["country"] = country.into();
+        }
+        let map = headers(&[("ce-id", to)]);
+        scene.stage.publish_raw("cmd.texter.default.send_sms.acme", map, text.to_string()).await;
+    }
+    scene.grown("acme", 4).await;
+    let kept = async || {
+        let mut kept = vec![];
+        for index in 0..4 {
+            let personal = scene.asks("acme", &PersonalFields { index }).await.unwrap();
+            kept.extend(personal.fields.into_iter().filter_map(|field| field.value));
+        }
+        kept
+    };
+    assert_eq!(kept().await, written.map(|(to, _)| to));
+    let told = scene.does("acme", &erase("+1 415 555 2671")).await;
+    assert_eq!(told.data["known"], true);
+    assert_eq!(kept().await, ["0151 23456789"]);
     running.stop().await;
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use omnibus_runtime::{Cx, Each, Events, Fail, Meta, One};
+use omnibus_schemas::brand::Brand;
 use omnibus_schemas::mailer::{SendBatch, SendBatchRow, SendEmail, Uncertain};
 use serde_json::{Map, Value};
 use sqlx::postgres::PgRow;
@@ -13,7 +14,6 @@ use uuid::Uuid;
 use crate::Mailer;
 use crate::content::{InUse, Made, Wanted, in_use, keep_all};
 use crate::delivery::{Dispatch, Order, refused};
-use crate::send_template::Speaks;
 
 impl Dispatch for SendBatchRow {
     const NAMES_EMAIL: bool = false;
@@ -33,7 +33,8 @@ impl Dispatch for SendBatchRow {
     }
 }
 
-/// One order for each row, in their order. What the rows add, and what their template is, is read for all at once.
+/// One order for each row, in their order. What the rows add, what their template is, and whether their brand may send from
+/// its address, is read for all at once.
 async fn orders_of(
     mailer: &Mailer,
     db: &mut PgConnection,
@@ -56,18 +57,28 @@ async fn orders_of(
     let mut found = in_use(db, &templates.iter().flatten().copied().collect::<Vec<_>>()).await?.into_iter();
     let versions: Vec<InUse> =
         templates.iter().map(|template| template.and_then(|_| found.next()).unwrap_or_default()).collect();
-    let (mut orders, mut made) = (Vec::with_capacity(many.len()), Vec::new());
+    let (mut orders, mut made, mut brands) = (Vec::with_capacity(many.len()), Vec::new(), Vec::new());
     for (((meta, command), row), version) in many.into_iter().zip(rows).zip(versions) {
         let mut cx = Cx::new(meta, &mut *db);
         let order = mailer.order_of_row(&mut cx, command, row, version).await;
+        let mut brand = None;
         orders.push(order.map(|order| {
-            order.map(|(order, of)| {
-                made.extend(of.map(|of| (meta.tenant.as_str(), order.email_id, of, meta.time)));
+            order.map(|(order, template)| {
+                if let Some((of, dress)) = template {
+                    made.push((meta.tenant.as_str(), order.email_id, of, meta.time));
+                    brand = Some((meta.tenant.as_str(), dress));
+                }
                 order
             })
         }));
+        brands.push(brand);
     }
     keep_all(db, &made).await?;
+    let dressed = orders.iter_mut().zip(&brands).filter_map(|(order, brand)| match (order, brand) {
+        (Ok(Ok(order)), Some((tenant, brand))) => Some((*tenant, &mut order.email, &**brand)),
+        _ => None,
+    });
+    mailer.or_their_brands(db, dressed.collect()).await?;
     Ok(orders)
 }
 
@@ -109,7 +120,7 @@ impl Mailer {
         command: SendBatchRow,
         row: Option<(Adds, Arc<SendBatch>)>,
         version: InUse,
-    ) -> Result<Result<(Box<Order>, Option<Made>), Events>, Fail> {
+    ) -> Result<Result<(Box<Order>, Option<(Made, Arc<Brand>)>), Events>, Fail> {
         let Some((adds, batch)) = row else {
             return Err(Fail::reject("not_found", "there is no such row, or it is no mail"));
         };
@@ -118,8 +129,6 @@ impl Mailer {
         let mut variables: Map<String, Value> = batch.variables.clone();
         variables.extend(own.as_object().cloned().unwrap_or_default());
         let mut said = None;
-        let (from, from_name, reply_to) = (batch.from.clone(), batch.from_name.clone(), batch.reply_to.clone());
-        let mut speaks = Speaks { from, from_name, reply_to };
         if let Some(template) = &batch.template {
             let wanted = Wanted { name: template, version: batch.version, unsubscribe_url: None };
             match self.said(cx, email_id, wanted, version, &variables, &batch.stream).await {
@@ -127,12 +136,9 @@ impl Mailer {
                 Err(fail) => return refused(cx, email_id, Some((batch_id, row)), &[], fail).await.map(Err),
             }
         }
-        if let Some(said) = &said {
-            speaks = self.or_the_brand(cx, speaks, said).await?;
-        }
         let confidential = said.as_ref().is_some_and(|said| said.confidential);
         let template = said.as_ref().map(|said| said.template.clone());
-        let made = said.as_ref().map(Made::of);
+        let made = said.as_ref().map(|said| (Made::of(said), said.brand.clone()));
         let (subject, body, html) = match said {
             Some(said) => (said.subject, said.text, said.html),
             None => {
@@ -144,9 +150,9 @@ impl Mailer {
             to: vec![address],
             cc: vec![],
             bcc: vec![],
-            from: speaks.from,
-            from_name: speaks.from_name,
-            reply_to: speaks.reply_to,
+            from: batch.from.clone(),
+            from_name: batch.from_name.clone(),
+            reply_to: batch.reply_to.clone(),
             subject,
             body,
             html,

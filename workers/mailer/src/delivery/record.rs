@@ -9,7 +9,7 @@ use omnibus_schemas::mailer::{
 
 use super::prepare::suppress;
 use super::rows::{Attempted, Change, Moved, advance_attempted};
-use super::{Addressee, Plan};
+use super::{Addressee, Plan, secret};
 use crate::Mailer;
 use crate::suppressions;
 use crate::transport::{Receipt, Verdict};
@@ -88,7 +88,7 @@ impl Mailer {
     fn again(&self, events: Events, plan: &Plan, outcomes: &[(&Addressee, &Verdict)], at: DateTime<Utc>) -> Events {
         let follow_up = |cause: DeliveryCause, only: Vec<u32>| DeliverEmail {
             email_id: plan.email_id,
-            email: plan.email.clone(),
+            email: secret::left_out(plan),
             only,
             cause,
         };

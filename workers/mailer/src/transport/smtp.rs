@@ -4,7 +4,9 @@
 //!
 //! Up to the final dot the server has nothing it could deliver: whatever happens before is `NotDone`. After the dot only
 //! its answer tells: 2xx is done, 4xx is not done, 5xx is a no, and silence is `Unknown`, which is neither a failure nor
-//! a reason to send again. `AsyncSmtpTransport::send` can't tell these apart: all of them are "network error" there.
+//! a reason to send again. A mail that goes in one piece with its dot is `Unknown` from the first byte of that piece to the
+//! server's answer: whether the dot arrived can't be seen from here. `AsyncSmtpTransport::send` can't tell these apart: all of
+//! them are "network error" there.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};

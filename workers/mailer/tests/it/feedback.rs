@@ -159,6 +159,14 @@ async fn a_providers_events_count_once_in_any_order_and_only_if_they_are_signed(
     stage.visit::<SendGridEvents>(&sendgrid.post(&late)).await.unwrap();
     at(&stage, id, EmailState::Complained).await;
     assert_eq!(stage.told().iter().filter(|told| told.name == "email_delivered").count(), 1);
+    assert_eq!(told(&stage, "email_complained", id).await.data["recipient"], 0);
+    // One command for each event that means something: what was posted twice is known by its `sg_event_id`.
+    until(|| stage.lane("mailer", "feedback"), |lane| *lane == (0, 0)).await;
+    let booked: i64 = sqlx::query_scalar("select count(*) from bus.inbox where name = 'record_feedback'")
+        .fetch_one(&stage.db)
+        .await
+        .unwrap();
+    assert_eq!(booked, 5);
 
     let rows = stage
         .ask("mailer", "acme", &EmailStats { from: None, to: None, stream: None, template: None })

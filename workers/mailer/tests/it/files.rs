@@ -100,10 +100,27 @@ async fn what_may_not_go_along_is_refused_with_the_limit_in_words() {
     ] {
         assert_eq!(rejected(&stage, "acme", &with(vec![wrong])).await, "invalid");
     }
-    let eleven = vec![inline("a.pdf", b"x"); 11];
-    assert_eq!(rejected(&stage, "acme", &with(eleven)).await, "invalid");
+    let eleven = stage.publish("acme", &with(vec![inline("a.pdf", b"x"); 11])).await;
+    let told = stage.outcome(eleven).await;
+    assert_eq!((&told.data["code"], &told.data["faults"][0]["pointer"]), (&json!("invalid"), &json!("/attachments")));
+    assert!(told.data["faults"][0]["reason"].as_str().unwrap().contains("10"), "{told:?}");
     running.stop().await;
     assert_eq!(server.rest().await.iter().filter(|event| *event == "accepted").count(), 1);
+}
+
+#[tokio::test]
+async fn where_nothing_else_is_said_files_may_have_ten_megabytes_in_all_and_that_is_told() {
+    let server = SmtpServer::start(json!({})).await;
+    let stage = stage().await;
+    let running = run(&stage, &server).await;
+    let half = upload(&stage, "acme", "half.pdf", &vec![0; 5 * 1024 * 1024 + 1]).await;
+    let by_id = Attachment { attachment_id: Some(half), content: None, ..inline("half.pdf", b"") };
+    let id = stage.publish("acme", &with(vec![by_id.clone(), by_id])).await;
+    let told = stage.outcome(id).await;
+    assert_eq!(told.data["code"], "attachments_too_large");
+    let detail = told.data["detail"].as_str().unwrap();
+    assert!(detail.contains("10485762 bytes") && detail.contains("at most 10485760 and 10 files"), "{detail}");
+    running.stop().await;
 }
 
 #[tokio::test]

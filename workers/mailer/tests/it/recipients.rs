@@ -32,6 +32,22 @@ async fn later_defers_that_recipient_only_who_is_tried_again_with_the_same_mail(
 }
 
 #[tokio::test]
+async fn whoever_is_suppressed_between_two_tries_gets_no_second_one() {
+    let mut server = SmtpServer::start(json!({ "defer_times": 1 })).await;
+    let stage = stage().await;
+    let running = run_with(&stage, &server, &["--defer-seconds", "5"]).await;
+    let both = email(|e| e.to = vec!["a@example.com".into(), "defer@example.com".into()]);
+    let id = done(&stage, "acme", &both).await;
+    told(&stage, "email_deferred", id).await;
+    done(&stage, "acme", &AddSuppression { address: "defer@example.com".into(), stream: None }).await;
+    assert_eq!(told(&stage, "email_suppressed", id).await.data["recipient"], 1);
+    assert_eq!(states(&status(&stage, id).await), [EmailState::Sent, EmailState::Suppressed]);
+    assert_eq!(server.next("accepted").await["to"], json!(["a@example.com"]));
+    running.stop().await;
+    assert!(!server.rest().await.contains(&"accepted".into()));
+}
+
+#[tokio::test]
 async fn a_bad_address_bounces_by_itself_and_is_suppressed_from_then_on() {
     let mut server = SmtpServer::start(json!({})).await;
     let stage = stage().await;

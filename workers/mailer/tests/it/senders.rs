@@ -9,14 +9,15 @@ use omnibus_schemas::mailer::{
     AddSenderDomain, ConfirmSenderDomain, EmailState, EmailStats, PutMailStream, RemoveSenderDomain, RenderedEmail,
     SendEmail, SendTemplate, SenderDomains, StreamKind,
 };
-use omnibus_schemas::platform::Outcome;
+use omnibus_schemas::platform::{Outcome, Resolution};
 use serde_json::json;
 use sha2::Sha256;
 
 use crate::scene::{
-    SMTP_TIMEOUT, done, email, everything_in, rejected, run, run_with, stage, status, streams_with, told,
+    SMTP_TIMEOUT, done, email, everything_in, rejected, run, run_with, stage, states, status, streams_with, told, until,
 };
 use crate::server::SmtpServer;
+use crate::worker::resolve;
 
 /// What the operator hands out where there is no DNS to be asked.
 pub(crate) fn approval(tenant: &str) -> ConfirmSenderDomain {
@@ -157,6 +158,74 @@ async fn a_secret_that_is_told_later_waits_in_its_own_command_and_nowhere_else()
     let days = stage.ask("mailer", "acme", &all).await.unwrap().rows;
     assert!(days.iter().any(|day| day.deferred > 0), "{days:?}");
     is_kept_by_its_command_alone(&stage).await;
+    running.stop().await;
+    assert!(!server.rest().await.contains(&"accepted".into()));
+}
+
+/// To two recipients, of whom the second is told "later": twice, so that a follow-up is told so as well.
+async fn reaches_both<C: Command>(mail: &C) {
+    let mut server = SmtpServer::start(json!({ "defer_times": 2 })).await;
+    let stage = stage().await;
+    let running = run_with(&stage, &server, &["--defer-seconds", "1"]).await;
+    let id = done(&stage, "acme", mail).await;
+    let (first, second) = (server.next("accepted").await, server.next("accepted").await);
+    assert_eq!((&first["to"], &second["to"]), (&json!(["a@example.com"]), &json!(["defer@example.com"])));
+    let text = first["text"].as_str().unwrap();
+    assert!(text.replace("=\r\n", "").contains("q7x9-secret"), "{text}");
+    assert_eq!(second["text"], text, "it is the same mail");
+    let report = until(|| status(&stage, id), |report| states(report) == [EmailState::Sent, EmailState::Sent]).await;
+    assert_eq!(report.deliveries.iter().map(|delivery| delivery.tries).collect::<Vec<_>>(), [1, 3]);
+    is_kept_by_its_command_alone(&stage).await;
+    running.stop().await;
+    assert!(!server.rest().await.contains(&"accepted".into()));
+}
+
+fn two() -> Vec<String> {
+    ["a@example.com", "defer@example.com"].map(str::to_owned).to_vec()
+}
+
+#[tokio::test]
+async fn a_secret_that_one_of_two_is_told_later_waits_in_its_own_command_and_nowhere_else() {
+    let written = SendEmail { to: two(), html: Some("<b>q7x9-secret</b>".into()), ..secret_to("") };
+    let mut reset = SendTemplate { to: two(), ..SendTemplate::example() };
+    reset.variables["reset_url"] = json!("https://example.com/reset/q7x9-secret");
+    tokio::join!(reaches_both(&written), reaches_both(&reset));
+}
+
+#[tokio::test]
+async fn a_secret_of_which_one_of_two_was_not_heard_is_no_part_of_what_a_person_is_asked() {
+    let mut server = SmtpServer::start(json!({ "cut": "dot", "times": 1 })).await;
+    let stage = stage().await;
+    let running = run(&stage, &server).await;
+    let to = ["a@example.com", "refuse@example.com"].map(str::to_owned).to_vec();
+    let id = done(&stage, "acme", &SendEmail { to, ..secret_to("") }).await;
+    let first = server.next("accepted").await;
+    let held = stage.event(|told| told.name == "command_held").await;
+    assert_eq!(streams_with(&stage, "q7x9").await, ["CMD_MAILER"]);
+    resolve(&stage, held.data["command_id"].as_str().unwrap().parse().unwrap(), Resolution::Perform).await;
+    assert_eq!(server.next("accepted").await["text"], first["text"]);
+    until(|| status(&stage, id), |report| states(report) == [EmailState::Sent, EmailState::Bounced]).await;
+    is_kept_by_its_command_alone(&stage).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn whoever_waits_for_a_secret_whose_command_is_gone_has_not_got_it_and_that_is_told() {
+    let mut server = SmtpServer::start(json!({})).await;
+    let stage = stage().await;
+    let running = run_with(&stage, &server, &["--defer-seconds", "5"]).await;
+    let id = done(&stage, "acme", &SendEmail { to: two(), ..secret_to("") }).await;
+    server.next("accepted").await;
+    let sequence: i64 = sqlx::query_scalar("select sequence from bus.inbox where message_id = $1")
+        .bind(id)
+        .fetch_one(&stage.db)
+        .await
+        .unwrap();
+    let commands = stage.operator.jetstream().get_stream("CMD_MAILER").await.unwrap();
+    commands.delete_message(sequence.unsigned_abs()).await.unwrap();
+    let failed = told(&stage, "email_failed", id).await;
+    assert!(failed.data["detail"].as_str().unwrap().contains("no longer on the bus"), "{failed:?}");
+    assert_eq!(states(&status(&stage, id).await), [EmailState::Sent, EmailState::Failed]);
     running.stop().await;
     assert!(!server.rest().await.contains(&"accepted".into()));
 }

@@ -43,7 +43,10 @@ async fn the_first_body_that_people_try_arrives_without_one_header() {
     let message_id = sent.data["message_id"].as_str().unwrap();
     assert!(text.contains(&format!("Message-ID: {message_id}\r\n")), "{text}");
 
-    let id = sent.data["email_id"].as_str().unwrap().parse().unwrap();
+    let id: Uuid = sent.data["email_id"].as_str().unwrap().parse().unwrap();
+    assert!(message_id.starts_with(&format!("<{id}-")), "{message_id} is not derived from {id}");
+    let told: Vec<_> = stage.caused_by(id).into_iter().map(|told| told.name).collect();
+    assert_eq!(told, ["email_queued", "email_sent"]);
     let report = status(&stage, id).await;
     assert_eq!((report.status, report.recipients, report.detail.as_deref()), (EmailState::Sent, 1, None));
     assert!(report.sent_at.is_some());

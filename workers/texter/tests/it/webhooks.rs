@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine;
 use chrono::{DateTime, Days, NaiveTime, TimeDelta, Utc};
+use omnibus_runtime::settings::WorkSettings;
 use omnibus_runtime::{Visit, clock};
 use omnibus_schemas::Command;
 use omnibus_schemas::Hook;
@@ -99,6 +100,50 @@ async fn in_order_every_status_is_an_event_with_a_rising_revision() {
         .collect();
     assert_eq!(revisions, [3, 4, 5, 6]);
     scene.running.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_told_of_several_texts_is_written_in_one_order_whatever_order_it_comes_in() {
+    let scene = Scene::new().await;
+    let mut texts = vec![];
+    for n in 9601..9603 {
+        texts.push(sent(&scene, &text(|t| t.to = number(n))).await);
+    }
+    texts.sort();
+    let Scene { stage, twilio, running } = scene;
+    running.stop().await;
+    let secret = omnibus_texter::secret::Secret::new(SECRET.as_bytes());
+    let mut notes = vec![];
+    for (message_id, sid) in texts.iter().rev() {
+        let note = NoteStatus {
+            message_id: *message_id,
+            provider: "twilio".into(),
+            provider_id: sid.clone(),
+            status: "delivered".into(),
+            error_code: None,
+            proof: secret.proof(&["status", "acme", &message_id.to_string(), sid, "delivered", ""]),
+        };
+        notes.push(stage.publish("acme", &note).await);
+    }
+    let [first, last] = [texts[0].0, texts[1].0];
+    let mut other = stage.db.begin().await.unwrap();
+    let lock = "select from texter.messages where message_id = $1 for update";
+    sqlx::query(lock).bind(first).execute(&mut *other).await.unwrap();
+    let work = WorkSettings { loops: 1, ..WorkSettings::defaults() };
+    let running = stage.run_with(omnibus_texter::worker(twilio.settings()).unwrap(), work).await;
+    let waits = "select exists (select from pg_stat_activity
+                                where datname = current_database() and wait_event_type = 'Lock')";
+    while !sqlx::query_scalar::<_, bool>(waits).fetch_one(&stage.db).await.unwrap() {
+        tokio::task::yield_now().await;
+    }
+    // Whoever waits for the first has not locked the last.
+    let lock = "select from texter.messages where message_id = $1 for update nowait";
+    sqlx::query(lock).bind(last).execute(&mut *other).await.unwrap();
+    other.rollback().await.unwrap();
+    for note in notes {
+        assert_eq!(stage.outcome(note).await.outcome, Some(Outcome::Succeeded));
+    }
+    running.stop().await;
 }
 
 #[tokio::test]
