@@ -13,7 +13,7 @@ use indicatif::ProgressBar;
 use omnibus_auditor::compliance::oscal;
 use omnibus_auditor::export::{self, COLUMNS, Header, VERSION};
 use omnibus_auditor::note::{Checkpoint, VerifierKey};
-use omnibus_auditor::tree::{self, WIDTH};
+use omnibus_auditor::tree::{self, Hash, WIDTH};
 use omnibus_runtime::Bus;
 use omnibus_schemas::auditor::{
     ComplianceReport, ComplianceReportPage, ConsistencyProof, DOMAIN, ExportPage, ExportTile, Framework, Head, LogHead,
@@ -379,10 +379,6 @@ impl Watch {
             };
             match kept {
                 None => show::text(&format!("{} entries; the first checkpoint is kept", new.size)),
-                Some(old) if old.size > new.size => {
-                    show::text(&format!("NOT OK: {} entries, and there were {}: rolled back", new.size, old.size));
-                    return Ok(ExitCode::FAILURE);
-                }
                 Some(old) => {
                     let path = match old.size < new.size {
                         true => {
@@ -392,11 +388,13 @@ impl Watch {
                         false => Vec::new(),
                     };
                     let hashes = export::hashes(&path).context("the consistency proof is not base64")?;
-                    if !tree::continues(old.size, &old.root, new.size, &new.root, &hashes) {
-                        show::text(&format!("NOT OK: the head of {} does not continue that of {}", new.size, old.size));
-                        return Ok(ExitCode::FAILURE);
+                    match held_against(&old, &new, &hashes) {
+                        Ok(words) => show::text(&words),
+                        Err(words) => {
+                            show::text(&words);
+                            return Ok(ExitCode::FAILURE);
+                        }
                     }
-                    show::text(&format!("OK: {} entries, continuing the {} that were kept", new.size, old.size));
                 }
             }
             std::fs::write(&self.kept, &head.checkpoint)
@@ -406,5 +404,51 @@ impl Watch {
             }
             tokio::time::sleep(every).await;
         }
+    }
+}
+
+/// What a head is to whoever has kept an earlier one, in words; an `Err` if the log is not what it was.
+fn held_against(old: &Checkpoint, new: &Checkpoint, path: &[Hash]) -> Result<String, String> {
+    let (was, is) = (old.size, new.size);
+    if was > is {
+        return Err(format!("NOT OK: {is} entries, and there were {was}: rolled back"));
+    }
+    match tree::continues(was, &old.root, is, &new.root, path) {
+        true => Ok(format!("OK: {is} entries, continuing the {was} that were kept")),
+        false => Err(format!("NOT OK: the head of {is} does not continue that of {was}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use omnibus_auditor::tree::{Tiles, leaf_hash};
+
+    use super::*;
+
+    /// A log whose entries are others from `forked` on.
+    fn log(size: u64, forked: u64) -> (Tiles, Checkpoint) {
+        let mut tiles = Tiles::default();
+        for n in 0..size {
+            let leaf = if n < forked { format!("{n}") } else { format!("another {n}") };
+            tiles.append(n, leaf_hash(leaf.as_bytes()));
+        }
+        let root = tiles.root(size).unwrap();
+        (tiles, Checkpoint { origin: "log.example/audit/acme".into(), size, root })
+    }
+
+    #[test]
+    fn a_watched_log_that_was_rolled_back_or_forked_is_told() {
+        let (_, kept) = log(300, 300);
+        let (tiles, grown) = log(600, 600);
+        let good = tiles.consistency(300, 600).unwrap();
+        assert!(held_against(&kept, &grown, &good).unwrap().starts_with("OK: 600 entries"));
+        assert!(held_against(&kept, &kept, &[]).is_ok());
+        assert!(held_against(&kept, &grown, &[]).unwrap_err().contains("does not continue"), "nothing proves nothing");
+
+        assert!(held_against(&grown, &kept, &[]).unwrap_err().contains("rolled back"));
+        let (tiles, fork) = log(600, 299);
+        let path = tiles.consistency(300, 600).unwrap();
+        assert!(held_against(&kept, &fork, &path).unwrap_err().contains("does not continue"));
+        assert!(held_against(&grown, &fork, &[]).unwrap_err().contains("does not continue"), "as long as it was");
     }
 }
