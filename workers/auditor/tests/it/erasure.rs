@@ -185,3 +185,33 @@ async fn a_ledger_that_can_not_be_replayed_keeps_all_shut_until_it_can() {
     assert_eq!((personal.fields.first().and_then(|field| field.value.clone()), personal.salt), (None, None));
     running.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_that_was_lost_is_written_again_from_the_database() {
+    let scene = Scene::new().await;
+    let running = scene.run().await;
+    scene.does("acme", &erase(NUMBER)).await;
+    scene.does("globex", &erase(NUMBER)).await;
+    eventually("the ledger is written", || async {
+        scene.count("select count(*) from auditor.erasures where filed").await == 2
+    })
+    .await;
+    running.stop().await;
+    let ledger = scene.dir.path().join("erasures.jsonl");
+    let lines = || {
+        let text = std::fs::read_to_string(&ledger).unwrap_or_default();
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        // Said twice is harmless.
+        lines.dedup();
+        lines
+    };
+    let before = lines();
+    assert_eq!(before.len(), 2);
+    for (lost, kept) in [("all of it", ""), ("a line", before[0].as_str())] {
+        std::fs::write(&ledger, format!("{kept}\n").trim_start()).unwrap();
+        let running = scene.run().await;
+        eventually(lost, || async { lines() == before }).await;
+        running.stop().await;
+    }
+}
