@@ -53,6 +53,15 @@ def main():
     leaf = verify.leaf_hash(entries[-1]["leaf"].encode())
     assert verify.included(leaf, entries[-1]["index"], size, verify.hashes(entries[-1]["path"])) == root
 
+    # So does an entry that is asked for by its index, and a head that continues an earlier one.
+    first = ask(f"/api/v1/audit/entries/{entries[0]['index']}/proof")
+    size, root = key.checkpoint(first["head"]["checkpoint"])
+    leaf = verify.leaf_hash(first["leaf"].encode())
+    assert verify.included(leaf, first["index"], size, verify.hashes(first["path"])) == root
+    old, new = key.checkpoint(head["checkpoint"]), key.checkpoint(ask("/api/v1/audit/head")["checkpoint"])
+    path = verify.hashes(ask(f"/api/v1/audit/consistency?from={old[0]}&to={new[0]}")["path"])
+    assert verify.continued(old[0], old[1], new[0], path) == (old[1], new[1])
+
     with tempfile.TemporaryDirectory() as folder:
         export, kept = f"{folder}/export.jsonl", f"{folder}/kept"
         pathlib.Path(kept).write_text(head["checkpoint"])

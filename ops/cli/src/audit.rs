@@ -13,7 +13,7 @@ use indicatif::ProgressBar;
 use omnibus_auditor::compliance::oscal;
 use omnibus_auditor::export::{self, COLUMNS, Header, VERSION};
 use omnibus_auditor::note::{Checkpoint, VerifierKey};
-use omnibus_auditor::tree::{self, WIDTH};
+use omnibus_auditor::tree::{self, Hash, WIDTH};
 use omnibus_runtime::Bus;
 use omnibus_schemas::auditor::{
     ComplianceReport, ComplianceReportPage, ConsistencyProof, DOMAIN, ExportPage, ExportTile, Framework, Head, LogHead,
@@ -406,22 +406,27 @@ impl Watch {
     async fn compare(&self, bus: &Bus, kept: Option<Checkpoint>, new: &Checkpoint) -> anyhow::Result<Look> {
         let size = new.size;
         let Some(old) = kept else { return Ok(Look::First { size }) };
-        let kept = old.size;
-        if kept > size {
-            return Ok(Look::RolledBack { size, kept });
-        }
-        let path = match kept < size {
+        let path = match old.size < size {
             true => {
-                let proof = ConsistencyProof { from: kept, to: Some(size) };
+                let proof = ConsistencyProof { from: old.size, to: Some(size) };
                 ask(bus, &self.tenant, &proof).await?.path
             }
             false => Vec::new(),
         };
         let hashes = export::hashes(&path).context("the consistency proof is not base64")?;
-        Ok(match tree::continues(kept, &old.root, size, &new.root, &hashes) {
-            true => Look::Continues { size, kept },
-            false => Look::Replaced { size, kept },
-        })
+        Ok(held_against(&old, new, &hashes))
+    }
+}
+
+/// What a head is to whoever has kept an earlier one.
+fn held_against(old: &Checkpoint, new: &Checkpoint, path: &[Hash]) -> Look {
+    let (kept, size) = (old.size, new.size);
+    if kept > size {
+        return Look::RolledBack { size, kept };
+    }
+    match tree::continues(kept, &old.root, size, &new.root, path) {
+        true => Look::Continues { size, kept },
+        false => Look::Replaced { size, kept },
     }
 }
 
@@ -461,5 +466,41 @@ impl Look {
             Look::RolledBack { size, kept } => format!("NOT OK: {size} entries, and there were {kept}: rolled back"),
             Look::Replaced { size, kept } => format!("NOT OK: the head of {size} does not continue that of {kept}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use omnibus_auditor::tree::{Tiles, leaf_hash};
+
+    use super::*;
+
+    /// A log whose entries are others from `forked` on.
+    fn log(size: u64, forked: u64) -> (Tiles, Checkpoint) {
+        let mut tiles = Tiles::default();
+        for n in 0..size {
+            let leaf = if n < forked { format!("{n}") } else { format!("another {n}") };
+            tiles.append(n, leaf_hash(leaf.as_bytes()));
+        }
+        let root = tiles.root(size).unwrap();
+        (tiles, Checkpoint { origin: "log.example/audit/acme".into(), size, root })
+    }
+
+    #[test]
+    fn a_watched_log_that_was_rolled_back_or_forked_is_told() {
+        let (_, kept) = log(300, 300);
+        let (tiles, grown) = log(600, 600);
+        let good = tiles.consistency(300, 600).unwrap();
+        let bad = |look: Look, words: &str| !look.is_good() && look.words().contains(words);
+        let look = held_against(&kept, &grown, &good);
+        assert!(look.is_good() && look.words().starts_with("OK: 600 entries"));
+        assert!(held_against(&kept, &kept, &[]).is_good());
+        assert!(bad(held_against(&kept, &grown, &[]), "does not continue"), "nothing proves nothing");
+
+        assert!(bad(held_against(&grown, &kept, &[]), "rolled back"));
+        let (tiles, fork) = log(600, 299);
+        let path = tiles.consistency(300, 600).unwrap();
+        assert!(bad(held_against(&kept, &fork, &path), "does not continue"));
+        assert!(bad(held_against(&grown, &fork, &[]), "does not continue"), "as long as it was");
     }
 }

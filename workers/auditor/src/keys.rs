@@ -101,7 +101,8 @@ impl Keys {
         if let Some(folder) = self.file.parent() {
             std::fs::create_dir_all(folder)?;
         }
-        let beside = self.file.with_extension(format!("new-{}", std::process::id()));
+        // Replicas share the folder, and each may be the first process of its container: a process's number is no name.
+        let beside = self.file.with_extension(format!("new-{}", hex(&chance::<8>()?)));
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
         file.write_all(hex(&chance::<32>()?).as_bytes())?;
         file.sync_all()?;
@@ -162,4 +163,27 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replicas_that_begin_at_once_make_one_secret() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("new/secret");
+        let secrets: Vec<String> = std::thread::scope(|scope| {
+            let begin = || {
+                let keys = Keys { given: None, file: file.clone(), derived: OnceLock::new() };
+                scope.spawn(move || keys.kept().unwrap().expose_secret().to_owned())
+            };
+            let began: Vec<_> = (0..16).map(|_| begin()).collect();
+            began.into_iter().map(|replica| replica.join().unwrap()).collect()
+        });
+        assert_eq!(secrets[0].len(), 64);
+        assert!(secrets.iter().all(|secret| *secret == secrets[0]), "{secrets:?}");
+        let left = std::fs::read_dir(file.parent().unwrap()).unwrap().count();
+        assert_eq!(left, 1, "the secret alone");
+    }
 }

@@ -45,7 +45,7 @@ impl Ledger {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
             Err(error) => return Err(error).with_context(|| format!("{} can't be read", self.file.display())),
         };
-        let mut again = 0;
+        let (mut again, mut tenants, mut ids) = (0, Vec::new(), Vec::new());
         for (n, line) in text.lines().enumerate() {
             let line: Line = match serde_json::from_str(line) {
                 Ok(line) => line,
@@ -54,6 +54,22 @@ impl Ledger {
                 Err(_) => anyhow::bail!("line {} of {} can't be read", n + 1, self.file.display()),
             };
             again += destroy(db, &line).await?;
+            tenants.push(line.tenant);
+            ids.push(line.erasure_id);
+        }
+        let lost = sqlx::query(
+            "update auditor.erasures e set filed = false
+             where e.filed and not exists (
+                 select from unnest($1::text[], $2::uuid[]) as x(tenant, erasure_id)
+                 where x.tenant = e.tenant and x.erasure_id = e.erasure_id)",
+        )
+        .bind(tenants)
+        .bind(ids)
+        .execute(db)
+        .await?
+        .rows_affected();
+        if lost > 0 {
+            tracing::warn!(lost, "the ledger of erasures lacks what the database has; it is written down again");
         }
         if again > 0 {
             tracing::warn!(again, "people's keys were back, as after a restore; they are destroyed again");

@@ -201,3 +201,17 @@ impl Settings {
         format!("{}/{tenant}", self.audit_origin)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Args as _;
+
+    use super::*;
+
+    #[test]
+    fn entries_are_kept_for_seven_years_unless_somebody_says_otherwise() {
+        let command = Settings::augment_args(clap::Command::new("auditor"));
+        let days = command.get_arguments().find(|argument| argument.get_id() == "audit_retention_days").unwrap();
+        assert_eq!(days.get_default_values(), ["2555"]);
+    }
+}

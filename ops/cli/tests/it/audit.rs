@@ -40,6 +40,7 @@ fn an_export_is_checked_offline_and_a_changed_byte_is_named() {
     assert!(look["kept"].as_u64().unwrap() > 0 && look["size"].as_u64() >= look["kept"].as_u64(), "{look}");
     stack.run(&["audit", "export", "--tenant", "audited", "--since", &kept, "--file", &file]).well();
     stack.run(&["audit", "verify", &file, "--key-file", &key, "--kept", &kept]).well();
+    assert_eq!(header(&file)["previous"].as_str(), Some(std::fs::read_to_string(&kept).unwrap().as_str()));
 
     let text = std::fs::read_to_string(&file).unwrap();
     let at = text.lines().position(|line| line.starts_with(r#"{"index":1,"#)).unwrap();
@@ -55,6 +56,31 @@ fn an_export_is_checked_offline_and_a_changed_byte_is_named() {
     let other = stack.run(&["audit", "head", "--tenant", "demo", "--key"]).well();
     assert_eq!(stack.run(&["audit", "verify", &file, "--key", other.trim()]).status.code(), Some(1));
     assert!(stack.run(&["audit", "verify", &file]).err.contains("--key"));
+}
+
+/// What an export says of itself.
+fn header(file: &str) -> Value {
+    serde_json::from_str(std::fs::read_to_string(file).unwrap().lines().next().unwrap()).unwrap()
+}
+
+#[test]
+fn a_part_of_a_log_is_checked_by_itself_and_says_what_it_is() {
+    let stack = Stack::shared();
+    let mint = || stack.json(&["key", "mint", "--tenant", "parted", "--scope", "email:send"]);
+    mint();
+    let id = mint()["record"]["id"].as_str().unwrap().to_owned();
+    logged(&stack, "parted", &format!(",key.minted {id},"));
+    let dir = folder();
+    let file = dir.path().join("part.jsonl").to_str().unwrap().to_owned();
+    let export = ["audit", "export", "--tenant", "parted", "--file", &file, "--from", "1", "--to"];
+    stack.run(&[&export[..], &["2"]].concat()).well();
+    let said = header(&file);
+    assert_eq!((&said["from"], &said["to"], &said["count"]), (&1.into(), &2.into(), &1.into()), "{said}");
+    assert!(said["head"].as_str().unwrap().contains("/parted\n") && said.get("what").is_none(), "{said}");
+    let key = stack.run(&["audit", "head", "--tenant", "parted", "--key"]).well();
+    let report = stack.json(&["audit", "verify", &file, "--key", key.trim()]);
+    assert_eq!((&report["from"], &report["to"], &report["checked"]), (&1.into(), &2.into(), &1.into()), "{report}");
+    assert!(stack.run(&[&export[..], &["1000000"]].concat()).failed().contains("nothing to export"));
 }
 
 #[test]
@@ -81,6 +107,7 @@ fn a_filter_shows_what_it_wants_and_proves_that_the_rest_is_there() {
     let dir = folder();
     let file = dir.path().join("log.jsonl").to_str().unwrap().to_owned();
     stack.run(&["audit", "export", "--tenant", "filtered", "--what", "auditor.act", "--file", &file]).well();
+    assert_eq!((&header(&file)["what"], &header(&file)["count"]), (&"auditor.act".into(), &1.into()));
     let key = stack.run(&["audit", "head", "--tenant", "filtered", "--key"]).well();
     let report = stack.json(&["audit", "verify", &file, "--key", key.trim()]);
     // The command of the act, and what the watch of the controls has added since.

@@ -300,6 +300,16 @@ mod tests {
     }
 
     #[test]
+    fn it_is_said_where_the_frameworks_own_words_stand_and_how_the_mapping_was_made() {
+        for of in &book().frameworks {
+            assert!(of.source.starts_with("https://"), "{}", of.source);
+        }
+        for step in ["800-66", "800-53", "27001"] {
+            assert!(book().mapping.contains(step), "{step}: {}", book().mapping);
+        }
+    }
+
+    #[test]
     fn every_control_has_checks_that_are_there_and_every_check_is_of_use() {
         let mut used = BTreeSet::new();
         let mut names = BTreeSet::new();

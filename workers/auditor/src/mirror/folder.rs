@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
-use omnibus_runtime::{Alone, Desk};
+use omnibus_runtime::{Alone, Desk, clock};
 use sqlx::PgPool;
 
-use super::{plan, tiles};
+use super::{claim, plan, tiles};
 use crate::Auditor;
 use crate::store;
 use crate::tree::{Place, WIDTH};
@@ -97,9 +97,7 @@ impl Folder {
                 let plan = match plan(&mut connection, &auditor.settings, tenant, &there, to).await? {
                     Ok(plan) => plan,
                     Err(why) => {
-                        if self.refused.insert(tenant.to_owned(), why.clone()).is_none() {
-                            tracing::error!(tenant, why, "nothing is written into the folder of this log");
-                        }
+                        self.refuse(tenant, why);
                         return Ok(());
                     }
                 };
@@ -117,11 +115,21 @@ impl Folder {
         }
         // Tiles are the same whoever writes them. A checkpoint of yesterday over today's is not.
         alone.still().await?;
-        let file = folder.join("checkpoint");
-        tokio::task::spawn_blocking(move || put(&file, checkpoint.as_bytes())).await??;
-        self.refused.remove(tenant);
-        self.stands.insert(tenant.to_owned(), to);
+        let (file, origin) = (folder.join("checkpoint"), auditor.settings.origin(tenant));
+        match tokio::task::spawn_blocking(move || put_checkpoint(&file, &checkpoint, &origin, to)).await?? {
+            Ok(()) => {
+                self.refused.remove(tenant);
+                self.stands.insert(tenant.to_owned(), to);
+            }
+            Err(why) => self.refuse(tenant, format!("{tenant}: {why}")),
+        }
         Ok(())
+    }
+
+    fn refuse(&mut self, tenant: &str, why: String) {
+        if self.refused.insert(tenant.to_owned(), why.clone()).is_none() {
+            tracing::error!(tenant, why, "nothing is written into the folder of this log");
+        }
     }
 }
 
@@ -138,12 +146,101 @@ fn put_tiles(folder: &Path, places: &[(Place, u64)], hashes: &[Vec<u8>]) -> anyh
 
 /// A reader sees the whole file, or the one before.
 fn put(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let parent = file.parent().context("a file has a folder")?;
-    std::fs::create_dir_all(parent)?;
-    let beside = parent.join(format!(".{}.new", std::process::id()));
-    let mut open = std::fs::File::create(&beside)?;
-    open.write_all(bytes)?;
-    // After a power cut, a checkpoint must not stand beside tiles that are empty.
-    open.sync_all()?;
-    std::fs::rename(&beside, file).with_context(|| format!("{} can't be written", file.display()))
+    let beside = Beside::write(file, bytes)?;
+    beside.rename(file)
+}
+
+/// As [`put`], unless what lies there by now may not be written over: tiles are the same whoever writes them, and a
+/// checkpoint of yesterday over today's is not. Whoever was alone and has lost the session that said so finds here what
+/// whoever is alone now has written. An `Err` inside says what lies there.
+fn put_checkpoint(file: &Path, note: &str, origin: &str, size: u64) -> anyhow::Result<Result<(), String>> {
+    let beside = Beside::write(file, note.as_bytes())?;
+    // As late as can be: bytes may take long to reach the disk.
+    let lies = std::fs::read_to_string(file).unwrap_or_default();
+    match claim(&lies, origin, size) {
+        Ok(_) => beside.rename(file).map(Ok),
+        Err(why) => Ok(Err(why)),
+    }
+}
+
+/// Bytes on the disk that are to become a file. They go, unless they have.
+struct Beside(PathBuf);
+
+impl Beside {
+    fn write(file: &Path, bytes: &[u8]) -> anyhow::Result<Self> {
+        let parent = file.parent().context("a file has a folder")?;
+        std::fs::create_dir_all(parent)?;
+        // Replicas share the folder, and each may be the first process of its container: a process's number is no name.
+        let beside = Beside(parent.join(format!(".{}.new", clock::new_id().simple())));
+        let mut open = std::fs::File::create(&beside.0)?;
+        open.write_all(bytes)?;
+        // After a power cut, a checkpoint must not stand beside tiles that are empty.
+        open.sync_all()?;
+        Ok(beside)
+    }
+
+    fn rename(self, file: &Path) -> anyhow::Result<()> {
+        std::fs::rename(&self.0, file).with_context(|| format!("{} can't be written", file.display()))
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        // After a rename there is nothing of this name, which is the ordinary case.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+
+    use super::*;
+
+    const LOG: &str = "omnibus.test/audit/acme";
+
+    fn note(size: u64) -> String {
+        format!("{LOG}\n{size}\n{}\n\n\u{2014} x y\n", STANDARD.encode([7_u8; 32]))
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let name = |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().file_name().into_string().unwrap();
+        let mut names: Vec<String> = std::fs::read_dir(folder).unwrap().map(name).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_checkpoint_is_not_written_over_a_newer_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("acme/checkpoint");
+        for size in [12, 20] {
+            assert_eq!(put_checkpoint(&file, &note(size), LOG, size).unwrap(), Ok(()));
+        }
+        let refused = put_checkpoint(&file, &note(19), LOG, 19).unwrap().unwrap_err();
+        assert!(refused.contains("20 entries"), "{refused}");
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), note(20));
+        assert_eq!(put_checkpoint(&file, &note(20), LOG, 20).unwrap(), Ok(()));
+        assert_eq!(names(file.parent().unwrap()), ["checkpoint"], "what was not put leaves nothing");
+    }
+
+    #[test]
+    fn writers_of_one_folder_are_in_nobodys_way_and_leave_whole_files_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let bytes = |writer: u8| vec![writer; 8192];
+        std::thread::scope(|scope| {
+            for writer in 0..4_u8 {
+                let file = dir.path().join(format!("{writer}"));
+                scope.spawn(move || {
+                    for _ in 0..50 {
+                        put(&file, &bytes(writer)).unwrap();
+                        assert!(std::fs::read(&file).unwrap() == bytes(writer), "the file of writer {writer}");
+                    }
+                });
+            }
+        });
+        assert_eq!(names(dir.path()), ["0", "1", "2", "3"]);
+        assert!(put(&dir.path().join("0/1"), &bytes(0)).is_err(), "a file is no folder");
+    }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use omnibus_auditor::settings::ComplianceMode;
+use omnibus_runtime::bus::PublishError;
 use omnibus_runtime::clock;
 use omnibus_runtime::testing::Told;
 use omnibus_schemas::Query;
@@ -128,6 +129,64 @@ async fn a_control_goes_stale_when_nobody_tells_of_it_and_its_past_can_be_asked(
     assert_eq!(names(&long_ago), ["backup", "recovery", "physical"]);
     assert_eq!(names(&now), ["recovery", "physical"]);
     running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_may_speak_for_the_house_tells_of_a_backup_and_nobody_else() {
+    let scene = Scene::new().await;
+    let running = scene.run_as(ComplianceMode::Watch).await;
+    scene.greeted("acme", "e-1").await;
+    let (subject, body) = ("cmd.auditor.default.record_act._", r#"{"act":"backup.verified","target":"base-1"}"#);
+    for user in ["tenant_acme", "greeter"] {
+        let bus = scene.stage.connect(user).await;
+        let refused = bus.publish(subject, headers(&[]), body.into()).await;
+        assert!(matches!(refused, Err(PublishError::Refused(_))), "{user}: {refused:?}");
+    }
+    // As a script does it, with the operator's key and without one header.
+    scene.stage.publish_raw(subject, headers(&[]), body).await;
+    let met = becomes(&scene, "acme", "backup", "met", 1).await;
+    assert_eq!(met.data["evidence"]["log"], "_");
+    let age = "update auditor.sightings set seen_at = seen_at - interval '25 hours'";
+    scene.sql(age).await;
+    becomes(&scene, "acme", "backup", "stale", 2).await;
+    // As another program does, with the door's key.
+    let bus = scene.stage.connect("ingest").await;
+    bus.publish(subject, headers(&[("ce-id", "backup-2")]), body.into()).await.unwrap();
+    becomes(&scene, "acme", "backup", "met", 3).await;
+    scene.sql(age).await;
+    becomes(&scene, "acme", "backup", "stale", 4).await;
+    // What was told under the same id is the same telling: nothing was verified since.
+    bus.publish(subject, headers(&[("ce-id", "backup-2")]), body.into()).await.unwrap();
+    scene.does("_", &RecordAct { act: "noted".into(), ..verified() }).await;
+    eventually("what came after it is on the record", || async {
+        scene.leaves("_").await.iter().any(|leaf| leaf["target"] == "noted base-1")
+    })
+    .await;
+    watched(&scene, "_").await;
+    let assessed = scene.does("acme", &AssessControl { control: "backup".parse().unwrap() }).await;
+    assert_eq!(assessed.name, "command_done", "{:?}", assessed.data);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_is_watched_comes_to_rest() {
+    let scene = Scene::new().await;
+    let running = scene.run_as(ComplianceMode::Watch).await;
+    scene.greeted("acme", "e-1").await;
+    becomes(&scene, "acme", "audit-log", "met", 1).await;
+    let looked = async || scene.asks("acme", &NOW).await.unwrap().watched_at;
+    // What is told of a control is an entry, and must be no reason to tell more.
+    for _ in 0..20 {
+        let (size, at) = (scene.size("acme").await, looked().await.unwrap());
+        eventually("the watch has looked again, some times", || async {
+            looked().await.is_some_and(|now| now - at > TimeDelta::seconds(3))
+        })
+        .await;
+        if scene.size("acme").await == size {
+            return running.stop().await;
+        }
+    }
+    panic!("the log grows by itself");
 }
 
 /// When a revision of acme's backup came about.

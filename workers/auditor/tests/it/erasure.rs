@@ -1,8 +1,12 @@
 //! A person's data goes, the proofs stay.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use omnibus_auditor::tree::{Hash, digest};
 use omnibus_schemas::auditor::{EraseSubject, Erasures, PersonalFields};
 use serde_json::json;
 
+use crate::proofs::second_opinion;
 use crate::scene::{Scene, eventually, headers};
 
 const NUMBER: &str = "+14155552671";
@@ -40,6 +44,9 @@ async fn an_erased_persons_fields_and_salts_are_gone_and_every_proof_still_holds
     let last = scene.size("acme").await - 1;
     assert_eq!(value(last).await, (None, false));
     assert!(scene.checked("acme", Some(&before.checkpoint)).await.is_ok());
+    let export = scene.export("acme", Some(&before.checkpoint)).await;
+    let (well, said) = second_opinion(&scene, &export, &scene.key("acme").await, Some(&before.checkpoint));
+    assert!(well && said.starts_with("OK: "), "{said}");
     assert_eq!(scene.asks("acme", &Erasures { limit: 10 }).await.unwrap().erasures.len(), 1);
     let kept = scene.count("select count(*) from auditor.subjects where wrapped is not null").await;
     assert_eq!(kept, 1);
@@ -82,11 +89,51 @@ async fn a_plain_digest_of_what_was_erased_stands_nowhere() {
     scene.consent("acme", "e-1", NUMBER).await;
     scene.grown("acme", 1).await;
     scene.does("acme", &erase(NUMBER)).await;
-    let plain = omnibus_auditor::tree::digest(&[NUMBER.as_bytes()]);
-    let hex: String = plain.iter().map(|byte| format!("{byte:02x}")).collect();
-    for table in ["entries", "subjects", "erasures", "ids", "arrivals"] {
-        let found = scene.count(&format!("select count(*) from auditor.{table} t where t::text like '%{hex}%'")).await;
-        assert_eq!(found, 0, "{table}");
+    // Of the number, and of the payload with and without what a reader of the code knows to stand before it.
+    let payload =
+        format!(r#"{{"channel":"sms","recipient":"{NUMBER}","covers":"all","state":"opted_out","source":"word"}}"#);
+    let kept: Vec<u8> = sqlx::query_scalar("select salt from auditor.entries where tenant = 'acme' and idx = 0")
+        .fetch_one(&scene.stage.db)
+        .await
+        .unwrap();
+    let salts: [&[u8]; 4] = [&[], &kept, &kept[..32.min(kept.len())], &[0; 32]];
+    let mut guesses = vec![digest(&[NUMBER.as_bytes()])];
+    for salt in salts {
+        guesses.push(digest(&[salt, payload.as_bytes()]));
+        guesses.push(digest(&[b"omnibus audit payload", salt, payload.as_bytes()]));
+    }
+    for guess in guesses {
+        for text in written(&guess) {
+            for table in ["entries", "subjects", "erasures", "ids", "arrivals", "tiles"] {
+                let found = format!("select count(*) from auditor.{table} t where t::text like '%{text}%'");
+                assert_eq!(scene.count(&found).await, 0, "{table}");
+            }
+        }
+    }
+    running.stop().await;
+}
+
+/// A digest as it may stand in a text.
+fn written(hash: &Hash) -> [String; 2] {
+    [hash.iter().map(|byte| format!("{byte:02x}")).collect(), STANDARD.encode(hash)]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_said_twice_is_committed_to_by_two_salts() {
+    let scene = Scene::new().await;
+    let running = scene.run().await;
+    for id in ["e-1", "e-2"] {
+        scene.consent("acme", id, NUMBER).await;
+    }
+    scene.consent("globex", "e-1", NUMBER).await;
+    scene.grown("acme", 2).await;
+    scene.grown("globex", 1).await;
+    let leaves = [scene.leaves("acme").await, scene.leaves("globex").await].concat();
+    for field in ["commitment", "sealed"] {
+        let mut all: Vec<&str> = leaves.iter().map(|leaf| leaf[field].as_str().unwrap()).collect();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), 3, "{field}: {leaves:?}");
     }
     running.stop().await;
 }
@@ -112,11 +159,89 @@ async fn a_restored_database_has_its_erasures_again_before_anything_is_opened() 
     scene.sql("update auditor.subjects s set wrapped = k.wrapped, erased_at = null from kept k").await;
     scene.sql("delete from auditor.erasures").await;
     let running = scene.run().await;
-    eventually("the ledger is replayed", || async { scene.asks("acme", &PersonalFields { index: 0 }).await.is_ok() })
-        .await;
-    let personal = scene.asks("acme", &PersonalFields { index: 0 }).await.unwrap();
-    assert_eq!((personal.fields[0].value.as_deref(), personal.salt), (None, None));
+    eventually("the ledger is replayed", || async {
+        let Ok(personal) = scene.asks("acme", &PersonalFields { index: 0 }).await else { return false };
+        assert_eq!((personal.fields[0].value.as_deref(), personal.salt), (None, None));
+        true
+    })
+    .await;
     assert_eq!(scene.count("select count(*) from auditor.subjects where wrapped is not null").await, 0);
     assert_eq!(scene.count("select count(*) from auditor.erasures").await, 1);
     running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_that_can_not_be_replayed_keeps_all_shut_until_it_can() {
+    let scene = Scene::new().await;
+    let running = scene.run().await;
+    scene.consent("acme", "e-1", NUMBER).await;
+    scene.grown("acme", 1).await;
+    scene.does("acme", &erase(NUMBER)).await;
+    eventually("the ledger is written", || async {
+        scene.count("select count(*) from auditor.erasures where filed").await == 1
+    })
+    .await;
+    let size = scene.grown("acme", 3).await.size;
+    running.stop().await;
+
+    let (ledger, beside) = (scene.dir.path().join("erasures.jsonl"), scene.dir.path().join("beside"));
+    let good = std::fs::read_to_string(&ledger).unwrap();
+    // At once: half a ledger may be read as a whole one.
+    let says = |text: &str| {
+        std::fs::write(&beside, text).unwrap();
+        std::fs::rename(&beside, &ledger).unwrap();
+    };
+    says(&format!("garbage\n{good}"));
+    let running = scene.run().await;
+    let named = async |what: &str| {
+        eventually(what, || async {
+            let missing = running.health.missing();
+            ["ingest", "sequencer"].iter().all(|task| missing.get(*task).is_some_and(|why| why.contains(what)))
+        })
+        .await;
+    };
+    named("line 1 of").await;
+    scene.consent("acme", "e-2", NUMBER).await;
+    // Both have tried again with what was said meanwhile.
+    says(&format!("{good}garbage\n"));
+    named("line 2 of").await;
+    assert_eq!(scene.asks("acme", &PersonalFields { index: 0 }).await.unwrap_err().0, 500);
+    assert_eq!(scene.count("select count(*) from auditor.arrivals").await, 0);
+    assert_eq!(scene.size("acme").await, size);
+
+    says(&good);
+    scene.grown("acme", size + 1).await;
+    let personal = scene.asks("acme", &PersonalFields { index: size }).await.unwrap();
+    assert_eq!((personal.fields.first().and_then(|field| field.value.clone()), personal.salt), (None, None));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_that_was_lost_is_written_again_from_the_database() {
+    let scene = Scene::new().await;
+    let running = scene.run().await;
+    scene.does("acme", &erase(NUMBER)).await;
+    scene.does("globex", &erase(NUMBER)).await;
+    eventually("the ledger is written", || async {
+        scene.count("select count(*) from auditor.erasures where filed").await == 2
+    })
+    .await;
+    running.stop().await;
+    let ledger = scene.dir.path().join("erasures.jsonl");
+    let lines = || {
+        let text = std::fs::read_to_string(&ledger).unwrap_or_default();
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        // Said twice is harmless.
+        lines.dedup();
+        lines
+    };
+    let before = lines();
+    assert_eq!(before.len(), 2);
+    for (lost, kept) in [("all of it", ""), ("a line", before[0].as_str())] {
+        std::fs::write(&ledger, format!("{kept}\n").trim_start()).unwrap();
+        let running = scene.run().await;
+        eventually(lost, || async { lines() == before }).await;
+        running.stop().await;
+    }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use omnibus_bus::{Settings, Topology};
+use omnibus_runtime::bus::PublishError;
 use omnibus_schemas::auditor::{PersonalFields, PlaceHold, Receipt, RecordAct};
 use omnibus_schemas::greeter::Greet;
 use omnibus_schemas::texter::SendSms;
@@ -232,10 +233,64 @@ async fn the_auditor_says_nothing_onto_what_it_reads() {
     scene.grown("acme", 50).await;
     let told = scene.does("acme", &PlaceHold::example()).await;
     assert_eq!(told.name, "hold_placed");
-    // The hold's acceptance and its outcome.
-    scene.grown("acme", 52).await;
     let said = scene.stage.told().into_iter().filter(|told| told.subject.starts_with("evt.auditor.")).count();
-    assert_eq!((said, scene.size("acme").await), (1, 52));
+    // Whoever has read what came after it on the bus would have read it too.
+    scene.greeted("acme", "after").await;
+    eventually("it is on the record", || async { scene.leaves("acme").await.iter().any(|leaf| leaf["id"] == "after") })
+        .await;
+    // The hold's acceptance, its outcome, and what came after it.
+    scene.grown("acme", 53).await;
+    let leaves = scene.leaves("acme").await;
+    let held = leaves.iter().filter(|leaf| leaf["what"] == "auditor.hold_placed").count();
+    assert_eq!((said, held, leaves.len()), (1, 1, 53));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_forges_without_permission_never_reaches_the_log() {
+    let scene = Scene::new().await;
+    let running = scene.run().await;
+    for (user, subject) in [
+        ("tenant_acme", "evt.greeter.greeted.acme"),
+        ("tenant_acme", "evt.auditor.act_recorded.acme"),
+        ("tenant_acme", "cmd.auditor.default.record_act.acme"),
+        ("tenant_acme", "cmd.greeter.default.greet.globex"),
+        ("greeter", "evt.texter.consent_changed.acme"),
+        ("greeter", "cmd.auditor.default.record_act._"),
+        ("ingest", "evt.greeter.greeted.acme"),
+    ] {
+        let bus = scene.stage.connect(user).await;
+        let refused = bus.publish(subject, headers(&[("ce-id", "forged")]), "{}".into()).await;
+        assert!(matches!(refused, Err(PublishError::Refused(_))), "{user} on {subject}: {refused:?}");
+    }
+    scene.greeted("acme", "e-1").await;
+    scene.accepted("acme", "c-1").await;
+    scene.grown("acme", 2).await;
+    assert_eq!(scene.leaves("acme").await.iter().filter(|leaf| leaf["id"] == "forged").count(), 0);
+    assert_eq!((scene.size("acme").await, scene.size("globex").await, scene.size("_").await), (2, 0, 0));
+    assert!(scene.checked("acme", None).await.is_ok());
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_order_of_each_stream_is_kept_in_the_log() {
+    // Some batches of the reader's.
+    const COMMANDS: usize = 5000;
+    const EVENTS: usize = 50;
+    let scene = Scene::new().await;
+    scene.stage.backlog("acme", COMMANDS, |n| Greet { name: n.to_string() }).await;
+    for n in 0..EVENTS {
+        scene.greeted("acme", &format!("e-{n}")).await;
+    }
+    let running = scene.run().await;
+    scene.grown("acme", (COMMANDS + EVENTS) as u64).await;
+    let leaves = scene.leaves("acme").await;
+    for (stream, count) in [("CMD_GREETER", COMMANDS), ("EVT", EVENTS)] {
+        let of = leaves.iter().filter(|leaf| leaf["stream"] == stream);
+        let sequences: Vec<u64> = of.map(|leaf| leaf["sequence"].as_u64().unwrap()).collect();
+        let out_of_order = sequences.windows(2).position(|two| two[0] >= two[1]);
+        assert_eq!((sequences.len(), out_of_order), (count, None), "{stream}");
+    }
     running.stop().await;
 }
 

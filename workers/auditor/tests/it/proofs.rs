@@ -102,14 +102,19 @@ async fn a_log_that_was_rolled_back_and_written_anew_does_not_continue_what_was_
     let key = scene.key("acme").await;
     let shorter = scene.export("acme", None).await;
     let flaw = export::check(shorter.as_bytes(), &key, Some(&kept)).unwrap_err();
-    assert!(flaw.what.contains("old head"), "{flaw}");
+    assert!(flaw.index == Some(10) && flaw.what.contains("old head"), "{flaw}");
+    let (well, said) = second_opinion(&scene, &shorter, &key, Some(&kept));
+    assert!(!well && said.contains("entry 10: an old head"), "{said}");
     assert!(export::check(shorter.as_bytes(), &key, None).is_ok(), "in itself it is well: only a kept head tells");
     for n in 10..40 {
         scene.greeted("acme", &format!("other-{n}")).await;
     }
     scene.grown("acme", 40).await;
-    let flaw = scene.checked("acme", Some(&kept)).await.unwrap_err();
+    let longer = scene.export("acme", Some(&kept)).await;
+    let flaw = export::check(longer.as_bytes(), &key, Some(&kept)).unwrap_err();
     assert!(flaw.what.contains("forked"), "{flaw}");
+    let (well, said) = second_opinion(&scene, &longer, &key, Some(&kept));
+    assert!(!well && said.contains("forked"), "{said}");
     running.stop().await;
 }
 
@@ -163,7 +168,11 @@ async fn two_verifiers_that_share_no_code_say_the_same() {
             changed(&|lines| lines[0] = lines[0].replace(&format!("\\n{size}\\n"), &format!("\\n{}\\n", size + 1))),
         ),
         ("a fork", changed(&|lines| lines[0] = lines[0].replace("\"consistency\":[\"", "\"consistency\":[\"AAAA"))),
+        ("another count", changed(&|lines| lines[0] = lines[0].replace("\"count\":300,", "\"count\":301,"))),
+        ("another range", changed(&|lines| lines[0] = lines[0].replace("\"to\":300,", "\"to\":299,"))),
+        ("what no filter withholds", changed(&|lines| lines[at] = r#"{"withheld":270}"#.to_owned())),
     ] {
+        assert_ne!(bad, good, "{what}");
         let flaw = export::check(bad.as_bytes(), &key, None).unwrap_err();
         let (well, said) = second_opinion(&scene, &bad, &key, None);
         assert!(!well && said.starts_with("NOT OK: "), "{what}: {said}");
@@ -241,5 +250,33 @@ async fn a_folder_that_is_ahead_of_the_log_stays_as_it_is_until_the_log_outgrows
         .map(|entry| entry.unwrap())
         .find(|entry| entry.file_name().to_str().is_some_and(|name| name.starts_with("checkpoint.30.")));
     assert_eq!(std::fs::read_to_string(kept.unwrap().path()).unwrap(), old);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_that_another_sequencer_has_written_since_is_not_written_over_and_named() {
+    let scene = Scene::new().await;
+    let running = scene.run().await;
+    log_of(&scene, 10).await;
+    let head = scene.asks("acme", &LogHead {}).await.unwrap();
+    let checkpoint = scene.dir.path().join("logs/acme/checkpoint");
+    let lies = || std::fs::read_to_string(&checkpoint).unwrap_or_default();
+    eventually("the checkpoint is written", || async { lies() == head.checkpoint }).await;
+    let newer = head.checkpoint.replacen("\n10\n", "\n1000\n", 1);
+    std::fs::write(&checkpoint, &newer).unwrap();
+    log_of(&scene, 12).await;
+    eventually("readiness names it", || async {
+        let missing = running.health.missing();
+        missing.get("audit-folder").is_some_and(|why| why.contains("acme") && why.contains("1000 entries"))
+    })
+    .await;
+    assert_eq!(lies(), newer);
+
+    // Whoever has put it away has the log's own written again.
+    std::fs::remove_file(&checkpoint).unwrap();
+    log_of(&scene, 13).await;
+    let head = scene.asks("acme", &LogHead {}).await.unwrap();
+    eventually("the folder has the head", || async { lies() == head.checkpoint }).await;
+    eventually("readiness is content", || async { !running.health.missing().contains_key("audit-folder") }).await;
     running.stop().await;
 }

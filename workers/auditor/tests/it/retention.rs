@@ -1,5 +1,7 @@
 //! Months go as a whole when their time is over, unless they are held.
 
+use chrono::{Datelike, Months, TimeDelta};
+use omnibus_runtime::clock;
 use omnibus_schemas::auditor::{EntryProof, Hold, HoldPlaced, Holds, LiftHold, PlaceHold};
 
 use crate::proofs::second_opinion;
@@ -104,5 +106,55 @@ async fn what_a_hold_keeps_is_not_taken_once_more_though_a_later_month_has_gone(
     let leaves = scene.leaves("globex").await;
     let of = |id: &str| leaves.iter().filter(|leaf| leaf["id"] == id).count();
     assert_eq!((of("g-0"), of("later")), (1, 1), "the month before is held");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_is_known_again_for_as_long_as_its_entry_is_kept() {
+    let scene = Scene::new().await;
+    let running = scene.run().await;
+    old_entries(&scene).await;
+    // More than the six years that are asked for, and less than the seven that are set.
+    let at = clock::now() - TimeDelta::days(2500);
+    let month = at.date_naive().with_day(1).unwrap();
+    scene
+        .sql(&format!(
+            "create table auditor.entries_{} partition of auditor.entries
+             for values from ('{month} 00:00:00Z') to ('{} 00:00:00Z')",
+            month.format("%Y_%m"),
+            month + Months::new(1)
+        ))
+        .await;
+    scene.sql(&format!("update auditor.entries set sequenced_at = '{}' where idx >= 4", at.to_rfc3339())).await;
+    scene.sql("update auditor.ids i set seen_at = e.sequenced_at from auditor.entries e where e.key = i.key").await;
+    running.stop().await;
+
+    let running = scene.run().await;
+    eventually("the older month is removed", || async { !there(&scene).await }).await;
+    for id in ["e-4", "e-5", "later"] {
+        scene.greeted("acme", id).await;
+    }
+    scene.grown("acme", 7).await;
+    let ids: Vec<_> = scene.leaves("acme").await.iter().map(|leaf| leaf["id"].clone()).collect();
+    assert_eq!(ids, ["e-4", "e-5", "later"]);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_month_of_which_something_was_taken_stays_and_the_log_goes_on() {
+    let scene = Scene::new().await;
+    let running = scene.run().await;
+    old_entries(&scene).await;
+    scene.sql("delete from auditor.entries where tenant = 'acme' and idx = 2").await;
+    running.stop().await;
+
+    let running = scene.run().await;
+    // The upkeep of the start comes before the first round.
+    scene.greeted("globex", "later").await;
+    scene.grown("globex", 7).await;
+    assert!(there(&scene).await);
+    assert_eq!(scene.count("select count(*) from auditor.tombstones").await, 0);
+    assert_eq!(scene.checked("acme", None).await.unwrap_err().index, Some(2));
+    assert!(scene.checked("globex", None).await.is_ok());
     running.stop().await;
 }
