@@ -33,7 +33,10 @@ pub(crate) async fn note(db: &mut PgConnection, arrivals: &[Arrival]) -> Result<
     keys.sort_unstable();
     // Hardly ever was something before, and an `on conflict` clause costs every row half as much again.
     let mut attempt = db.begin().await?;
-    match sqlx::query("insert into auditor.ids (key) select unnest($1::uuid[])").bind(&keys).execute(&mut *attempt).await
+    match sqlx::query("insert into auditor.ids (key) select unnest($1::uuid[])")
+        .bind(&keys)
+        .execute(&mut *attempt)
+        .await
     {
         Ok(_) => {
             attempt.commit().await?;
