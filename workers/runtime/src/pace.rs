@@ -5,6 +5,8 @@
 //! tried again now and then, ever more rarely while it loses.
 //!
 //! What is compared is the time that the server spends on each: of several that are under way at once, each takes its share.
+//! A trial has the line to itself: an atomic batch that is tried while others' events go one by one waits behind all of them,
+//! and would look as slow as they are.
 //!
 //! What a batch costs hardly depends on how much is in it; where the server syncs, what single events cost does. So where a
 //! batch pays by far, it is taken for granted that a larger one does too, and of many events of which nothing is known a few
@@ -13,6 +15,8 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// One class for each doubling of the number of events.
 const CLASSES: usize = 11;
@@ -26,7 +30,7 @@ const MANY: usize = 4 * FEW;
 /// What pays by far is so many times as quick.
 const BY_FAR: f64 = 2.0;
 /// How many batches go out as it is taken for granted, before the other way is tried.
-const ON_TRUST: u32 = 8;
+const ON_TRUST: u32 = 32;
 /// How much of what was known outlives a new measurement.
 const MEMORY: f64 = 0.7;
 
@@ -35,6 +39,26 @@ pub(crate) struct Pace {
     classes: Mutex<[Class; CLASSES]>,
     /// Events that go one by one just now.
     under_way: AtomicUsize,
+    /// Held by all who publish, by one alone for a trial.
+    line: RwLock<()>,
+}
+
+/// How several events go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Way {
+    /// As one atomic batch?
+    pub(crate) atomic: bool,
+    /// To see how long it takes?
+    pub(crate) trial: bool,
+}
+
+/// Leave to publish, until it is dropped.
+#[derive(Debug)]
+pub(crate) enum Leave<'p> {
+    /// Beside others.
+    Beside(#[expect(dead_code, reason = "held")] RwLockReadGuard<'p, ()>),
+    /// With nobody else under way.
+    Alone(#[expect(dead_code, reason = "held")] RwLockWriteGuard<'p, ()>),
 }
 
 /// Events that go one by one, until it is dropped.
@@ -105,8 +129,8 @@ impl Pace {
         if known || events <= MANY { events } else { FEW }
     }
 
-    /// Is it to be an atomic batch this time?
-    pub(crate) fn atomic(&self, events: usize) -> bool {
+    /// How so many events are to go this time.
+    pub(crate) fn way(&self, events: usize) -> Way {
         let mut classes = self.classes.lock().expect("no panic happens under this lock");
         let at = class_of(events);
         if !classes[at].warm {
@@ -118,7 +142,7 @@ impl Pace {
         }
         let class = &mut classes[at];
         match class.quicker() {
-            None => class.took[0].is_some(),
+            None => Way { atomic: class.took[0].is_some(), trial: true },
             Some(quicker) => {
                 class.left = class.left.saturating_sub(1);
                 let trial = class.left == 0;
@@ -126,8 +150,16 @@ impl Pace {
                     // Whoever asks meanwhile need not try it too.
                     class.left = class.every.max(1);
                 }
-                quicker != trial
+                Way { atomic: quicker != trial, trial }
             }
+        }
+    }
+
+    /// Waits for leave to publish in that way.
+    pub(crate) async fn leave(&self, way: Way) -> Leave<'_> {
+        match way.trial {
+            true => Leave::Alone(self.line.write().await),
+            false => Leave::Beside(self.line.read().await),
         }
     }
 
@@ -179,7 +211,7 @@ mod tests {
     fn run(pace: &Pace, n: u32, single: u64, atomic: u64) -> u32 {
         let mut count = 0;
         for _ in 0..n {
-            let chosen = pace.atomic(256);
+            let chosen = pace.way(256).atomic;
             count += u32::from(chosen);
             pace.took(256, chosen, Duration::from_micros(if chosen { atomic } else { single }));
         }
@@ -204,7 +236,7 @@ mod tests {
     #[test]
     fn a_cold_start_is_not_taken_for_slowness() {
         let pace = Pace::default();
-        pace.took(256, pace.atomic(256), Duration::from_millis(400));
+        pace.took(256, pace.way(256).atomic, Duration::from_millis(400));
         assert_eq!(run(&pace, 100, 4_000, 40_000), 1);
     }
 
@@ -212,19 +244,21 @@ mod tests {
     fn what_pays_by_far_is_taken_for_granted_for_larger_batches_until_the_other_way_is_tried() {
         let choices = |pace: &Pace| -> Vec<bool> {
             let choose = |_| {
-                let chosen = pace.atomic(1000);
+                let chosen = pace.way(1000).atomic;
                 pace.took(1000, chosen, Duration::from_millis(if chosen { 25 } else { 100 }));
                 chosen
             };
-            (0..10).map(choose).collect()
+            (0..40).map(choose).collect()
         };
         let durable = Pace::default();
         run(&durable, 100, 27_000, 8_000);
-        assert_eq!(choices(&durable), [true, true, true, true, true, true, true, false, true, true]);
+        let singly: Vec<_> =
+            choices(&durable).iter().enumerate().filter(|(_, atomic)| !**atomic).map(|(n, _)| n).collect();
+        assert_eq!(singly, [31]);
         let lazy = Pace::default();
         run(&lazy, 100, 4_000, 40_000);
         assert_eq!(choices(&lazy)[..3], [false, false, true]);
-        assert!(!durable.atomic(2), "of smaller ones nothing is said");
+        assert!(!durable.way(2).atomic, "of smaller ones nothing is said");
     }
 
     #[test]
@@ -233,13 +267,32 @@ mod tests {
         let (mut left, mut went) = (1000, vec![]);
         while left > 0 {
             let now = pace.first(left);
-            let atomic = pace.atomic(now);
+            let atomic = pace.way(now).atomic;
             pace.took(now, atomic, Duration::from_millis(if atomic { 5 } else { 3 * now as u64 }));
             went.push((now, atomic));
             left -= now;
         }
         assert_eq!(went, [(16, false), (16, false), (16, true), (952, true)]);
         assert_eq!((pace.first(300), Pace::default().first(64)), (300, 64));
+    }
+
+    #[tokio::test]
+    async fn what_is_tried_goes_alone_and_all_else_together() {
+        let pace = Pace::default();
+        assert!(pace.way(256).trial, "nothing is known");
+        run(&pace, 10, 4_000, 40_000);
+        let (usual, trial) = (pace.way(256), Way { atomic: true, trial: true });
+        assert_eq!(usual, Way { atomic: false, trial: false });
+        let (one, two) = (pace.leave(usual).await, pace.leave(usual).await);
+        let mut tried = Box::pin(pace.leave(trial));
+        assert!(futures_util::poll!(&mut tried).is_pending());
+        let mut behind = Box::pin(pace.leave(usual));
+        assert!(futures_util::poll!(&mut behind).is_pending(), "who comes later does not keep a trial waiting");
+        drop((one, two));
+        let alone = tried.await;
+        assert!(futures_util::poll!(&mut behind).is_pending());
+        drop(alone);
+        behind.await;
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::events::Outgoing;
 use crate::failpoint;
 use crate::gather::{ATOMIC_LIMIT, Gather};
 use crate::inbox::{Key, Outbox};
-use crate::pace::Pace;
+use crate::pace::{Pace, Way};
 use crate::trace::TraceParent;
 
 /// A message of a row. Its headers are written when it goes out: several times, if it must.
@@ -148,8 +148,12 @@ pub(crate) async fn publish_all(
     while !left.is_empty() {
         let (chunk, later) = left.split_at(pace.first(left.len().min(ATOMIC_LIMIT)));
         left = later;
-        let began = Instant::now();
-        let atomic = chunk.len() > 1 && pace.atomic(chunk.len());
+        let way = match chunk.len() {
+            1 => Way { atomic: false, trial: false },
+            several => pace.way(several),
+        };
+        let _leave = pace.leave(way).await;
+        let (began, atomic) = (Instant::now(), way.atomic);
         if atomic {
             match gather.send(chunk.to_vec(), move |all: Vec<Due>| async move { atomically(bus, &all).await }).await {
                 Ok(took) => {
