@@ -26,3 +26,26 @@ fn every_dependency_has_its_reason_and_every_reason_its_dependency() {
     assert!(dependencies.len() > 50, "{dependencies:?}");
     assert_eq!(reasons, dependencies);
 }
+
+/// `cargo build` at the top, as it is said there.
+#[test]
+fn what_is_built_for_production_has_neither_failpoints_nor_the_test_kit() {
+    let features = |arguments: &[&str]| {
+        let output = std::process::Command::new(env!("CARGO"))
+            .args(["tree", "--locked", "--offline", "--edges", "normal,features", "--invert", "omnibus-runtime"])
+            .args(["--depth", "1"])
+            .args(arguments)
+            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let built = features(&[]);
+    assert!(built.contains("omnibus-runtime feature \"local\""), "{built}");
+    for kit in ["testing", "failpoints"] {
+        let feature = format!("omnibus-runtime feature \"{kit}\"");
+        assert!(!built.contains(&feature), "{built}");
+        assert!(features(&["--workspace"]).contains(&feature), "the tests have it");
+    }
+}

@@ -17,8 +17,10 @@ use crate::{Auditor, retention};
 /// Waits for the turn, which is this transaction's until it ends. Returns the time of what it will write: not when the
 /// transaction began, which was before another's turn ended.
 pub(crate) async fn turn(db: &mut PgConnection) -> Result<DateTime<Utc>, sqlx::Error> {
+    // Who stops in the middle does not keep the turn.
     let now = sqlx::query_scalar(
-        "select clock_timestamp() from pg_advisory_xact_lock(hashtextextended('omnibus.auditor.round', 0))",
+        "select clock_timestamp() from pg_advisory_xact_lock(hashtextextended('omnibus.auditor.round', 0)),
+                set_config('idle_in_transaction_session_timeout', '30s', true)",
     )
     .fetch_one(&mut *db)
     .await?;
@@ -143,11 +145,16 @@ async fn grow<'a>(db: &mut PgConnection, arrivals: &'a [Arrival]) -> anyhow::Res
     .bind(numbers)
     .fetch_all(&mut *db)
     .await?;
-    anyhow::ensure!(tiles.len() == begun, "a tile is missing");
-    for (tenant, level, at, hashes) in tiles {
+    for (tenant, level, at, hashes) in &tiles {
         let log = logs.get_mut(tenant.as_str()).context("a tile that was asked for")?;
-        log.tiles.insert(Place { level: u8::try_from(level)?, number: count(at) }, store::unpacked(&hashes));
+        let place = Place { level: u8::try_from(*level)?, number: count(*at) };
+        let hashes = store::unpacked(hashes);
+        let width = place.width(log.from);
+        let path = place.path(width);
+        anyhow::ensure!(hashes.len() as u64 == width, "{path} of {tenant}'s log has {} hashes", hashes.len());
+        log.tiles.insert(place, hashes);
     }
+    anyhow::ensure!(tiles.len() == begun, "of {begun} tiles that were begun {} are there", tiles.len());
     Ok(logs)
 }
 

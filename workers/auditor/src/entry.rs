@@ -119,7 +119,10 @@ pub(crate) fn key(kind: &str, tenant: &str, id: &str) -> Uuid {
 }
 
 fn short(text: &str) -> String {
-    text.chars().take(LONGEST).collect()
+    match text.len() <= LONGEST {
+        true => text.to_owned(),
+        false => text.chars().take(LONGEST).collect(),
+    }
 }
 
 fn time(at: DateTime<Utc>) -> String {

@@ -11,6 +11,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::anyhow;
 use async_nats::jetstream::Message;
 use chrono::DateTime;
 use omnibus_runtime::{Desk, Reader, acknowledge};
@@ -22,6 +23,8 @@ use crate::{Auditor, append, people};
 
 /// Messages in one transaction at most.
 const BATCH: usize = 2000;
+/// How long a batch may take to be written: while it is, nobody else writes. PostgreSQL gives up before.
+const PATIENCE: Duration = Duration::from_secs(150);
 /// After the database was away.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -68,7 +71,7 @@ async fn read(auditor: &Auditor, desk: &Desk, reader: &mut Reader) -> anyhow::Re
     loop {
         match arrivals(auditor, desk, &stream, &messages).await {
             Ok(arrivals) => return Ok(Some(Batch { stream, messages, arrivals })),
-            Err(error) => say(&stream, &error),
+            Err(error) => say(desk, &stream, &error),
         }
         if !desk.pause(PAUSE).await {
             return Ok(None);
@@ -102,19 +105,45 @@ async fn arrivals(auditor: &Auditor, desk: &Desk, stream: &str, batch: &[Message
 
 /// Writes a batch until it is written, or the worker is to stop; then it comes again.
 async fn put(auditor: Arc<Auditor>, desk: Desk, batch: Batch) {
-    while let Err(error) = write(&auditor, &desk, &batch.arrivals).await {
-        say(&batch.stream, &error);
+    let Batch { stream, messages, arrivals: made } = batch;
+    let mut made = Some(made);
+    loop {
+        // What was sealed with keys that the database may have lost since, as one that was restored has, is sealed anew.
+        let written = async {
+            let arrivals = match made.take() {
+                Some(made) => made,
+                None => arrivals(&auditor, &desk, &stream, &messages).await?,
+            };
+            write(&auditor, &desk, &arrivals).await
+        };
+        match tokio::time::timeout(PATIENCE, written).await.unwrap_or_else(|_| Err(anyhow!("no answer"))) {
+            Ok(()) => break,
+            Err(error) => say(&desk, &stream, &error),
+        }
         if !desk.pause(PAUSE).await {
             return;
         }
     }
-    acknowledge(&batch.messages).await;
+    desk.health.well(&part(&stream));
+    acknowledge(&messages).await;
 }
 
-fn say(stream: &str, error: &anyhow::Error) {
+/// What readiness calls it.
+fn part(stream: &str) -> String {
+    format!("log of {stream}")
+}
+
+fn say(desk: &Desk, stream: &str, error: &anyhow::Error) {
     // The database's words may quote a value; its code does not.
-    let code = error.downcast_ref::<sqlx::Error>().and_then(|e| e.as_database_error()?.code());
-    tracing::warn!(stream, ?code, "a batch is not on the record yet; it is tried again");
+    let why = match error.downcast_ref::<sqlx::Error>() {
+        Some(error) => match error.as_database_error().and_then(|error| error.code()) {
+            Some(code) => format!("PostgreSQL says {code}"),
+            None => "PostgreSQL is away".to_owned(),
+        },
+        None => format!("{error:#}"),
+    };
+    tracing::warn!(stream, why, "a batch is not on the record yet; it is tried again");
+    desk.health.ill(&part(stream), why);
 }
 
 async fn write(auditor: &Auditor, desk: &Desk, arrivals: &[Arrival]) -> anyhow::Result<()> {

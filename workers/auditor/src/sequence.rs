@@ -20,6 +20,8 @@ use crate::{Auditor, append, retention};
 
 /// Entries in one round at most.
 const ROUND: i64 = 2000;
+/// How long a round may take: while it does, nobody else writes. PostgreSQL gives up before.
+const PATIENCE: Duration = Duration::from_secs(150);
 /// Between two looks while nothing arrives.
 const IDLE: Duration = Duration::from_millis(200);
 /// Between two looks at what is due: partitions, retention, the whole folder.
@@ -41,7 +43,7 @@ pub(crate) async fn run(auditor: Arc<Auditor>, desk: Desk) -> anyhow::Result<()>
             kept_up = Some(now);
         }
         auditor.ledger.file(&desk.db).await?;
-        let sequenced = round(&auditor, &desk.db).await?;
+        let sequenced = tokio::time::timeout(PATIENCE, round(&auditor, &desk.db)).await??;
         folder.follow(&auditor, &desk, &mut alone).await?;
         if sequenced < ROUND as usize && !desk.pause(IDLE).await {
             return Ok(());

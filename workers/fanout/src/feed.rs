@@ -201,7 +201,6 @@ async fn take(hub: &Hub, topic: &Topic, message: &Message, heard: &mut Heard) ->
 /// Reads what was not heard, up to and with `upto`, and hands it on: all of it, or nothing. Without all of it, whoever
 /// listens is told to ask for himself, and whoever has left the room meanwhile is let in no more.
 async fn fill(hub: &Hub, topic: &Topic, log: &str, upto: u64, heard: &mut Heard) -> Result<(), Unread> {
-    Metric::GapsFilled.count(&[]);
     let most = Most { entries: MOST, bytes: hub.queue_bytes / 2 };
     let missing = match topic.epoch() {
         Some(epoch) => hub.log.missed(log, (&epoch, topic.last()), upto, most).await?,
@@ -222,6 +221,7 @@ async fn fill(hub: &Hub, topic: &Topic, log: &str, upto: u64, heard: &mut Heard)
         hand_on(topic, &kept, INSUFFICIENT_STATE);
     }
     topic.skip(upto);
+    Metric::GapsFilled.count(&[]);
     Ok(())
 }
 

@@ -32,11 +32,11 @@ impl Health {
     }
 
     fn set(&self, part: &str, state: Option<String>) {
+        let mut parts = self.parts.lock().expect("no panic happens under this lock");
         // The connection to NATS says so itself: it is the first to know.
         if part == "postgres" {
             Metric::Up.set(f64::from(u8::from(state.is_none())), &[("part", part)]);
         }
-        let mut parts = self.parts.lock().expect("no panic happens under this lock");
         if parts.get(part) != Some(&state) {
             match &state {
                 None => tracing::info!(part, "ready"),

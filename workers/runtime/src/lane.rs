@@ -79,7 +79,9 @@ impl Lane {
         let mut losses = 0;
         while !self.engine.stop.is_cancelled() {
             let Some(mut permits) = self.permits().await else { break };
+            let mut _alone = None;
             if self.is_bulk() {
+                _alone = self.engine.turns.alone().await;
                 self.engine.turns.give_way().await;
                 permits.truncate(self.most());
             }

@@ -29,8 +29,8 @@ const FEW: usize = 16;
 const MANY: usize = 4 * FEW;
 /// What pays by far is so many times as quick.
 const BY_FAR: f64 = 2.0;
-/// How many batches go out as it is taken for granted, before the other way is tried.
-const ON_TRUST: u32 = 32;
+/// A trial that does not get the line to itself within this time is left for another day.
+const PATIENCE: Duration = Duration::from_millis(200);
 /// How much of what was known outlives a new measurement.
 const MEMORY: f64 = 0.7;
 
@@ -50,6 +50,13 @@ pub(crate) struct Way {
     pub(crate) atomic: bool,
     /// To see how long it takes?
     pub(crate) trial: bool,
+    /// As one atomic batch, if it is no trial?
+    usual: bool,
+}
+
+impl Way {
+    /// One by one, because nothing is to be chosen.
+    pub(crate) const SINGLY: Way = Way { atomic: false, trial: false, usual: false };
 }
 
 /// Leave to publish, until it is dropped.
@@ -98,6 +105,13 @@ struct Class {
     every: u32,
     /// What the quicker took when the two were last compared.
     compared: f64,
+    /// A trial of the slower is under way.
+    trying: bool,
+}
+
+/// How many batches go the quicker way for one that tries the slower.
+fn worth(slow: f64, quick: f64) -> u32 {
+    (WORTH * slow / quick.max(1e-6)).min(f64::from(RAREST_TRIAL)) as u32
 }
 
 impl Class {
@@ -114,9 +128,10 @@ impl Class {
         (single > BY_FAR * atomic).then_some(Class {
             warm: true,
             took: [Some(single * times), Some(atomic * times)],
-            left: ON_TRUST,
-            every: ON_TRUST,
+            left: worth(single, atomic),
+            every: worth(single, atomic),
             compared: self.compared * times,
+            trying: false,
         })
     }
 }
@@ -142,25 +157,30 @@ impl Pace {
         }
         let class = &mut classes[at];
         match class.quicker() {
-            None => Way { atomic: class.took[0].is_some(), trial: true },
+            None => Way { atomic: class.took[0].is_some(), trial: true, usual: false },
             Some(quicker) => {
                 class.left = class.left.saturating_sub(1);
                 let trial = class.left == 0;
                 if trial {
                     // Whoever asks meanwhile need not try it too.
                     class.left = class.every.max(1);
+                    class.trying = true;
                 }
-                Way { atomic: quicker != trial, trial }
+                Way { atomic: quicker != trial, trial, usual: quicker }
             }
         }
     }
 
-    /// Waits for leave to publish in that way.
-    pub(crate) async fn leave(&self, way: Way) -> Leave<'_> {
-        match way.trial {
-            true => Leave::Alone(self.line.write().await),
-            false => Leave::Beside(self.line.read().await),
+    /// Waits for leave to publish in that way. If somebody is long under way, it is no trial any more: others would have to
+    /// wait behind it.
+    pub(crate) async fn leave(&self, way: &mut Way) -> Leave<'_> {
+        if way.trial {
+            match tokio::time::timeout(PATIENCE, self.line.write()).await {
+                Ok(alone) => return Leave::Alone(alone),
+                Err(_) => *way = Way { atomic: way.usual, trial: false, ..*way },
+            }
         }
+        Leave::Beside(self.line.read().await)
     }
 
     /// So many begin to go one by one.
@@ -188,11 +208,10 @@ impl Pace {
         let (quick, slow) = (single.min(batch), single.max(batch));
         if before != Some(atomic) || class.quicker() != before {
             // They have just been compared. The more the slower costs, and the longer it has lost, the rarer it is tried.
-            let worth = (WORTH * slow / quick.max(1e-6)).min(f64::from(RAREST_TRIAL)) as u32;
             let longer = if class.quicker() == before { class.every * 2 } else { 0 };
-            class.every = worth.max(longer).min(RAREST_TRIAL);
-            (class.left, class.compared) = (class.every, quick);
-        } else if quick > 2.0 * class.compared {
+            class.every = worth(slow, quick).max(longer).min(RAREST_TRIAL);
+            (class.left, class.compared, class.trying) = (class.every, quick, false);
+        } else if quick > 2.0 * class.compared && !class.trying {
             // The server has become another.
             class.left = 1;
         }
@@ -248,13 +267,13 @@ mod tests {
                 pace.took(1000, chosen, Duration::from_millis(if chosen { 25 } else { 100 }));
                 chosen
             };
-            (0..40).map(choose).collect()
+            (0..150).map(choose).collect()
         };
         let durable = Pace::default();
         run(&durable, 100, 27_000, 8_000);
         let singly: Vec<_> =
             choices(&durable).iter().enumerate().filter(|(_, atomic)| !**atomic).map(|(n, _)| n).collect();
-        assert_eq!(singly, [31]);
+        assert_eq!(singly, [107], "after as many as a trial that takes 27/8 times as long is worth");
         let lazy = Pace::default();
         run(&lazy, 100, 4_000, 40_000);
         assert_eq!(choices(&lazy)[..3], [false, false, true]);
@@ -281,18 +300,29 @@ mod tests {
         let pace = Pace::default();
         assert!(pace.way(256).trial, "nothing is known");
         run(&pace, 10, 4_000, 40_000);
-        let (usual, trial) = (pace.way(256), Way { atomic: true, trial: true });
-        assert_eq!(usual, Way { atomic: false, trial: false });
-        let (one, two) = (pace.leave(usual).await, pace.leave(usual).await);
-        let mut tried = Box::pin(pace.leave(trial));
+        let (mut usual, mut trial) = (pace.way(256), Way { atomic: true, trial: true, usual: false });
+        assert_eq!(usual, Way::SINGLY);
+        let mut other = usual;
+        let (one, two) = (pace.leave(&mut usual).await, pace.leave(&mut other).await);
+        let mut tried = Box::pin(pace.leave(&mut trial));
         assert!(futures_util::poll!(&mut tried).is_pending());
-        let mut behind = Box::pin(pace.leave(usual));
+        let mut behind = Box::pin(pace.leave(&mut usual));
         assert!(futures_util::poll!(&mut behind).is_pending(), "who comes later does not keep a trial waiting");
         drop((one, two));
         let alone = tried.await;
         assert!(futures_util::poll!(&mut behind).is_pending());
         drop(alone);
         behind.await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_trial_does_not_wait_for_who_is_long_under_way() {
+        let pace = Pace::default();
+        let mut one = Way::SINGLY;
+        let _long = pace.leave(&mut one).await;
+        let mut way = Way { atomic: false, trial: true, usual: true };
+        assert!(matches!(pace.leave(&mut way).await, Leave::Beside(_)));
+        assert_eq!(way, Way { atomic: true, trial: false, usual: true });
     }
 
     #[test]

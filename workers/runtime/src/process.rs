@@ -102,8 +102,14 @@ pub fn watch_bus(bus: &Bus, health: &Health) {
     });
 }
 
-/// What PostgreSQL itself gives up after.
-const TIMEOUTS: [(&str, &str); 2] = [("statement_timeout", "120s"), ("lock_timeout", "30s")];
+/// What PostgreSQL itself gives up after: statements, locks, and a worker's machine that is gone without a word.
+const TIMEOUTS: [(&str, &str); 5] = [
+    ("statement_timeout", "120s"),
+    ("lock_timeout", "30s"),
+    ("tcp_keepalives_idle", "30"),
+    ("tcp_keepalives_interval", "10"),
+    ("tcp_keepalives_count", "3"),
+];
 
 /// PostgreSQL compiles no statement to machine code. It would where one seems expensive, as one for hundreds of
 /// look-ups does, and compiling it takes longer than carrying it out.

@@ -148,12 +148,13 @@ pub(crate) async fn publish_all(
     while !left.is_empty() {
         let (chunk, later) = left.split_at(pace.first(left.len().min(ATOMIC_LIMIT)));
         left = later;
-        let way = match chunk.len() {
-            1 => Way { atomic: false, trial: false },
+        let asked = match chunk.len() {
+            1 => Way::SINGLY,
             several => pace.way(several),
         };
-        let _leave = pace.leave(way).await;
-        let (began, atomic) = (Instant::now(), way.atomic);
+        let mut way = asked;
+        let _leave = pace.leave(&mut way).await;
+        let (began, atomic, measured) = (Instant::now(), way.atomic, way == asked);
         if atomic {
             match gather.send(chunk.to_vec(), move |all: Vec<Due>| async move { atomically(bus, &all).await }).await {
                 Ok(took) => {
@@ -170,7 +171,9 @@ pub(crate) async fn publish_all(
             singly(bus, wave, until).await?;
         }
         // What a refused batch and its repetition took counts for the batch.
-        pace.took(chunk.len(), atomic, if atomic { began.elapsed() } else { under_way.share() });
+        if measured {
+            pace.took(chunk.len(), atomic, if atomic { began.elapsed() } else { under_way.share() });
+        }
     }
     Ok(())
 }

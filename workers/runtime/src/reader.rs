@@ -7,7 +7,6 @@ use std::time::Duration;
 use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::PullConsumer;
 use futures_util::StreamExt;
-use futures_util::future::join_all;
 use omnibus_bus::ConsumerSpec;
 
 use crate::bus::Refusal;
@@ -109,8 +108,10 @@ impl Reader {
 
 /// Acknowledges what is on the record. What gets lost makes its message come again, nothing more.
 pub async fn acknowledge(batch: &[Message]) {
-    let acks = batch.iter().map(|message| async { message.ack().await.is_ok() });
-    let lost = join_all(acks).await.into_iter().filter(|well| !well).count();
+    let mut lost = 0;
+    for message in batch {
+        lost += usize::from(message.ack().await.is_err());
+    }
     if lost > 0 {
         tracing::debug!(lost, "acknowledgements got lost");
     }

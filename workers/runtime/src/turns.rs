@@ -16,11 +16,11 @@ use tokio::time::Instant;
 /// The lane that gives way.
 pub(crate) const BULK: &str = "bulk";
 /// What it takes at a time while others are about.
-pub(crate) const LITTLE: usize = 32;
+pub(crate) const LITTLE: usize = 64;
 /// How long it waits for others at most before each thing that it starts.
 const PATIENCE: Duration = Duration::from_millis(25);
 /// How many of its calls begin at once while others are about.
-const FEW: usize = 2;
+const FEW: usize = 1;
 /// How long a call counts as beginning. One that takes longer waits for somebody else, and no longer for this machine. And
 /// how long it gives way before: since few wait at a time, others that are always busy would hold up all that wait behind.
 const BEGINNING: Duration = Duration::from_millis(5);
@@ -34,6 +34,7 @@ pub(crate) struct Turns {
     first: watch::Sender<usize>,
     last: Mutex<Option<Instant>>,
     few: Semaphore,
+    only: Semaphore,
 }
 
 /// A bulk lane's call that may begin now.
@@ -68,7 +69,12 @@ impl Drop for First {
 
 impl Turns {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Turns { first: watch::Sender::new(0), last: Mutex::new(None), few: Semaphore::new(FEW) })
+        Arc::new(Turns {
+            first: watch::Sender::new(0),
+            last: Mutex::new(None),
+            few: Semaphore::new(FEW),
+            only: Semaphore::new(1),
+        })
     }
 
     /// Until it is dropped, others give way.
@@ -87,6 +93,14 @@ impl Turns {
             let mut first = self.first.subscribe();
             // Out of time, it is this one's turn all the same.
             let _ = tokio::time::timeout(patience, first.wait_for(|count| *count == 0)).await;
+        }
+    }
+
+    /// While others are about, one of its loops at a time has a batch in hand: this one, until what is returned is dropped.
+    pub(crate) async fn alone(&self) -> Option<SemaphorePermit<'_>> {
+        match self.lively() {
+            true => Some(self.only.acquire().await.expect("this semaphore is never closed")),
+            false => None,
         }
     }
 
@@ -146,6 +160,18 @@ mod tests {
         assert!(turns.lively());
         tokio::time::advance(Duration::from_millis(1)).await;
         assert!(!turns.lively());
+    }
+
+    #[tokio::test]
+    async fn while_others_are_about_one_batch_is_in_hand_at_a_time() {
+        let turns = Turns::new();
+        assert!(turns.alone().await.is_none(), "nobody is about");
+        drop(turns.first());
+        let one = turns.alone().await;
+        let mut other = Box::pin(turns.alone());
+        assert!(futures_util::poll!(&mut other).is_pending());
+        drop(one);
+        assert!(other.await.is_some());
     }
 
     #[tokio::test(start_paused = true)]

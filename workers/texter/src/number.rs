@@ -1,6 +1,6 @@
 //! Telephone numbers: read as people write them, kept as E.164.
 
-use phonenumber::country::Id;
+use phonenumber::country::{Id, Source};
 use phonenumber::metadata::DATABASE;
 use phonenumber::{Mode, PhoneNumber, Type};
 
@@ -46,16 +46,19 @@ impl Unreadable {
 /// Reads a number. `field` is where it stood, for the words.
 pub fn read(field: &'static str, text: &str, country: Option<&str>) -> Result<Number, Unreadable> {
     let of = match country {
-        Some(name) => Some(name.to_ascii_uppercase().parse::<Id>().map_err(|_| Unreadable::Country)?),
+        Some(name) => Some(known(name).ok_or(Unreadable::Country)?),
         None => None,
     };
+    // With its country's code it means the same inside every country.
+    let of = of.filter(|_| !text.contains('+'));
     // The parser looks for a number anywhere in a text; here the text has to be one.
     let written = |c: char| c.is_ascii_digit() || " +-()./".contains(c);
     if !text.chars().all(written) {
         return Err(Unreadable::NotANumber(field));
     }
     let number = phonenumber::parse(of, text.trim()).map_err(|_| Unreadable::NotANumber(field))?;
-    if !number.is_valid() {
+    // Dialled out of the country, the parser takes the country's own prefix from what follows: another's number, perhaps.
+    if !number.is_valid() || number.code().source() == Source::Idd {
         return Err(Unreadable::NotANumber(field));
     }
     let id = number.country().id().ok_or(Unreadable::NoCountry(field))?;
@@ -63,6 +66,11 @@ pub fn read(field: &'static str, text: &str, country: Option<&str>) -> Result<Nu
         return Err(Unreadable::Premium(field));
     }
     Ok(Number { e164: e164(&number), country: id.as_ref().to_owned(), prefix: prefix(&number) })
+}
+
+/// A country that has telephones: of another, the parser panics.
+fn known(name: &str) -> Option<Id> {
+    name.to_ascii_uppercase().parse::<Id>().ok().filter(|id| DATABASE.by_id(id.as_ref()).is_some())
 }
 
 fn e164(number: &PhoneNumber) -> String {
@@ -95,6 +103,9 @@ mod tests {
         assert_eq!(kept("415.555.2671", Some("us")), us);
         assert_eq!(kept("0151 23456789", Some("DE")), Ok(("+4915123456789".into(), "DE".into())));
         assert_eq!(kept("+1 868 291 1234", None), Ok(("+18682911234".into(), "TT".into())));
+        for text in ["+39 06 69821234", "(+39) 06 69821234"] {
+            assert_eq!(kept(text, Some("DE")), Ok(("+390669821234".into(), "IT".into())), "{text}");
+        }
     }
 
     #[test]
@@ -104,7 +115,11 @@ mod tests {
             assert_eq!(error.code(), "invalid_number", "{text}");
             assert!(error.to_string().starts_with("/to"), "{error}");
         }
-        assert_eq!(read("/to", "4155552671", Some("XX")), Err(Unreadable::Country));
+        for nowhere in ["XX", "AQ"] {
+            assert_eq!(read("/to", "4155552671", Some(nowhere)), Err(Unreadable::Country), "{nowhere}");
+        }
+        let abroad = read("/to", "011 86 139 1234 5678", Some("US"));
+        assert_eq!(abroad, Err(Unreadable::NotANumber("/to")), "with its country's code it begins with +");
         assert_eq!(read("/to", "+19002345678", None), Err(Unreadable::Premium("/to")));
         assert_eq!(read("/to", "+870773111632", None).unwrap_err().code(), "unknown_country");
     }

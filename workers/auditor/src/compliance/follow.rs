@@ -115,7 +115,10 @@ async fn read(db: &mut PgConnection, tenant: &str, next: i64, rows: &[(i64, Stri
             _ => leaf.what.to_string(),
         };
         if leaf.kind == "event" && awaited.contains(sight.as_str()) {
-            sightings.insert(sight, (*idx, leaf.received_at));
+            let seen = sightings.entry(sight).or_insert((*idx, leaf.received_at));
+            if leaf.received_at > seen.1 {
+                *seen = (*idx, leaf.received_at);
+            }
         }
         if leaf.what.starts_with(OWN) {
             continue;
@@ -295,6 +298,7 @@ async fn write(
     Ok(())
 }
 
+/// The newest of each: what came again after a kill stands behind what is newer.
 async fn sight(
     db: &mut PgConnection,
     tenant: &str,
@@ -303,7 +307,8 @@ async fn sight(
     for (what, (idx, at)) in sightings {
         sqlx::query(
             "insert into auditor.sightings (tenant, what, idx, seen_at) values ($1, $2, $3, $4)
-             on conflict (tenant, what) do update set idx = excluded.idx, seen_at = excluded.seen_at",
+             on conflict (tenant, what) do update set idx = excluded.idx, seen_at = excluded.seen_at
+             where sightings.seen_at < excluded.seen_at",
         )
         .bind(tenant)
         .bind(what)

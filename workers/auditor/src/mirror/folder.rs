@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use omnibus_runtime::{Alone, Desk, clock};
 use sqlx::PgPool;
 
@@ -14,6 +14,8 @@ use crate::Auditor;
 use crate::store;
 use crate::tree::{Place, WIDTH};
 
+/// A head may say that it was signed so much before one that was seen: the database's clock is set, too.
+const BACK: TimeDelta = TimeDelta::seconds(10);
 /// What readiness calls it.
 pub(crate) const PART: &str = "audit-folder";
 /// Tiles that are read and written in one go.
@@ -48,10 +50,10 @@ impl Folder {
             return Ok(());
         }
         let heads: Vec<(String, i64, String, DateTime<Utc>)> = sqlx::query_as(
-            "select tenant, size, checkpoint, signed_at from auditor.heads
+            "select tenant, size, checkpoint, least(signed_at, clock_timestamp()) from auditor.heads
              where $1::timestamptz is null or signed_at >= $1",
         )
-        .bind(self.since)
+        .bind(self.since.map(|since| since - BACK))
         .fetch_all(&desk.db)
         .await?;
         let newest = heads.iter().map(|(.., signed_at)| *signed_at).max();

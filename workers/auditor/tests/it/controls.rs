@@ -277,6 +277,26 @@ async fn an_old_key_that_may_do_much_fails_its_control_until_it_is_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_comes_late_makes_nothing_older() {
+    let scene = Scene::new().await;
+    let running = scene.run_as(ComplianceMode::Watch).await;
+    scene.does("_", &verified()).await;
+    watched(&scene, "_").await;
+    // As after a kill: delivered once more, behind what came meanwhile.
+    let statement = r#"insert into auditor.arrivals (key, tenant, body, salt) values (gen_random_uuid(), '_',
+        '{"id":"late","kind":"event","what":"auditor.act_recorded","target":"backup.verified base-0",
+          "received_at":"2026-01-01T00:00:00.000000Z"}', '')"#;
+    scene.sql(statement).await;
+    let late = r#"select count(*) from auditor.entries where tenant = '_' and leaf like '%"id":"late"%'"#;
+    eventually("it is on record", || async { scene.count(late).await == 1 }).await;
+    watched(&scene, "_").await;
+    let newest = "select count(*) from auditor.sightings
+                  where what = 'act:backup.verified' and seen_at > now() - interval '1 hour'";
+    assert_eq!(scene.count(newest).await, 1);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn each_change_is_told_once_though_the_auditor_is_killed_again_and_again() {
     let scene = Scene::new().await;
     let running = scene.run_as(ComplianceMode::Watch).await;

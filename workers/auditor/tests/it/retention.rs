@@ -2,7 +2,7 @@
 
 use chrono::{Datelike, Months, TimeDelta};
 use omnibus_runtime::clock;
-use omnibus_schemas::auditor::{EntryProof, Hold, HoldPlaced, Holds, LiftHold, PlaceHold};
+use omnibus_schemas::auditor::{EntryProof, Hold, HoldPlaced, Holds, LiftHold, PlaceHold, RecordAct};
 
 use crate::proofs::second_opinion;
 use crate::scene::{Scene, eventually};
@@ -53,6 +53,14 @@ async fn a_month_past_its_retention_leaves_a_signed_tombstone_and_every_proof() 
     running.stop().await;
 }
 
+/// Waits until the upkeep of the start is done: the sequencer does it before it gives a place to anything.
+async fn upkept(scene: &Scene) {
+    let act = RecordAct { act: "tried".into(), target: "upkeep".into(), detail: String::new() };
+    scene.does("_", &act).await;
+    let placed = "select count(*) from auditor.entries where tenant = '_' and leaf like '%\"auditor.act_recorded\"%'";
+    eventually("what was done has a place", || async { scene.count(placed).await > 0 }).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_held_log_outlives_its_retention_until_the_hold_is_lifted() {
     let scene = Scene::new().await;
@@ -65,9 +73,7 @@ async fn a_held_log_outlives_its_retention_until_the_hold_is_lifted() {
     running.stop().await;
 
     let running = scene.run().await;
-    // The upkeep of the start comes before the first round.
-    scene.greeted("acme", "later").await;
-    scene.grown("acme", 7).await;
+    upkept(&scene).await;
     assert!(there(&scene).await);
     let lift = LiftHold { hold_id: placed.hold_id, reason: "settled".into() };
     assert_eq!(scene.does("globex", &lift).await.name, "hold_lifted");
@@ -149,7 +155,7 @@ async fn a_month_of_which_something_was_taken_stays_and_the_log_goes_on() {
     running.stop().await;
 
     let running = scene.run().await;
-    // The upkeep of the start comes before the first round.
+    upkept(&scene).await;
     scene.greeted("globex", "later").await;
     scene.grown("globex", 7).await;
     assert!(there(&scene).await);

@@ -79,7 +79,11 @@ pub(crate) trait Dispatch: Command {
             let mut orders = Vec::with_capacity(many.len());
             for one in many {
                 let mut cx = Cx::new(one.meta(), &mut *db);
-                orders.push(one.command.order(mailer, &mut cx).await);
+                match one.command.order(mailer, &mut cx).await {
+                    // What is away for one is away for all.
+                    Err(fail @ Fail::Retry(_)) => return Err(fail),
+                    order => orders.push(order),
+                }
             }
             Ok(orders)
         }

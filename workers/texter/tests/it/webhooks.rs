@@ -133,9 +133,12 @@ async fn what_is_told_of_several_texts_is_written_in_one_order_whatever_order_it
     let running = stage.run_with(omnibus_texter::worker(twilio.settings()).unwrap(), work).await;
     let waits = "select exists (select from pg_stat_activity
                                 where datname = current_database() and wait_event_type = 'Lock')";
-    while !sqlx::query_scalar::<_, bool>(waits).fetch_one(&stage.db).await.unwrap() {
-        tokio::task::yield_now().await;
-    }
+    let waiting = async {
+        while !sqlx::query_scalar::<_, bool>(waits).fetch_one(&stage.db).await.unwrap() {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), waiting).await.expect("the notes want the first text");
     // Whoever waits for the first has not locked the last.
     let lock = "select from texter.messages where message_id = $1 for update nowait";
     sqlx::query(lock).bind(last).execute(&mut *other).await.unwrap();
