@@ -1,5 +1,5 @@
-//! Entries a second from `EVT` into the log, beside a bare loop that inserts the same rows in batches of the same size
-//! into the same table; the time from the bus to a signed head under a light load and a heavy one; and checking a long
+//! Entries a second from `EVT` into the log, beside two bare loops that insert the same rows in batches of the same size into the
+//! same table: one that has them in its hands, and one that takes a message from `EVT` for each and acknowledges it; the time from the bus to a signed head under a light load and a heavy one; and checking a long
 //! export.
 
 use std::fs::File;
@@ -8,8 +8,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use async_nats::HeaderMap;
+use async_nats::jetstream::consumer::pull;
 use async_nats::jetstream::message::PublishMessage;
 use chrono::{DateTime, Utc};
+use futures_util::StreamExt;
 use omnibus_auditor::export::{self, Header, Line, VERSION};
 use omnibus_auditor::note::{Checkpoint, VerifierKey};
 use omnibus_auditor::tree::{Place, Tiles, WIDTH, leaf_hash};
@@ -36,6 +38,7 @@ const EXPORT: u64 = 1_000_000;
 
 pub(crate) async fn run(postgres: &Postgres, rounds: usize, entries: usize) -> anyhow::Result<Table> {
     let (mut ours, mut bare, mut checked) = (Series::default(), Series::default(), Series::default());
+    let mut taken = Series::default();
     let (mut light, mut heavy, mut reached) = (Series::default(), Series::default(), Series::default());
     let file = tempfile::NamedTempFile::new()?;
     let key = write_export(file.path(), EXPORT)?;
@@ -51,8 +54,9 @@ pub(crate) async fn run(postgres: &Postgres, rounds: usize, entries: usize) -> a
         heads(&stage.db, entries).await?;
         let took = began.elapsed();
         running.stop().await;
-        // The bare loop has the machine to itself.
+        // The bare loops have the machine to themselves.
         let beside = insert(&stage.db, entries).await?;
+        let from_bus = take(&stage, entries).await?;
         let running = start(&stage, dir.path()).await?;
         // Once it is at work, and the watch has caught up, which is no light load.
         watched(&stage.db, entries).await?;
@@ -65,14 +69,17 @@ pub(crate) async fn run(postgres: &Postgres, rounds: usize, entries: usize) -> a
         if round > 0 {
             ours.push(entries as f64 / took.as_secs_f64());
             bare.push(entries as f64 / beside.as_secs_f64());
+            taken.push(entries as f64 / from_bus.as_secs_f64());
             light.push(light_p99);
             heavy.push(heavy_p99);
             reached.push(rate);
             checked.push(check(file.path(), &key)?);
         }
     }
-    let share = ours.median() / bare.median();
-    let bare = vec!["bare: insert in batches".into(), bare.to_string(), "1.00".into()];
+    let shares = format!("{:.2} and {:.2}", ours.median() / bare.median(), ours.median() / taken.median());
+    let plain = |name: &str, series: &Series| {
+        [name.into(), series.to_string()].into_iter().chain(vec![String::new(); 5]).collect::<Vec<_>>()
+    };
     Ok(Table {
         title: format!(
             "The auditor: {entries} events waiting in EVT; then {SECONDS} s at {LIGHT} events a second, and at {HEAVY}; \
@@ -81,7 +88,7 @@ pub(crate) async fn run(postgres: &Postgres, rounds: usize, entries: usize) -> a
         columns: vec![
             "",
             "entries/s",
-            "of bare",
+            "of the bare loops",
             "bus to signed head, light: p99 ms",
             "heavy: p99 ms",
             "heavy: events/s reached",
@@ -91,13 +98,14 @@ pub(crate) async fn run(postgres: &Postgres, rounds: usize, entries: usize) -> a
             vec![
                 "Omnibus".into(),
                 ours.to_string(),
-                format!("{share:.2}"),
+                shares,
                 light.to_string(),
                 heavy.to_string(),
                 reached.to_string(),
                 checked.to_string(),
             ],
-            bare.into_iter().chain(vec![String::new(); 4]).collect(),
+            plain("bare: insert in batches", &bare),
+            plain("bare: take from EVT, insert in batches, acknowledge", &taken),
         ],
     })
 }
@@ -220,30 +228,73 @@ async fn lag(stage: &Stage, rate: u64) -> anyhow::Result<(f64, f64)> {
     Ok((percentile(&mut times, 0.99), count as f64 / took.as_secs_f64()))
 }
 
-/// The same rows once more, under another tenant: read before the clock starts, then inserted as bare as can be.
-async fn insert(db: &PgPool, entries: usize) -> anyhow::Result<Duration> {
-    type Row = (i64, uuid::Uuid, String, Vec<u8>, Option<String>);
-    let rows: Vec<Row> = sqlx::query_as(
+type Row = (i64, uuid::Uuid, String, Vec<u8>, Option<String>);
+
+/// What the log has, to be written once more.
+async fn rows(db: &PgPool, entries: usize) -> anyhow::Result<Vec<Row>> {
+    let rows = sqlx::query_as(
         "select idx, key, leaf, salt, sealed from auditor.entries where tenant = 'acme' order by idx limit $1",
+    );
+    Ok(rows.bind(i64::try_from(entries)?).fetch_all(db).await?)
+}
+
+async fn put(db: &PgPool, tenant: &str, batch: &[Row]) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "insert into auditor.entries (tenant, idx, sequenced_at, key, leaf, salt, sealed)
+         select $6, idx, now(), key, leaf, salt, sealed
+         from unnest($1::bigint[], $2::uuid[], $3::text[], $4::bytea[], $5::text[]) as x(idx, key, leaf, salt, sealed)",
     )
-    .bind(i64::try_from(entries)?)
-    .fetch_all(db)
-    .await?;
+    .bind(batch.iter().map(|row| row.0).collect::<Vec<_>>())
+    .bind(batch.iter().map(|row| row.1).collect::<Vec<_>>())
+    .bind(batch.iter().map(|row| row.2.as_str()).collect::<Vec<_>>())
+    .bind(batch.iter().map(|row| row.3.as_slice()).collect::<Vec<_>>())
+    .bind(batch.iter().map(|row| row.4.as_deref()).collect::<Vec<_>>())
+    .bind(tenant)
+    .execute(db)
+    .await
+    .map(drop)
+}
+
+/// The same rows, under another tenant: read before the clock starts, then inserted as bare as can be.
+async fn insert(db: &PgPool, entries: usize) -> anyhow::Result<Duration> {
+    let rows = rows(db, entries).await?;
     let began = Instant::now();
     for batch in rows.chunks(BATCH) {
-        sqlx::query(
-            "insert into auditor.entries (tenant, idx, sequenced_at, key, leaf, salt, sealed)
-             select 'bare', idx, now(), key, leaf, salt, sealed
-             from unnest($1::bigint[], $2::uuid[], $3::text[], $4::bytea[], $5::text[]) as x(idx, key, leaf, salt, sealed)",
-        )
-        .bind(batch.iter().map(|row| row.0).collect::<Vec<_>>())
-        .bind(batch.iter().map(|row| row.1).collect::<Vec<_>>())
-        .bind(batch.iter().map(|row| row.2.as_str()).collect::<Vec<_>>())
-        .bind(batch.iter().map(|row| row.3.as_slice()).collect::<Vec<_>>())
-        .bind(batch.iter().map(|row| row.4.as_deref()).collect::<Vec<_>>())
-        .execute(db)
-        .await?;
+        put(db, "bare", batch).await?;
     }
+    Ok(began.elapsed())
+}
+
+/// The same, each row for a message that is taken from `EVT` and acknowledged. The next messages are on their way while a
+/// batch is inserted.
+async fn take(stage: &Stage, entries: usize) -> anyhow::Result<Duration> {
+    let rows = rows(&stage.db, entries).await?;
+    let stream = stage.operator.jetstream().get_stream("EVT").await?;
+    let config = pull::Config { max_ack_pending: 4 * BATCH as i64, ..pull::Config::default() };
+    let consumer = stream.create_consumer(config).await?;
+    let next = |most: usize| {
+        let consumer = &consumer;
+        async move {
+            let mut messages = Vec::with_capacity(most);
+            let mut fetched = consumer.fetch().max_messages(most).messages().await.map_err(anyhow::Error::msg)?;
+            while let Some(message) = fetched.next().await {
+                messages.push(message.map_err(anyhow::Error::msg)?);
+            }
+            anyhow::Ok(messages)
+        }
+    };
+    let (began, mut done) = (Instant::now(), 0);
+    let mut messages = next(BATCH).await?;
+    while done < rows.len() {
+        let to = rows.len().min(done + messages.len());
+        let (written, more) = tokio::join!(put(&stage.db, "taken", &rows[done..to]), next(BATCH));
+        written?;
+        for message in &messages {
+            message.ack().await.map_err(anyhow::Error::msg)?;
+        }
+        (done, messages) = (to, more?);
+    }
+    stage.operator.client().flush().await?;
     Ok(began.elapsed())
 }
 

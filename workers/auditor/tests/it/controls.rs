@@ -281,7 +281,8 @@ async fn what_comes_late_makes_nothing_older() {
     let scene = Scene::new().await;
     let running = scene.run_as(ComplianceMode::Watch).await;
     scene.does("_", &verified()).await;
-    watched(&scene, "_").await;
+    let seen = "select count(*) from auditor.sightings where what = 'act:backup.verified'";
+    eventually("the act is seen", || async { scene.count(seen).await == 1 }).await;
     // As after a kill: delivered once more, behind what came meanwhile.
     let statement = r#"insert into auditor.arrivals (key, tenant, body, salt) values (gen_random_uuid(), '_',
         '{"id":"late","kind":"event","what":"auditor.act_recorded","target":"backup.verified base-0",
