@@ -3,7 +3,7 @@
 use hmac::{Hmac, Mac};
 use omnibus_mailer::worker;
 use omnibus_runtime::settings::WorkSettings;
-use omnibus_runtime::testing::Stage;
+use omnibus_runtime::testing::{Stage, Told};
 use omnibus_schemas::Command;
 use omnibus_schemas::mailer::{
     AddSenderDomain, ConfirmSenderDomain, EmailState, EmailStats, PutMailStream, RemoveSenderDomain, RenderedEmail,
@@ -12,6 +12,7 @@ use omnibus_schemas::mailer::{
 use omnibus_schemas::platform::{Outcome, Resolution};
 use serde_json::json;
 use sha2::Sha256;
+use uuid::Uuid;
 
 use crate::scene::{
     SMTP_TIMEOUT, done, email, everything_in, rejected, run, run_with, stage, states, status, streams_with, told, until,
@@ -209,13 +210,8 @@ async fn a_secret_of_which_one_of_two_was_not_heard_is_no_part_of_what_a_person_
     running.stop().await;
 }
 
-#[tokio::test]
-async fn whoever_waits_for_a_secret_whose_command_is_gone_has_not_got_it_and_that_is_told() {
-    let mut server = SmtpServer::start(json!({})).await;
-    let stage = stage().await;
-    let running = run_with(&stage, &server, &["--defer-seconds", "5"]).await;
-    let id = done(&stage, "acme", &SendEmail { to: two(), ..secret_to("") }).await;
-    server.next("accepted").await;
+/// The command leaves the bus, as when it has been kept for long enough.
+async fn trimmed(stage: &Stage, id: Uuid) {
     let sequence: i64 = sqlx::query_scalar("select sequence from bus.inbox where message_id = $1")
         .bind(id)
         .fetch_one(&stage.db)
@@ -223,6 +219,34 @@ async fn whoever_waits_for_a_secret_whose_command_is_gone_has_not_got_it_and_tha
         .unwrap();
     let commands = stage.operator.jetstream().get_stream("CMD_MAILER").await.unwrap();
     commands.delete_message(sequence.unsigned_abs()).await.unwrap();
+}
+
+#[tokio::test]
+async fn of_whom_it_is_not_known_whether_he_has_a_secret_it_is_still_not_known_when_its_command_is_gone() {
+    let mut server = SmtpServer::start(json!({ "cut": "dot", "times": 1 })).await;
+    let stage = stage().await;
+    let running = run(&stage, &server).await;
+    let to = ["a@example.com", "refuse@example.com"].map(str::to_owned).to_vec();
+    let id = done(&stage, "acme", &SendEmail { to, ..secret_to("") }).await;
+    server.next("accepted").await;
+    let held = stage.event(|told| told.name == "command_held").await;
+    trimmed(&stage, id).await;
+    resolve(&stage, held.data["command_id"].as_str().unwrap().parse().unwrap(), Resolution::Perform).await;
+    let gone = |told: &Told| told.data["detail"].as_str().is_some_and(|words| words.contains("no longer on the bus"));
+    stage.event(|told| told.name == "email_uncertain" && gone(told)).await;
+    assert_eq!(states(&status(&stage, id).await), [EmailState::Uncertain, EmailState::Bounced]);
+    running.stop().await;
+    assert!(!server.rest().await.contains(&"accepted".into()));
+}
+
+#[tokio::test]
+async fn whoever_waits_for_a_secret_whose_command_is_gone_has_not_got_it_and_that_is_told() {
+    let mut server = SmtpServer::start(json!({})).await;
+    let stage = stage().await;
+    let running = run_with(&stage, &server, &["--defer-seconds", "5"]).await;
+    let id = done(&stage, "acme", &SendEmail { to: two(), ..secret_to("") }).await;
+    server.next("accepted").await;
+    trimmed(&stage, id).await;
     let failed = told(&stage, "email_failed", id).await;
     assert!(failed.data["detail"].as_str().unwrap().contains("no longer on the bus"), "{failed:?}");
     assert_eq!(states(&status(&stage, id).await), [EmailState::Sent, EmailState::Failed]);
