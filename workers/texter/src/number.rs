@@ -103,8 +103,8 @@ mod tests {
         assert_eq!(kept("415.555.2671", Some("us")), us);
         assert_eq!(kept("0151 23456789", Some("DE")), Ok(("+4915123456789".into(), "DE".into())));
         assert_eq!(kept("+1 868 291 1234", None), Ok(("+18682911234".into(), "TT".into())));
-        for text in ["+39 02 48801234", "(+39) 02 48801234"] {
-            assert_eq!(kept(text, Some("DE")), Ok(("+390248801234".into(), "IT".into())), "{text}");
+        for text in ["+49 151 23456789", "(+49) 151 23456789"] {
+            assert_eq!(kept(text, Some("US")), Ok(("+4915123456789".into(), "DE".into())), "{text}");
         }
     }
 
