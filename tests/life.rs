@@ -98,8 +98,22 @@ impl Life {
         self.child.kill().await.expect("it is our child");
     }
 
-    /// SIGTERM; returns how it ended.
+    /// Returns when it is at work, or has ended.
+    async fn at_work(&mut self) {
+        let begun = async {
+            while !self.log().contains("\"at work\"") && self.ended().is_none() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        if timeout(PATIENCE, begun).await.is_err() {
+            panic!("it does not begin to work; the log:\n{}", self.log());
+        }
+    }
+
+    /// SIGTERM, once it is at work: before it listens to signals the kernel ends it, which is not what is looked at.
+    /// Returns how it ended.
     pub async fn terminate(&mut self) -> ExitStatus {
+        self.at_work().await;
         let pid =
             self.child.id().unwrap_or_else(|| panic!("it ended before it was asked to; the log:\n{}", self.log()));
         let pid = Pid::from_raw(pid.try_into().expect("a pid fits the type the kernel gives it in"));

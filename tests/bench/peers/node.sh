@@ -9,6 +9,6 @@ need_packages() {
 }
 # run_js <file> [argument]... : beside its packages, where node looks for them
 run_js() {
-    cp "$here/$1" "$PEER_HOME/$1"
+    cmp -s "$here/$1" "$PEER_HOME/$1" || cp "$here/$1" "$PEER_HOME/$1"
     cd "$PEER_HOME" && exec node "$@"
 }

@@ -16,8 +16,8 @@ pub(crate) fn one_name<'a>(text: &'a str, country: Option<&str>) -> Cow<'a, str>
     // The parser looks for a number anywhere in a text; here the text has to be one.
     let written = text.len() <= LONGEST && text.chars().all(|c| c.is_ascii_digit() || " +-()./".contains(c));
     // With its country's code it means the same inside every country.
-    let country = country.filter(|_| !text.starts_with('+'));
-    if !written || (country.is_none() && !text.starts_with('+')) {
+    let country = country.filter(|_| !text.contains('+'));
+    if !written || (country.is_none() && !text.contains('+')) {
         return text.into();
     }
     let of = country.and_then(|name| name.to_ascii_uppercase().parse::<Id>().ok());
@@ -45,7 +45,13 @@ mod tests {
         ] {
             assert_eq!(one_name(text, country), "+14155552671", "{text}");
         }
-        assert_eq!(one_name("0151 23456789", Some("DE")), "+4915123456789");
+        for (text, country) in
+            [("0151 23456789", Some("DE")), ("(+49) 151 23456789", Some("US")), ("(+49) 151 23456789", None)]
+        {
+            assert_eq!(one_name(text, country), "+4915123456789", "{text}");
+        }
+        assert_eq!(one_name("+39 06 6988 2000", None), "+390669882000");
+        assert_eq!(one_name("02 1234 5678", Some("IT")), "+390212345678");
         for (text, country) in [
             ("415.555.2671", None),
             ("415.555.2671", Some("XX")),

@@ -39,7 +39,7 @@ pub async fn run() -> anyhow::Result<()> {
     telemetry::start(&arguments.log)?;
     metrics::recorder();
     let stop = CancellationToken::new();
-    tokio::spawn(process::stop_on_signals(stop.clone()));
+    process::stop_on_signals(stop.clone());
     let Some(bus) = stop.run_until_cancelled(Bus::connect(&arguments.bus, BUS_USER)).await else { return Ok(()) };
     let parts = DoorParts {
         bus: bus?,

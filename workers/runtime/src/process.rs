@@ -60,7 +60,7 @@ fn block_on(worker: Worker, settings: Settings, catalogue: Catalogue) -> anyhow:
 async fn run(worker: Worker, settings: Settings, catalogue: Catalogue) -> anyhow::Result<()> {
     metrics::recorder();
     let (stop, health) = (CancellationToken::new(), Health::default());
-    tokio::spawn(stop_on_signals(stop.clone()));
+    stop_on_signals(stop.clone());
     if let Some(at) = settings.health_addr {
         health.ill("worker", "starting");
         // Who is asked for pages and can't show them would be taken for dead, and nobody would know why.
@@ -138,15 +138,20 @@ pub async fn connect(settings: &DatabaseSettings, health: &Health) -> PgPool {
     }
 }
 
-/// SIGTERM and SIGINT ask to stop.
-pub async fn stop_on_signals(stop: CancellationToken) {
+/// SIGTERM and SIGINT ask to stop, from now on.
+///
+/// # Panics
+/// Outside of a tokio runtime.
+pub fn stop_on_signals(stop: CancellationToken) {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate()).expect("a process may install a SIGTERM handler");
     let mut interrupt = signal(SignalKind::interrupt()).expect("a process may install a SIGINT handler");
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    tracing::info!("asked to stop");
-    stop.cancel();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("asked to stop");
+        stop.cancel();
+    });
 }

@@ -1,4 +1,4 @@
-// BullMQ on Redis: 64 jobs at once in one process, finished jobs removed.
+// BullMQ on Redis: 100 jobs at once in each of two processes for two cores, finished jobs removed.
 import { randomUUID } from 'node:crypto';
 import { Queue, Worker } from 'bullmq';
 import { Redis } from 'ioredis';
@@ -20,7 +20,7 @@ if (process.argv[2] === 'enqueue') {
   await queue.close();
   await connection.quit();
 } else {
-  const pool = new pg.Pool({ connectionString: process.env.DATABASE_URL, max: 16 });
+  const pool = new pg.Pool({ connectionString: process.env.DATABASE_URL, max: 8 });
   const store = (job) => pool.query('insert into peer.rows (id, body) values ($1, $2)', [randomUUID(), job.data.body]);
-  new Worker('peer', async (job) => void (await store(job)), { connection, concurrency: 64 });
+  new Worker('peer', async (job) => void (await store(job)), { connection, concurrency: 100 });
 }

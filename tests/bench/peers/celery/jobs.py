@@ -8,7 +8,14 @@ from celery import Celery
 from celery.signals import worker_process_init
 
 app = Celery("jobs", broker=os.environ["REDIS_URL"])
-app.conf.update(task_acks_late=True, task_ignore_result=True, broker_connection_retry_on_startup=True)
+app.conf.update(
+    task_acks_late=True,
+    task_ignore_result=True,
+    # As is advised for many short tasks.
+    worker_prefetch_multiplier=128,
+    worker_disable_rate_limits=True,
+    broker_connection_retry_on_startup=True,
+)
 db = None
 
 

@@ -1,4 +1,4 @@
-"""Dramatiq on Redis, with its own defaults; two processes for two cores."""
+"""Dramatiq on Redis, many messages fetched ahead; two processes for two cores."""
 
 import os
 import threading

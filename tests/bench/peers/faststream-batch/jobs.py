@@ -1,25 +1,28 @@
-"""FastStream on JetStream, 256 messages at a time: one statement, one acknowledgement each."""
+"""FastStream on JetStream, 256 messages at a time: one statement, one acknowledgement each; two processes for two cores."""
 
 import asyncio
+import logging
 import os
 import uuid
 
+import asyncpg
 import nats
-import psycopg_pool
+import uvloop
 from faststream import FastStream
 from faststream.nats import JStream, NatsBroker, PullSub
 
-broker = NatsBroker(os.environ["NATS_URL"])
+broker = NatsBroker(os.environ["NATS_URL"], log_level=logging.ERROR)
 app = FastStream(broker)
 stream = JStream("peer", subjects=["peer.jobs"])
-pool = psycopg_pool.AsyncConnectionPool(os.environ["DATABASE_URL"], min_size=8, open=False, kwargs={"autocommit": True})
+pool = None
+# A pull that is not filled ends soon.
+batches = PullSub(batch_size=256, timeout=0.05, batch=True)
 
 
-@broker.subscriber("peer.jobs", stream=stream, durable="peer", pull_sub=PullSub(batch_size=256, batch=True))
+@broker.subscriber("peer.jobs", stream=stream, durable="peer", pull_sub=batches)
 async def store(bodies: list[str]):
-    async with pool.connection() as db:
-        rows = ([uuid.uuid4() for _ in bodies], bodies)
-        await db.execute("insert into peer.rows (id, body) select * from unnest(%s::uuid[], %s::text[])", rows)
+    ids = [uuid.uuid4() for _ in bodies]
+    await pool.execute("insert into peer.rows (id, body) select * from unnest($1::uuid[], $2::text[])", ids, bodies)
 
 
 def enqueue(jobs):
@@ -39,7 +42,8 @@ def enqueue(jobs):
 
 def work():
     async def run():
-        await pool.open()
+        global pool
+        pool = await asyncpg.create_pool(os.environ["DATABASE_URL"], min_size=4, max_size=4)
         await app.run()
 
-    asyncio.run(run())
+    uvloop.run(run())

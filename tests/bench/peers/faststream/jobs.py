@@ -1,24 +1,28 @@
-"""FastStream on JetStream, one message at a time: a pull subscriber that acknowledges what its handler has done."""
+"""FastStream on JetStream, one message at a time: a pull subscriber that acknowledges what its handler has done; two
+processes for two cores."""
 
 import asyncio
+import logging
 import os
 import uuid
 
+import asyncpg
 import nats
-import psycopg_pool
+import uvloop
 from faststream import FastStream
 from faststream.nats import JStream, NatsBroker, PullSub
 
-broker = NatsBroker(os.environ["NATS_URL"])
+broker = NatsBroker(os.environ["NATS_URL"], log_level=logging.ERROR)
 app = FastStream(broker)
 stream = JStream("peer", subjects=["peer.jobs"])
-pool = psycopg_pool.AsyncConnectionPool(os.environ["DATABASE_URL"], min_size=8, open=False, kwargs={"autocommit": True})
+pool = None
+# A pull that is not filled ends soon.
+many = PullSub(batch_size=200, timeout=0.1)
 
 
-@broker.subscriber("peer.jobs", stream=stream, durable="peer", pull_sub=PullSub(batch_size=64), max_workers=64)
+@broker.subscriber("peer.jobs", stream=stream, durable="peer", pull_sub=many, max_workers=100)
 async def store(body: str):
-    async with pool.connection() as db:
-        await db.execute("insert into peer.rows (id, body) values (%s, %s)", (uuid.uuid4(), body))
+    await pool.execute("insert into peer.rows (id, body) values ($1, $2)", uuid.uuid4(), body)
 
 
 def enqueue(jobs):
@@ -38,7 +42,8 @@ def enqueue(jobs):
 
 def work():
     async def run():
-        await pool.open()
+        global pool
+        pool = await asyncpg.create_pool(os.environ["DATABASE_URL"], min_size=8, max_size=8)
         await app.run()
 
-    asyncio.run(run())
+    uvloop.run(run())

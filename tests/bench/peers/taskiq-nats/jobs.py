@@ -4,23 +4,25 @@ import asyncio
 import os
 import uuid
 
-import psycopg_pool
+import asyncpg
 from taskiq import TaskiqEvents
 from taskiq_nats import PullBasedJetStreamBroker
 
-broker = PullBasedJetStreamBroker(os.environ["NATS_URL"], stream_name="peer", durable="peer")
-pool = psycopg_pool.AsyncConnectionPool(os.environ["DATABASE_URL"], min_size=4, open=False, kwargs={"autocommit": True})
+broker = PullBasedJetStreamBroker(
+    os.environ["NATS_URL"], stream_name="peer", durable="peer", pull_consume_batch=200, pull_consume_timeout=0.5
+)
+pool = None
 
 
 @broker.on_event(TaskiqEvents.WORKER_STARTUP)
 async def start(_):
-    await pool.open()
+    global pool
+    pool = await asyncpg.create_pool(os.environ["DATABASE_URL"], min_size=8, max_size=8)
 
 
 @broker.task
 async def store(body: str) -> None:
-    async with pool.connection() as db:
-        await db.execute("insert into peer.rows (id, body) values (%s, %s)", (uuid.uuid4(), body))
+    await pool.execute("insert into peer.rows (id, body) values ($1, $2)", uuid.uuid4(), body)
 
 
 def enqueue(jobs):
