@@ -1,9 +1,9 @@
 //! The export: lines of JSON that prove themselves to whoever has the log's public key. [`check()`] reads one and says
 //! what is wrong with it, and where first; it needs no server, no database and no secret.
 //!
-//! The first line says what the export claims; then, for each 256 entries, a line with the hashes of the tile and the path
-//! to the signed head, and a line for each entry. An entry's inclusion proof is its place in the tile's hashes and the
-//! tile's path.
+//! The first line says what the export claims; then, for each 256 entries, a line with the hashes of the tile and the
+//! path to the signed head, and a line for each entry. An entry's inclusion proof is its place in the tile's hashes and
+//! the tile's path.
 
 mod check;
 mod table;
@@ -80,7 +80,8 @@ pub fn hashes(texts: &[String]) -> Option<Vec<Hash>> {
     texts.iter().map(|text| STANDARD.decode(text).ok()?.try_into().ok()).collect()
 }
 
-/// A tile as lines, its entries between `from` and `to` (not among them); those that `shows` does not want are withheld.
+/// A tile as lines, its entries between `from` and `to` (not among them); those that `shows` does not want are
+/// withheld.
 pub fn lines(page: ExportTile, from: u64, to: u64, shows: impl Fn(&str) -> bool) -> Vec<Line> {
     let ExportTile { tile, hashes, path, entries, tombstones } = page;
     let mut lines = vec![Line::Tile { tile, hashes, path, tombstones }];

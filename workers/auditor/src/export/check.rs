@@ -1,5 +1,5 @@
-//! Checking an export where nobody has to be trusted: its head by the log's key, its entries by the head, and the head by
-//! those that came before it.
+//! Checking an export where nobody has to be trusted: its head by the log's key, its entries by the head, and the head
+//! by those that came before it.
 
 mod walk;
 

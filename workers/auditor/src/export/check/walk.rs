@@ -1,5 +1,5 @@
-//! Going through an export's lines: each entry is in its place and has the hash that a tile shows, and each tile leads to
-//! the head. Only what the log itself has put a tombstone on may be missing.
+//! Going through an export's lines: each entry is in its place and has the hash that a tile shows, and each tile leads
+//! to the head. Only what the log itself has put a tombstone on may be missing.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
