@@ -1,8 +1,8 @@
 //! Telephone numbers: read as people write them, kept as E.164.
 
 use phonenumber::country::{Id, Source};
-use phonenumber::metadata::DATABASE;
-use phonenumber::{Mode, PhoneNumber, Type};
+use phonenumber::metadata::{DATABASE, Descriptor};
+use phonenumber::{Metadata, Mode, PhoneNumber};
 
 /// A number that can be texted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,8 +61,9 @@ pub fn read(field: &'static str, text: &str, country: Option<&str>) -> Result<Nu
     if !number.is_valid() || number.code().source() == Source::Idd {
         return Err(Unreadable::NotANumber(field));
     }
-    let id = number.country().id().ok_or(Unreadable::NoCountry(field))?;
-    if matches!(number.number_type(&DATABASE), Type::PremiumRate | Type::SharedCost) {
+    let home = home(&number).ok_or(Unreadable::NoCountry(field))?;
+    let id = home.id().parse::<Id>().map_err(|_| Unreadable::NoCountry(field))?;
+    if costs_extra(home, &number) {
         return Err(Unreadable::Premium(field));
     }
     Ok(Number { e164: e164(&number), country: id.as_ref().to_owned(), prefix: prefix(&number) })
@@ -71,6 +72,29 @@ pub fn read(field: &'static str, text: &str, country: Option<&str>) -> Result<Nu
 /// A country that has telephones: of another, the parser panics.
 fn known(name: &str) -> Option<Id> {
     name.to_ascii_uppercase().parse::<Id>().ok().filter(|id| DATABASE.by_id(id.as_ref()).is_some())
+}
+
+/// The country, or the service without one, that a valid number belongs to.
+fn home(number: &PhoneNumber) -> Option<&'static Metadata> {
+    if number.national().zeros() == 0 {
+        return number.metadata(&DATABASE);
+    }
+    // A landline of Italy begins with a zero that is part of it, and the library looks a number up without its zeros.
+    let national = number.national().to_string();
+    let regions = DATABASE.by_code(&number.code().value())?;
+    let begins = |region: &&Metadata| {
+        let digits = region.leading_digits().and_then(|digits| digits.find(&national));
+        digits.is_some_and(|digits| digits.start() == 0)
+    };
+    // Of those that share a code, the main one stands first.
+    regions.iter().copied().find(begins).or(regions.first().copied())
+}
+
+/// Premium or shared cost, by the whole number: without its zero, a landline of Acqui Terme is a premium number.
+fn costs_extra(home: &Metadata, number: &PhoneNumber) -> bool {
+    let national = number.national().to_string();
+    let is = |kind: Option<&Descriptor>| kind.is_some_and(|kind| kind.is_match(&national));
+    is(home.descriptors().premium_rate()) || is(home.descriptors().shared_cost())
 }
 
 fn e164(number: &PhoneNumber) -> String {
@@ -106,6 +130,27 @@ mod tests {
         for text in ["+49 151 23456789", "(+49) 151 23456789"] {
             assert_eq!(kept(text, Some("US")), Ok(("+4915123456789".into(), "DE".into())), "{text}");
         }
+    }
+
+    #[test]
+    fn a_zero_that_is_part_of_a_number_stays_and_counts() {
+        let kept = |text: &str, country| read("/to", text, country).map(|number| (number.e164, number.country));
+        for (text, country, e164, home) in [
+            ("+39 06 12345678", None, "+390612345678", "IT"),
+            ("+39 06 12345678", Some("DE"), "+390612345678", "IT"),
+            ("06 12345678", Some("IT"), "+390612345678", "IT"),
+            ("+39 02 48801234", None, "+390248801234", "IT"),
+            ("+39 347 1234567", None, "+393471234567", "IT"),
+            ("+39 06 69812345", None, "+390669812345", "VA"),
+            ("+378 0549 886377", None, "+3780549886377", "SM"),
+            ("+378 66 661212", None, "+37866661212", "SM"),
+            // Without its zero it would be a premium number, and the one refused below would be none.
+            ("+39 0144 123456", None, "+390144123456", "IT"),
+        ] {
+            assert_eq!(kept(text, country), Ok((e164.into(), home.into())), "{text}");
+        }
+        assert_eq!(read("/to", "+39 0878 12345", None), Err(Unreadable::Premium("/to")));
+        assert_eq!(read("/to", "+39 06 12345678", None).unwrap().prefix, "+390612");
     }
 
     #[test]
