@@ -1,7 +1,7 @@
 //! The mailer's own follow-ups: a mail whose time has come, or recipients who were told "later".
 //!
-//! A mail that holds a secret has a follow-up of its own, which is no [`DeliverEmail`] without its text: whoever did not know
-//! where the text is read would send the mail without it.
+//! A mail that holds a secret has a follow-up of its own, which is no [`DeliverEmail`] without its text: whoever did
+//! not know where the text is read would send the mail without it.
 
 use garde::Validate;
 use schemars::JsonSchema;
@@ -53,8 +53,8 @@ impl Command for DeliverEmail {
     }
 }
 
-/// Delivers a mail that holds a secret to some of its recipients. The text is read in the command that brought it, for it
-/// stands nowhere else. The mailer publishes this itself.
+/// Delivers a mail that holds a secret to some of its recipients. The text is read in the command that brought it, for
+/// it stands nowhere else. The mailer publishes this itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
 pub struct DeliverConfidential {
     /// The email.

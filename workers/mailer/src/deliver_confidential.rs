@@ -1,4 +1,5 @@
-//! Tries recipients of a mail again that holds a secret. The text is read where it stands, in the command that brought it.
+//! Tries recipients of a mail again that holds a secret. The text is read where it stands, in the command that brought
+//! it.
 
 use omnibus_runtime::{Cx, Events, Fail};
 use omnibus_schemas::mailer::{DeliverConfidential, EmailState, EmailUncertain};

@@ -250,7 +250,8 @@ pub(crate) async fn keep(db: &mut PgConnection, id: Uuid, plan: &[u8]) -> Result
     Ok(())
 }
 
-/// Says of an attempt, whoever holds it now, that its call is known to have happened. Nobody has to decide on it any more.
+/// Says of an attempt, whoever holds it now, that its call is known to have happened. Nobody has to decide on it any
+/// more.
 pub(crate) async fn book_late(
     db: &mut PgConnection,
     consumer: &str,
