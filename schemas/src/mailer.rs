@@ -23,7 +23,7 @@ pub use batch::{
     CloseBatch, ExpandBatch, ReadBatch, SendBatch, SendBatchRow,
 };
 pub use cancel::{CancelEmail, RetractEmails};
-pub use deliver::{DeliverEmail, DeliveryCause};
+pub use deliver::{DeliverConfidential, DeliverEmail, DeliveryCause};
 pub use events::{
     EmailBounced, EmailCancelled, EmailComplained, EmailDeferred, EmailDelivered, EmailFailed, EmailQueued, EmailSent,
     EmailSuppressed, EmailUncertain, RecipientUnsubscribed,
@@ -59,6 +59,7 @@ pub fn domain() -> Domain {
         .command::<SendEmail>()
         .command::<SendTemplate>()
         .command::<DeliverEmail>()
+        .command::<DeliverConfidential>()
         .command::<CancelEmail>()
         .command::<RetractEmails>()
         .command::<UploadAttachment>()

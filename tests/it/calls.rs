@@ -167,6 +167,8 @@ async fn an_expired_lease_is_taken_over_and_the_first_workers_late_record_ends_w
     assert_eq!((page.outcome, page.attempts[0].takeovers), (Some(Outcome::Succeeded), 1));
     assert_eq!(page.attempts[0].result.as_deref(), Some("done"));
     assert!(page.attempts[0].detail.as_deref().unwrap().contains("reported late"));
+    // Nobody has to decide by what was to leave any more.
+    scene.until("select count(*) from bus.attempts where plan = ''", 1).await;
     assert_eq!((scene.times("call", id), status(&scene, id).await.as_str()), (1, "charged"));
     assert!(scene.stage.ask("shop", "acme", &HeldCommands { limit: 9 }).await.unwrap().held.is_empty());
 }
@@ -184,6 +186,7 @@ async fn a_late_record_of_an_attempt_that_is_open_still_ends_it() {
     let page = scene.page("acme", id).await.unwrap();
     assert_eq!((page.attempts.len(), page.attempts[0].takeovers), (1, 1));
     assert!(page.attempts[0].detail.as_deref().unwrap().contains("reported late"));
+    scene.until("select count(*) from bus.attempts where plan = ''", 1).await;
     assert_eq!(scene.times("call", id), 1);
 }
 

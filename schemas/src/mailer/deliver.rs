@@ -1,4 +1,7 @@
-//! The mailer's own follow-up: a mail whose time has come, or recipients who were told "later".
+//! The mailer's own follow-ups: a mail whose time has come, or recipients who were told "later".
+//!
+//! A mail that holds a secret has a follow-up of its own, which is no [`DeliverEmail`] without its text: whoever did
+//! not know where the text is read would send the mail without it.
 
 use garde::Validate;
 use schemars::JsonSchema;
@@ -47,5 +50,32 @@ impl Command for DeliverEmail {
 
     fn example() -> Self {
         DeliverEmail { email_id: an_email(), email: SendEmail::example(), only: vec![], cause: DeliveryCause::Due }
+    }
+}
+
+/// Delivers a mail that holds a secret to some of its recipients. The text is read in the command that brought it, for
+/// it stands nowhere else. The mailer publishes this itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
+pub struct DeliverConfidential {
+    /// The email.
+    #[garde(skip)]
+    pub email_id: Uuid,
+    /// To which recipients, counted from 0; to all if empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[garde(length(max = 150))]
+    pub only: Vec<u32>,
+    /// Why.
+    #[serde(default)]
+    #[garde(skip)]
+    pub cause: DeliveryCause,
+}
+
+impl Command for DeliverConfidential {
+    const DOMAIN: &'static str = "mailer";
+    const NAME: &'static str = "deliver_confidential";
+    const SCOPE: &'static str = "mailer:operate";
+
+    fn example() -> Self {
+        DeliverConfidential { email_id: an_email(), only: vec![1], cause: DeliveryCause::Deferred }
     }
 }

@@ -5,6 +5,7 @@ mod batch;
 mod cancel;
 mod confirm_sender_domain;
 pub mod content;
+mod deliver_confidential;
 mod deliver_email;
 mod delivery;
 mod dkim;
@@ -36,11 +37,11 @@ use omnibus_dns::Dns;
 use omnibus_runtime::{Desk, Worker};
 use omnibus_schemas::mailer::{
     ActivateTemplate, AddSenderDomain, AddSuppression, BatchRows, BatchStatus, CancelEmail, CloseBatch,
-    ConfirmSenderDomain, DeleteTemplate, DeliverEmail, EmailStats, EmailStatus, ExpandBatch, MailRoutes,
-    OneClickUnsubscribe, OneTemplate, PreviewTemplate, PutMailRoute, PutMailStream, ReadBatch, RecordFeedback,
-    RemoveSenderDomain, RemoveSuppression, RenderedEmail, ReplayTemplate, RetractEmails, ReturnedMail, SaveTemplate,
-    SendBatch, SendBatchRow, SendEmail, SendGridEvents, SendTemplate, SenderDomains, Suppressions, Templates,
-    Unsubscribe, UnsubscribePage, UploadAttachment,
+    ConfirmSenderDomain, DeleteTemplate, DeliverConfidential, DeliverEmail, EmailStats, EmailStatus, ExpandBatch,
+    MailRoutes, OneClickUnsubscribe, OneTemplate, PreviewTemplate, PutMailRoute, PutMailStream, ReadBatch,
+    RecordFeedback, RemoveSenderDomain, RemoveSuppression, RenderedEmail, ReplayTemplate, RetractEmails, ReturnedMail,
+    SaveTemplate, SendBatch, SendBatchRow, SendEmail, SendGridEvents, SendTemplate, SenderDomains, Suppressions,
+    Templates, Unsubscribe, UnsubscribePage, UploadAttachment,
 };
 
 use omnibus_schemas::presence::{MessagesReadLate, MessagesUnread};
@@ -73,6 +74,7 @@ pub fn worker(settings: Settings) -> anyhow::Result<Worker> {
         .effects_many::<SendEmail>()
         .effects_many::<SendTemplate>()
         .effects_many::<DeliverEmail>()
+        .effects_many::<DeliverConfidential>()
         .effects_many::<SendBatchRow>()
         .effects::<ReadBatch>()
         .handles::<UploadAttachment>()

@@ -244,7 +244,14 @@ pub(crate) async fn close(
     .await
 }
 
-/// Says of an attempt, whoever holds it now, that its call is known to have happened.
+/// What is kept of a held attempt's plan, in the transaction that closes it.
+pub(crate) async fn keep(db: &mut PgConnection, id: Uuid, plan: &[u8]) -> Result<(), sqlx::Error> {
+    sqlx::query("update bus.attempts set plan = $2 where attempt_id = $1").bind(id).bind(plan).execute(db).await?;
+    Ok(())
+}
+
+/// Says of an attempt, whoever holds it now, that its call is known to have happened. Nobody has to decide on it any
+/// more.
 pub(crate) async fn book_late(
     db: &mut PgConnection,
     consumer: &str,
@@ -252,7 +259,7 @@ pub(crate) async fn book_late(
     now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "update bus.attempts set closed_at = coalesce(closed_at, $5), result = 'done',
+        "update bus.attempts set closed_at = coalesce(closed_at, $5), result = 'done', plan = '',
              detail = concat_ws('; ', detail, 'a worker that had been overtaken reported late that it was done')
          where consumer = $1 and tenant = $2 and message_id = $3 and number = $4",
     )

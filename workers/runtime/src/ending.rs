@@ -211,6 +211,11 @@ impl Lane {
             if ours.is_empty() {
                 return Ok(Ended::NotByUs);
             }
+            if let Why::Held { .. } = &end.why
+                && let Some(kept) = self.call(delivery).and_then(|call| call.without_secret(&attempt.plan))
+            {
+                attempts::keep(&mut tx, attempt.id, &kept).await?;
+            }
         }
         let mut list = row.outbox.map(|outbox| outbox.list).unwrap_or_default();
         let plan = end.close.as_ref().map(|(attempt, _)| attempt.plan.as_slice());

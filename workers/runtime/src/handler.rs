@@ -74,10 +74,17 @@ pub trait Effect<C: Command>: Send + Sync + 'static {
         WhenUncertain::Hold
     }
 
-    /// Does the command hold what must not be kept beside it, such as a one-time code? If its attempts are used up, its dead
-    /// letter then goes without its body, which stays in the command stream for as long as that keeps it.
+    /// Does the command hold what must not be kept beside it, such as a one-time code? If its attempts are used up, its
+    /// dead letter then goes without its body, which stays in the command stream for as long as that keeps it. While it
+    /// is held, its plan is kept [`Effect::without_secret`].
     fn confidential(&self, _plan: &Self::Plan) -> bool {
         false
+    }
+
+    /// What is kept of an [`Effect::confidential`] plan until a person has decided on it: enough for
+    /// [`Effect::settle`]. It is never performed: if the call is to go out once more, it is prepared again.
+    fn without_secret(&self, plan: Self::Plan) -> Self::Plan {
+        plan
     }
 
     /// Inside the transaction that ends the command in any way but [`Effect::record`]: brings the domain's rows into

@@ -90,6 +90,8 @@ pub(crate) trait Call: Send + Sync {
     fn reconcile<'a>(&'a self, meta: &'a Meta, plan: &'a [u8]) -> Fut<'a, Result<Found<Done>, Fail>>;
     fn when_uncertain(&self, plan: &[u8]) -> WhenUncertain;
     fn confidential(&self, plan: &[u8]) -> bool;
+    /// `None` if the plan holds no secret.
+    fn without_secret(&self, plan: &[u8]) -> Option<Vec<u8>>;
     fn settle<'a>(
         &'a self,
         cx: &'a mut Cx<'_>,
@@ -355,6 +357,11 @@ impl<S: Effect<C>, C: Command> Call for Of<S, C> {
 
     fn confidential(&self, bytes: &[u8]) -> bool {
         plan(bytes).is_ok_and(|plan| self.0.confidential(&plan))
+    }
+
+    fn without_secret(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        let plan = plan(bytes).ok().filter(|plan| self.0.confidential(plan))?;
+        Some(body::encode(Encoding::MessagePack, &self.0.without_secret(plan)))
     }
 
     fn settle<'a>(

@@ -25,7 +25,7 @@ use omnibus_runtime::{
     WhenUncertain,
 };
 use omnibus_schemas::Command;
-use omnibus_schemas::mailer::{SendEmail, Uncertain};
+use omnibus_schemas::mailer::{DeliveryCause, SendEmail, Uncertain};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -55,6 +55,14 @@ pub(crate) struct Order {
     pub(crate) unheard: bool,
     /// The batch and the row it belongs to.
     pub(crate) batch: Option<(Uuid, u32)>,
+}
+
+impl Order {
+    /// Of a mail whose rows are there already.
+    pub(crate) fn again(email_id: Uuid, email: SendEmail, only: Vec<u32>, cause: DeliveryCause) -> Self {
+        let unheard = cause == DeliveryCause::Unknown;
+        Order { email_id, email, template: None, begins: false, only, unheard, batch: None }
+    }
 }
 
 /// A command that lets a mail leave.
@@ -141,6 +149,10 @@ impl<C: Dispatch> Effect<C> for Mailer {
 
     fn confidential(&self, plan: &Plan) -> bool {
         secret::is_in(plan)
+    }
+
+    fn without_secret(&self, plan: Plan) -> Plan {
+        secret::left_out(plan)
     }
 
     async fn settle(&self, cx: &mut Cx<'_>, plan: Option<Plan>, how: &Settled) -> Result<Events, Fail> {

@@ -3,8 +3,8 @@
 use chrono::{DateTime, Duration, Utc};
 use omnibus_runtime::{Cx, Events, Fail};
 use omnibus_schemas::mailer::{
-    DeliverEmail, DeliveryCause, EmailBounced, EmailDeferred, EmailFailed, EmailSent, EmailState, EmailUncertain,
-    SendBatchRow, SuppressionReason,
+    DeliverConfidential, DeliverEmail, DeliveryCause, EmailBounced, EmailDeferred, EmailFailed, EmailSent, EmailState,
+    EmailUncertain, SendBatchRow, SuppressionReason,
 };
 
 use super::prepare::suppress;
@@ -86,12 +86,7 @@ impl Mailer {
     /// Those who were told "later" are tried again, and those of whom nothing was heard wait for a person, each by a
     /// command of their own.
     fn again(&self, events: Events, plan: &Plan, outcomes: &[(&Addressee, &Verdict)], at: DateTime<Utc>) -> Events {
-        let follow_up = |cause: DeliveryCause, only: Vec<u32>| DeliverEmail {
-            email_id: plan.email_id,
-            email: secret::left_out(plan),
-            only,
-            cause,
-        };
+        let (email_id, confidential) = (plan.email_id, secret::is_in(plan));
         let later: Vec<_> = outcomes
             .iter()
             .filter(|(addressee, verdict)| matches!(verdict, Verdict::Deferred(_)) && addressee.tries + 1 < TRIES)
@@ -105,15 +100,20 @@ impl Mailer {
         let mut events = events;
         if let Some(tries) = later.iter().map(|addressee| addressee.tries).max() {
             let only = later.iter().map(|addressee| addressee.recipient).collect();
-            let at = at + self.wait(tries);
+            let (at, cause) = (at + self.wait(tries), DeliveryCause::Deferred);
             events = match plan.batch {
                 // As many as a batch may have, at one time: they wait in the lane of batches, and their text is made again.
                 Some((batch_id, row)) => events.then_at(at, SendBatchRow { batch_id, row }),
-                None => events.then_at(at, follow_up(DeliveryCause::Deferred, only)),
+                None if confidential => events.then_at(at, DeliverConfidential { email_id, only, cause }),
+                None => events.then_at(at, DeliverEmail { email_id, email: plan.email.clone(), only, cause }),
             };
         }
         if !unheard.is_empty() {
-            events = events.then(follow_up(DeliveryCause::Unknown, unheard));
+            let (only, cause) = (unheard, DeliveryCause::Unknown);
+            events = match confidential {
+                true => events.then(DeliverConfidential { email_id, only, cause }),
+                false => events.then(DeliverEmail { email_id, email: plan.email.clone(), only, cause }),
+            };
         }
         events
     }

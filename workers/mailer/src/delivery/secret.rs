@@ -77,20 +77,17 @@ pub(super) async fn note_later(cx: &mut Cx<'_>, email_id: Uuid, waiting: &mut [A
     Ok(())
 }
 
-/// The mail as its follow-ups carry it.
-pub(super) fn left_out(plan: &Plan) -> SendEmail {
-    let email = plan.email.clone();
-    match is_in(plan) {
-        true => SendEmail {
-            subject: "confidential".into(),
-            body: String::new(),
-            html: None,
-            headers: BTreeMap::new(),
-            attachments: vec![],
-            ..email
-        },
-        false => email,
-    }
+/// What is kept of a plan until a person has decided on it: for whom it was, without what was said to them.
+pub(super) fn left_out(plan: Plan) -> Plan {
+    let email = SendEmail {
+        subject: String::new(),
+        body: String::new(),
+        html: None,
+        headers: BTreeMap::new(),
+        attachments: vec![],
+        ..plan.email
+    };
+    Plan { email, ..plan }
 }
 
 impl Mailer {

@@ -48,6 +48,25 @@ async fn whoever_is_suppressed_between_two_tries_gets_no_second_one() {
 }
 
 #[tokio::test]
+async fn whoever_is_told_later_at_the_last_try_is_given_up() {
+    let server = SmtpServer::start(json!({})).await;
+    let stage = stage().await;
+    let running = run_with(&stage, &server, &["--defer-seconds", "5"]).await;
+    let both = email(|e| e.to = vec!["a@example.com".into(), "defer@example.com".into()]);
+    let id = done(&stage, "acme", &both).await;
+    told(&stage, "email_deferred", id).await;
+    // As about a day later: of seven tries, six are over.
+    sqlx::query("update mailer.recipients set tries = 6 where recipient = 1").execute(&stage.db).await.unwrap();
+    let failed = told(&stage, "email_failed", id).await;
+    assert_eq!(failed.data["code"], "gave_up");
+    assert!(failed.data["detail"].as_str().unwrap().starts_with("told \"later\" 7 times: 450"), "{failed:?}");
+    assert_eq!(states(&status(&stage, id).await), [EmailState::Sent, EmailState::Failed]);
+    // It was deferred once, and is not again: no further try waits.
+    assert_eq!(stage.told().iter().filter(|told| told.name == "email_deferred").count(), 1);
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn a_bad_address_bounces_by_itself_and_is_suppressed_from_then_on() {
     let mut server = SmtpServer::start(json!({})).await;
     let stage = stage().await;

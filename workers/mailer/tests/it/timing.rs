@@ -2,7 +2,11 @@
 
 use chrono::{Duration, Utc};
 use omnibus_runtime::clock;
-use omnibus_schemas::mailer::{AddSuppression, CancelEmail, EmailState, EmailStatus, RetractEmails};
+use omnibus_runtime::testing::Stage;
+use omnibus_schemas::Command;
+use omnibus_schemas::mailer::{
+    AddSuppression, CancelEmail, EmailState, EmailStats, EmailStatus, RetractEmails, SendTemplate, StatsRow,
+};
 use serde_json::json;
 
 use crate::scene::{done, email, rejected, run, run_with, stage, states, status, told, until};
@@ -45,6 +49,34 @@ async fn a_mail_waits_for_its_time_and_suppressions_hold_when_it_leaves() {
     assert!(!server.rest().await.contains(&"accepted".into()));
 }
 
+/// Over all days and streams.
+async fn counted(stage: &Stage, template: Option<&str>, count: fn(&StatsRow) -> u64) -> u64 {
+    let ask = EmailStats { from: None, to: None, stream: None, template: template.map(str::to_owned) };
+    stage.ask("mailer", "acme", &ask).await.unwrap().rows.iter().map(count).sum()
+}
+
+#[tokio::test]
+async fn a_mail_from_a_template_waits_for_its_time_too_and_counts_as_that_templates() {
+    let mut server = SmtpServer::start(json!({})).await;
+    let stage = stage().await;
+    let running = run(&stage, &server).await;
+    let welcome = SendTemplate {
+        template: "welcome".into(),
+        variables: json!({ "action_url": "https://example.com/begin" }).as_object().unwrap().clone(),
+        send_at: Some(in_seconds(10)),
+        ..SendTemplate::example()
+    };
+    let id = done(&stage, "acme", &welcome).await;
+    assert_eq!(status(&stage, id).await.status, EmailState::Queued);
+    let accepted = server.next("accepted").await;
+    let text = accepted["text"].as_str().unwrap().replace("=\r\n", "");
+    assert!(text.contains("https://example.com/begin"), "{text}");
+    until(|| status(&stage, id), |report| report.status == EmailState::Sent).await;
+    assert_eq!(counted(&stage, Some("welcome"), |row| row.queued).await, 1);
+    assert_eq!(counted(&stage, Some("welcome"), |row| row.sent).await, 1);
+    running.stop().await;
+}
+
 #[tokio::test]
 async fn a_time_on_the_recipients_clocks_is_understood_or_refused_by_its_field() {
     let server = SmtpServer::start(json!({})).await;
@@ -80,6 +112,7 @@ async fn a_mail_can_be_taken_back_until_it_leaves_and_by_its_own_tenant_only() {
     let after = done(&stage, "acme", &email(|e| e.send_at = Some(in_seconds(11)))).await;
     until(|| status(&stage, after), |report| report.status == EmailState::Sent).await;
     assert_eq!(rejected(&stage, "acme", &CancelEmail { email_id: after }).await, "already_left");
+    assert_eq!(counted(&stage, None, |row| row.cancelled).await, 1);
     running.stop().await;
     assert_eq!(server.rest().await.iter().filter(|event| *event == "accepted").count(), 1);
 }
@@ -131,6 +164,7 @@ async fn what_is_leaving_just_now_can_not_be_taken_back() {
     assert_eq!(rejected(&stage, "acme", &CancelEmail { email_id: id }).await, "leaving");
     stage.outcome(id).await;
     assert_eq!(status(&stage, id).await.status, EmailState::Uncertain);
+    assert_eq!(counted(&stage, None, |row| row.uncertain).await, 1);
     running.stop().await;
 }
 
