@@ -109,18 +109,25 @@ impl Lane {
         batch: &[Arc<Delivery>],
     ) -> Result<Decided, Option<(usize, Trouble)>> {
         let (mut collisions, mut away) = (0, 0);
+        let line = &self.engine.line;
+        let mut head = line.join().await;
         if self.looks_fresh(batch) {
-            match self.decide_fresh(batch).await {
+            match self.decide_fresh(batch, head.as_ref()).await {
                 Ok(Some(decided)) => return Ok(decided),
                 // Somebody was here before.
                 Ok(None) => {}
                 Err(NotDecided::Trouble(index, trouble)) if !passes(&trouble) => return Err(Some((index, trouble))),
                 // The database's; what is done about that is said below.
-                Err(_) => {}
+                Err(not) => {
+                    if not.collided() {
+                        line.collided();
+                        head = line.join().await;
+                    }
+                }
             }
         }
         loop {
-            let error = match self.decide(batch).await {
+            let error = match self.decide(batch, head.as_ref()).await {
                 Ok(decided) => return Ok(decided),
                 Err(NotDecided::Database(error)) => error,
                 Err(NotDecided::Trouble(index, trouble)) => match the_databases(trouble) {
@@ -137,7 +144,12 @@ impl Lane {
                 }
             } else if engine::collided(&error) && collisions < 10 {
                 collisions += 1;
-                tokio::time::sleep(Duration::from_millis(20).mul_f64(clock::chance())).await;
+                line.collided();
+                match head {
+                    None => head = line.join().await,
+                    // With somebody who does not stand in line.
+                    Some(_) => tokio::time::sleep(Duration::from_millis(20).mul_f64(clock::chance())).await,
+                }
             } else {
                 return Err(Some((0, Trouble::Fail(Fail::Retry(error.into())))));
             }

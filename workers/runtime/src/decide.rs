@@ -16,11 +16,13 @@ use crate::clock;
 use crate::cx::Cx;
 use crate::delivery::Delivery;
 use crate::events::Events;
+use crate::engine;
 use crate::failpoint;
-use crate::fault::guarded;
+use crate::fault::{self, guarded};
 use crate::handler::Prepared;
 use crate::inbox::{self, Finish, Outbox, Success};
 use crate::lane::Lane;
+use crate::line::Head;
 use crate::metrics::Metric;
 use crate::registry::{Entry, NotAll, Trouble};
 use crate::resolve;
@@ -51,6 +53,16 @@ pub(crate) enum NotDecided {
     Trouble(usize, Trouble),
 }
 
+impl NotDecided {
+    /// Was it another transaction that was in the way?
+    pub(crate) fn collided(&self) -> bool {
+        match self {
+            NotDecided::Database(error) => engine::collided(error),
+            NotDecided::Trouble(_, trouble) => fault::collided(trouble),
+        }
+    }
+}
+
 impl From<sqlx::Error> for NotDecided {
     fn from(error: sqlx::Error) -> Self {
         NotDecided::Database(error)
@@ -64,9 +76,13 @@ struct Writing {
 }
 
 impl Lane {
-    pub(crate) async fn decide(self: &Arc<Self>, batch: &[Arc<Delivery>]) -> Result<Decided, NotDecided> {
+    pub(crate) async fn decide(
+        self: &Arc<Self>,
+        batch: &[Arc<Delivery>],
+        head: Option<&Head<'_>>,
+    ) -> Result<Decided, NotDecided> {
         let engine = &self.engine;
-        let mut tx = engine.db.begin().await?;
+        let mut tx = self.begin(head).await?;
         let deliveries: Vec<_> = batch.iter().map(Arc::as_ref).collect();
         let mut fresh = inbox::claim(&mut tx, &self.consumer, &deliveries).await?;
         let (mut decided, mut writing) = (Decided::default(), Writing::default());
@@ -180,10 +196,22 @@ impl Lane {
             })
     }
 
+    async fn begin(&self, head: Option<&Head<'_>>) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+        let mut tx = self.engine.db.begin().await?;
+        if let Some(head) = head {
+            head.wait(&mut tx).await?;
+        }
+        Ok(tx)
+    }
+
     /// `None` if somebody has claimed one of them before; then nothing is written.
-    pub(crate) async fn decide_fresh(self: &Arc<Self>, batch: &[Arc<Delivery>]) -> Result<Option<Decided>, NotDecided> {
+    pub(crate) async fn decide_fresh(
+        self: &Arc<Self>,
+        batch: &[Arc<Delivery>],
+        head: Option<&Head<'_>>,
+    ) -> Result<Option<Decided>, NotDecided> {
         let engine = &self.engine;
-        let mut tx = engine.db.begin().await?;
+        let mut tx = self.begin(head).await?;
         let (mut decided, mut writing) = (Decided::default(), Writing::default());
         let everyone = (0..batch.len()).collect();
         self.handle(&mut tx, batch, everyone, &mut decided, &mut writing).await?;

@@ -19,6 +19,7 @@ use crate::gather::Gather;
 use crate::health::Health;
 use crate::inbox::{self, Ended, Key};
 use crate::limits::Limits;
+use crate::line::Line;
 use crate::pace::Pace;
 use crate::publish::Due;
 use crate::registry::Registry;
@@ -58,6 +59,8 @@ pub(crate) struct Engine {
     pub(crate) gather: Gather<Due>,
     /// Which lane goes first.
     pub(crate) turns: Arc<Turns>,
+    /// Where batches stand that would collide.
+    pub(crate) line: Line,
     /// Told when a stream was found full.
     pub(crate) crowded: Notify,
     running: Mutex<HashMap<u64, Running>>,
@@ -121,6 +124,7 @@ impl Engine {
             pace: Pace::default(),
             gather: Gather::default(),
             turns: Turns::new(),
+            line: Line::new(domain),
             crowded: Notify::new(),
             running: Mutex::new(HashMap::new()),
             next: AtomicU64::new(0),

@@ -43,14 +43,21 @@ pub(crate) async fn seen_through(deliveries: &[Arc<Delivery>], work: impl Future
     }
 }
 
+fn of_the_database(trouble: &Trouble) -> Option<&sqlx::Error> {
+    match trouble {
+        Trouble::Fail(Fail::Retry(error)) => engine::of_the_database(error),
+        _ => None,
+    }
+}
+
 /// Is it the database's, and not the command's?
 pub(crate) fn passes(trouble: &Trouble) -> bool {
-    match trouble {
-        Trouble::Fail(Fail::Retry(error)) => {
-            engine::of_the_database(error).is_some_and(|error| engine::database_away(error) || engine::collided(error))
-        }
-        _ => false,
-    }
+    of_the_database(trouble).is_some_and(|error| engine::database_away(error) || engine::collided(error))
+}
+
+/// Did another transaction get in its way?
+pub(crate) fn collided(trouble: &Trouble) -> bool {
+    of_the_database(trouble).is_some_and(engine::collided)
 }
 
 /// A handler's `?` on a database that went away, or on a collision, is not the command's fault.

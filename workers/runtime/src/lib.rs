@@ -28,6 +28,7 @@ pub mod health;
 mod inbox;
 mod lane;
 mod limits;
+mod line;
 #[cfg(feature = "local")]
 pub mod local;
 mod many;
