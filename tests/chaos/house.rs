@@ -209,8 +209,8 @@ impl House {
         }
     }
 
-    /// Ends both workers, all being well, and says how much they held and what was not well: an exit other than 0, too many
-    /// files, too much memory.
+    /// Ends both workers, all being well, and says how much they held and what was not well: an exit other than 0, too
+    /// many files, too much memory.
     pub(crate) async fn close(&self) -> (Size, Vec<String>) {
         let (mut size, mut faults) = (Size::default(), Vec::new());
         for slot in &self.slots {

@@ -1,13 +1,13 @@
 //! What anybody may send, thrown at what reads it: bodies in both encodings, envelopes, subjects. Nothing may panic,
 //! nothing may be taken for what it is not.
 //!
-//! Inputs are random, or come from `corpus/` with random damage. `FUZZ_SECONDS=600 cargo test -p omnibus-tests --test fuzz`
-//! goes on for ten minutes; a failing input is kept in `proptest-regressions/` and played first from then on.
+//! Inputs are random, or come from `corpus/` with random damage. `FUZZ_SECONDS=600 cargo test -p omnibus-tests
+//! --test fuzz` goes on for ten minutes; a failing input is kept in `proptest-regressions/` and played first from then on.
 #![expect(clippy::unwrap_used, reason = "a test that can not go on has failed")]
 
 use std::path::Path;
 
-use async_nats::{HeaderMap, HeaderValue};
+use async_nats::{HeaderMap, HeaderName, HeaderValue};
 use chrono::DateTime;
 use omnibus_runtime::envelope::Meta;
 use omnibus_runtime::testing::fuzzed;
@@ -88,13 +88,14 @@ fn what_is_read_strictly_is_read_at_all() {
 fn an_envelope_never_moves_a_message_to_another_tenant() {
     fuzzed(|| {
         proptest!(|(
-            subject in damaged("subject"), lines in damaged("headers"), sequence in any::<u64>(), second in any::<i32>(),
+            subject in damaged("subject"), lines in damaged("headers"),
+            sequence in any::<u64>(), second in any::<i32>(),
         )| {
             let subject = String::from_utf8_lossy(&subject);
             let mut map = HeaderMap::new();
             for line in String::from_utf8_lossy(&lines).lines() {
                 if let Some((name, value)) = line.split_once(": ")
-                    && let (Ok(name), Ok(value)) = (name.parse::<async_nats::HeaderName>(), value.parse::<HeaderValue>())
+                    && let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), value.parse::<HeaderValue>())
                 {
                     map.insert(name, value);
                 }

@@ -1,7 +1,7 @@
 //! Load on the door while a worker works: requests are due at fixed times, spread over so many connections, and a request
 //! that has to wait for its connection is late from when it was due. Then three times what door and worker can do: the
-//! door is to shed with 429 or 503 and `Retry-After`, what it accepted is to be decided as soon as ever, and nothing of it
-//! is to be lost.
+//! door is to shed with 429 or 503 and `Retry-After`, what it accepted is to be decided as soon as ever, and nothing of
+//! it is to be lost.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

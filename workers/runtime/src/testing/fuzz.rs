@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-/// Plays a test of random inputs: once, or with `FUZZ_SECONDS` in the environment again and again, until so many seconds are
-/// over. Each time the inputs are others.
+/// Plays a test of random inputs: once, or with `FUZZ_SECONDS` in the environment again and again, until so many seconds
+/// are over. Each time the inputs are others.
 ///
 /// # Panics
 /// As the test does, and if `FUZZ_SECONDS` is no whole number.
