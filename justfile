@@ -38,3 +38,8 @@ load *args:
 chaos *args:
     cargo build --locked --package omnibus-tests --bin chaos --bin shop
     cargo run --quiet --locked --package omnibus-tests --bin chaos -- {{args}}
+
+# Random and damaged input for whatever reads what strangers write, for so many seconds
+fuzz seconds="600":
+    FUZZ_SECONDS={{seconds}} cargo test --locked --package omnibus-tests --test fuzz
+    FUZZ_SECONDS={{seconds}} cargo test --locked --package omnibus-ingest --lib fuzz::

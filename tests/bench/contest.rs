@@ -3,7 +3,7 @@
 use omnibus_runtime::local::Postgres;
 
 use crate::bare::Commit;
-use crate::figures::{Series, Table, wanted};
+use crate::figures::{Series, Table, syncing, wanted};
 use crate::work::{self, Contestant, Run, in_flight};
 use std::time::Duration;
 
@@ -12,6 +12,8 @@ use std::time::Duration;
 pub(crate) struct Result {
     pub(crate) contestant: Contestant,
     pub(crate) rate: Series,
+    /// Ours with the default `sync_interval`, in the same rounds, where what is measured is another.
+    lazy: Series,
     pub(crate) cpu: [Series; 3],
 }
 
@@ -44,7 +46,12 @@ pub(crate) struct Contest {
 impl Contest {
     pub(crate) fn of(all: Vec<Contestant>, only: Option<&str>, commands: usize, sync_always: bool) -> Self {
         let wanted = all.into_iter().filter(|c| wanted(&c.name(), only));
-        let fresh = |contestant| Result { contestant, rate: Series::default(), cpu: Default::default() };
+        let fresh = |contestant| Result {
+            contestant,
+            rate: Series::default(),
+            lazy: Series::default(),
+            cpu: Default::default(),
+        };
         Contest { results: wanted.map(fresh).collect(), commands, sync_always }
     }
 
@@ -59,6 +66,13 @@ impl Contest {
                 };
                 let run = work::once(postgres, commands, self.sync_always, result.contestant).await?;
                 progress(round, result.contestant, run);
+                if self.sync_always && result.contestant.is_ours() {
+                    let lazy = work::once(postgres, commands, false, result.contestant).await?;
+                    progress(round, result.contestant, lazy);
+                    if round > 0 {
+                        result.lazy.push(lazy.rate());
+                    }
+                }
                 if round > 0 {
                     result.rate.push(run.rate());
                     for (series, value) in result.cpu.iter_mut().zip(run.cpu.each(commands)) {
@@ -75,7 +89,7 @@ impl Contest {
     }
 
     pub(crate) fn table(&self, rounds: usize) -> Table {
-        let sync = if self.sync_always { "sync_interval: always" } else { "the default sync_interval" };
+        let sync = syncing(self.sync_always);
         let title = format!(
             "Commands a second, {} waiting, nats-server with {sync}: median (least..most) of {rounds} rounds",
             self.commands
@@ -88,6 +102,9 @@ impl Contest {
 fn progress(round: usize, contestant: Contestant, run: Run) {
     eprintln!("round {round}: {} {:.0}/s {:?}", contestant.name(), run.rate(), run.cpu.each(run.commands));
 }
+
+/// What it may lose when the server syncs before it acknowledges is a third.
+const DURABLE: f64 = 0.67;
 
 /// What a contestant is held against: the bare loop that commits as it does, and the goal.
 fn against(contestant: Contestant) -> Option<(Commit, f64)> {
@@ -107,7 +124,7 @@ fn table(title: String, results: &[Result]) -> Table {
             let bare = results.iter().find(|other| matches!(other.contestant, Contestant::Bare(c) if c == commit))?;
             Some((bare.rate.median(), goal, bare.contestant.name()))
         });
-        let ratio = match (found, result.contestant) {
+        let mut ratio = match (found, result.contestant) {
             (Some((bare, goal, name)), _) => {
                 format!("{:.2} of \"{name}\" (goal {goal})", result.rate.median() / bare)
             }
@@ -118,6 +135,11 @@ fn table(title: String, results: &[Result]) -> Table {
             }
             _ => String::new(),
         };
+        let kept = result.rate.median() / result.lazy.median();
+        if !kept.is_nan() {
+            let and = if ratio.is_empty() { "" } else { "; " };
+            ratio += &format!("{and}{kept:.2} of the default sync_interval (goal {DURABLE})");
+        }
         let cpu = result.cpu.each_ref().map(|series| format!("{:.0}", series.median()));
         vec![result.contestant.name(), result.rate.to_string(), ratio, cpu.join(" / ")]
     });

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use omnibus_ingest::{Door, DoorParts, Settings, keys};
 use omnibus_runtime::Health;
 use omnibus_runtime::local::Postgres;
-use omnibus_runtime::testing::Stage;
+use omnibus_runtime::testing::{Scenery, Stage};
 use omnibus_schemas::Catalogue;
 use reqwest::StatusCode;
 use tokio_util::sync::CancellationToken;
 
 use crate::bare_door;
-use crate::figures::{Series, Table, percentile};
+use crate::figures::{Series, Table, percentile, syncing};
 
 const CONNECTIONS: usize = 64;
 
@@ -117,8 +117,9 @@ pub(crate) async fn load(url: &str, key: &str, seconds: u64) -> anyhow::Result<R
     })
 }
 
-pub(crate) async fn run(postgres: &Postgres, rounds: usize, seconds: u64) -> anyhow::Result<Table> {
-    let stage = Stage::with(Catalogue::omnibus(), omnibus_bus::Settings::default(), postgres).await;
+pub(crate) async fn run(postgres: &Postgres, rounds: usize, seconds: u64, sync_always: bool) -> anyhow::Result<Table> {
+    let scenery = Scenery { sync_always, ..Scenery::default() };
+    let stage = Stage::set(Catalogue::omnibus(), omnibus_bus::Settings::default(), postgres, scenery).await;
     let open = Open::on(&stage).await?;
     let bare = bare_door::door(stage.connect("ingest").await).await?;
     let contestants = [
@@ -148,7 +149,9 @@ pub(crate) async fn run(postgres: &Postgres, rounds: usize, seconds: u64) -> any
     });
     let table = Table {
         title: format!(
-            "The door alone, {CONNECTIONS} connections, closed loop: median (least..most) of {rounds} rounds"
+            "The door alone, {CONNECTIONS} connections, closed loop, nats-server with {}: median (least..most) of \
+             {rounds} rounds",
+            syncing(sync_always)
         ),
         columns: vec!["", "requests/s", "p50 ms", "p99 ms", "of bare"],
         rows: rows.collect(),

@@ -19,6 +19,11 @@ pub(crate) fn machine() -> String {
     )
 }
 
+/// How nats-server syncs, as tables say it.
+pub(crate) fn syncing(always: bool) -> &'static str {
+    if always { "sync_interval: always" } else { "the default sync_interval" }
+}
+
 /// Is it among those that were asked for: everything, or names that hold one of the words between the bars?
 pub(crate) fn wanted(name: &str, only: Option<&str>) -> bool {
     only.is_none_or(|words| words.split('|').any(|word| name.contains(word)))

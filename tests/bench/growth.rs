@@ -9,7 +9,7 @@ use omnibus_runtime::settings::WorkSettings;
 use omnibus_runtime::testing::{Scenery, Stage};
 
 use crate::cpu::resident;
-use crate::figures::{Series, Table, wanted};
+use crate::figures::{Series, Table, syncing, wanted};
 use crate::goods::{self, Store, Taking, thing};
 use crate::work::{Run, timed};
 
@@ -29,21 +29,35 @@ impl Load {
     }
 }
 
+/// A case, and what there is more of from one to the next.
+struct Case {
+    of: &'static str,
+    name: String,
+    load: Load,
+    rate: Series,
+    memory: Series,
+    grown: Series,
+}
+
 /// Cases that differ in one thing, with the usual one among them.
-fn cases(commands: usize, scale: usize) -> Vec<(String, Load)> {
+fn cases(commands: usize, scale: usize) -> Vec<Case> {
     let usual = Load { workers: 1, tenants: 1, waiting: commands, inbox: 0 };
     let mut cases = Vec::new();
+    let mut add = |of, count: usize, load| {
+        let [rate, memory, grown] = [(); 3].map(|()| Series::default());
+        cases.push(Case { of, name: format!("{count} {of}"), load, rate, memory, grown });
+    };
     for workers in [1, 2, 4, 8] {
-        cases.push((format!("{workers} workers"), Load { workers, ..usual }));
+        add("workers", workers, Load { workers, ..usual });
     }
     for tenants in [1, 10, 100, 1000] {
-        cases.push((format!("{tenants} tenants"), Load { tenants, ..usual }));
+        add("tenants", tenants, Load { tenants, ..usual });
     }
     for waiting in [10, 1000, 10_000, 10_000 * scale.max(2)] {
-        cases.push((format!("{waiting} waiting"), Load { waiting, ..usual }));
+        add("waiting", waiting, Load { waiting, ..usual });
     }
     for inbox in [0, 10_000 * scale, 100_000 * scale] {
-        cases.push((format!("{inbox} rows in the inbox"), Load { inbox, ..usual }));
+        add("rows in the inbox", inbox, Load { inbox, ..usual });
     }
     cases
 }
@@ -54,29 +68,43 @@ pub(crate) async fn run(
     rounds: usize,
     commands: usize,
     scale: usize,
+    sync_always: bool,
     only: Option<&str>,
 ) -> anyhow::Result<Table> {
-    let cases: Vec<_> = cases(commands, scale).into_iter().filter(|(name, _)| wanted(name, only)).collect();
-    let mut series = vec![(Series::default(), Series::default()); cases.len()];
+    let mut cases = cases(commands, scale);
+    cases.retain(|case| wanted(&case.name, only));
     for round in 0..=rounds {
-        for ((name, load), (rate, memory)) in cases.iter().zip(&mut series) {
-            let run = once(postgres, if round > 0 { *load } else { load.small() }).await?;
+        for case in &mut cases {
+            let load = if round > 0 { case.load } else { case.load.small() };
+            let (run, memory, grown) = once(postgres, load, sync_always).await?;
             if round > 0 {
-                rate.push(run.rate());
-                memory.push(resident());
+                case.rate.push(run.rate());
+                case.memory.push(memory);
+                case.grown.push(grown);
             }
-            progress(round, name, run);
+            progress(round, &case.name, run);
         }
     }
-    let rows = cases
-        .iter()
-        .zip(&series)
-        .map(|((name, _), (rate, memory))| vec![name.clone(), rate.to_string(), memory.to_string()]);
+    let rows = cases.iter().enumerate().map(|(n, case)| {
+        // It is not to fall: held against the best of those with less.
+        let less = cases[..n].iter().filter(|other| other.of == case.of).map(|other| other.rate.median());
+        let ratio = less.reduce(f64::max).map(|best| format!("{:.2}", case.rate.median() / best));
+        let [rate, memory, grown] = [&case.rate, &case.memory, &case.grown].map(ToString::to_string);
+        vec![case.name.clone(), rate, ratio.unwrap_or_default(), memory, grown]
+    });
     Ok(Table {
         title: format!(
-            "Growth, HandleMany: median (least..most) of {rounds} rounds; {commands} waiting, 1 worker, 1 tenant, an empty inbox where not said otherwise"
+            "Growth, HandleMany, nats-server with {}: median (least..most) of {rounds} rounds; {commands} waiting, \
+             1 worker, 1 tenant, an empty inbox where not said otherwise",
+            syncing(sync_always)
         ),
-        columns: vec!["", "commands/s", "resident MiB (worker and bench)"],
+        columns: vec![
+            "",
+            "commands/s",
+            "of the best with less",
+            "resident MiB (worker and bench)",
+            "of them grown since the workers began",
+        ],
         rows: rows.collect(),
     })
 }
@@ -86,8 +114,9 @@ fn progress(round: usize, name: &str, run: Run) {
     eprintln!("round {round}: {name} {:.0}/s", run.rate());
 }
 
-async fn once(postgres: &Postgres, load: Load) -> anyhow::Result<Run> {
-    let scenery = Scenery { deaf: true, ..Scenery::default() };
+/// The run, what is resident at its end, and how much of that since the workers began; in MiB.
+async fn once(postgres: &Postgres, load: Load, sync_always: bool) -> anyhow::Result<(Run, f64, f64)> {
+    let scenery = Scenery { deaf: true, sync_always, ..Scenery::default() };
     let limits = Settings { max_ack_pending: 20_000, cmd_max_bytes: 8 << 30, ..Settings::default() };
     let stage = Stage::set(goods::catalogue(), limits, postgres, scenery).await;
     for tenant in 0..load.tenants {
@@ -110,13 +139,15 @@ async fn once(postgres: &Postgres, load: Load) -> anyhow::Result<Run> {
     .bind(i64::try_from(load.inbox)?)
     .execute(&stage.db)
     .await?;
+    let before = resident();
     let mut running = Vec::new();
     for _ in 0..load.workers {
         running.push(stage.run_with(worker(), settings.clone()).await);
     }
     let run = timed(&stage, postgres, load.waiting, "default", async { anyhow::Ok(()) }).await?;
+    let memory = resident();
     for worker in running {
         worker.stop().await;
     }
-    Ok(run)
+    Ok((run, memory, memory - before))
 }

@@ -12,14 +12,15 @@ use omnibus_schemas::{Catalogue, headers};
 use tokio::task::JoinHandle;
 
 use crate::door::{self, Open};
-use crate::figures::{Series, Table, percentile};
+use crate::figures::{Series, Table, percentile, syncing};
 
 const SHARES: [f64; 3] = [0.1, 0.5, 0.8];
 
-type Seen = Arc<Mutex<HashMap<String, Instant>>>;
+/// When each command's outcome was told, by the command's id.
+pub(crate) type Seen = Arc<Mutex<HashMap<String, Instant>>>;
 
-pub(crate) async fn run(postgres: &Postgres, rounds: usize, seconds: u64) -> anyhow::Result<Table> {
-    let scenery = Scenery { deaf: true, ..Scenery::default() };
+pub(crate) async fn run(postgres: &Postgres, rounds: usize, seconds: u64, sync_always: bool) -> anyhow::Result<Table> {
+    let scenery = Scenery { deaf: true, sync_always, ..Scenery::default() };
     let stage = Stage::set(Catalogue::omnibus(), omnibus_bus::Settings::default(), postgres, scenery).await;
     let worker = stage.run(minimal_worker::worker(minimal_worker::Settings {})?).await;
     let open = Open::on(&stage).await?;
@@ -48,14 +49,15 @@ pub(crate) async fn run(postgres: &Postgres, rounds: usize, seconds: u64) -> any
     Ok(Table {
         title: format!(
             "Request to outcome event through the door, of {capacity:.0} requests/s that door and worker take at 64 \
-             connections; open loop: median (least..most) of {rounds} rounds"
+             connections; open loop, nats-server with {}: median (least..most) of {rounds} rounds",
+            syncing(sync_always)
         ),
         columns: vec!["load", "p50 ms", "p99 ms", "p99.9 ms", "max ms"],
         rows,
     })
 }
 
-async fn listen(stage: &Stage) -> anyhow::Result<(Seen, JoinHandle<()>)> {
+pub(crate) async fn listen(stage: &Stage) -> anyhow::Result<(Seen, JoinHandle<()>)> {
     let mut events = stage.operator.client().subscribe("evt.greeter.greeted.acme").await?;
     let seen = Seen::default();
     let noting = seen.clone();
@@ -106,14 +108,21 @@ async fn at(open: &Open, seen: &Seen, rate: f64, seconds: u64) -> anyhow::Result
     let deadline = Instant::now() + Duration::from_secs(30);
     let mut times = Vec::new();
     for (due, id) in sent {
-        let arrived = loop {
-            if let Some(at) = seen.lock().expect("no panic happens under this lock").remove(&id) {
-                break at;
-            }
-            anyhow::ensure!(Instant::now() < deadline, "the outcome of {id} was not told");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        };
-        times.push(arrived.saturating_duration_since(due));
+        times.push(told(seen, &id, deadline).await?.saturating_duration_since(due));
     }
     Ok(times)
+}
+
+/// When the outcome of a command was told. Waits for it.
+///
+/// # Errors
+/// If it is not told by the deadline.
+pub(crate) async fn told(seen: &Seen, id: &str, deadline: Instant) -> anyhow::Result<Instant> {
+    loop {
+        if let Some(at) = seen.lock().expect("no panic happens under this lock").remove(id) {
+            return Ok(at);
+        }
+        anyhow::ensure!(Instant::now() < deadline, "the outcome of {id} was not told");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }

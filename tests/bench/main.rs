@@ -70,6 +70,9 @@ struct Bench {
     /// How far `growth` goes: 100 is a million waiting commands and ten million rows in the inbox.
     #[arg(long, default_value_t = 1)]
     scale: usize,
+    /// nats-server syncs before it acknowledges, in `door`, `latency`, `growth` and `load`; `durable` is `work` so.
+    #[arg(long)]
+    sync_always: bool,
     /// A folder for `results.md` and the charts.
     #[arg(long)]
     out: Option<PathBuf>,
@@ -83,7 +86,7 @@ enum Case {
     Latency,
     /// Commands a second through a worker.
     Work,
-    /// The same, with a nats-server that syncs before it acknowledges.
+    /// The same, with a nats-server that syncs before it acknowledges; ours by turns with the default setting.
     Durable,
     /// With more workers, tenants, waiting commands, rows in the inbox.
     Growth,
@@ -168,7 +171,7 @@ async fn measure() -> anyhow::Result<()> {
     let mut results = Results { text: String::new(), out: bench.out.clone() };
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     results.add(&format!("`just bench {}` on: {}", arguments.join(" "), figures::machine()))?;
-    let rounds = bench.rounds;
+    let (rounds, sync) = (bench.rounds, bench.sync_always);
     for case in cases {
         match case {
             Case::Mailer => {
@@ -181,16 +184,17 @@ async fn measure() -> anyhow::Result<()> {
             Case::MailerMemory => {
                 results.add(&mailer::memory(&postgres, bench.mails.unwrap_or(100_000)).await?.to_string())?;
             }
-            Case::Door => results.add(&door::run(&postgres, rounds, bench.seconds).await?.to_string())?,
-            Case::Latency => results.add(&latency::run(&postgres, rounds, bench.seconds).await?.to_string())?,
+            Case::Door => results.add(&door::run(&postgres, rounds, bench.seconds, sync).await?.to_string())?,
+            Case::Latency => results.add(&latency::run(&postgres, rounds, bench.seconds, sync).await?.to_string())?,
             Case::Growth => {
-                let table = growth::run(&postgres, rounds, bench.commands, bench.scale, bench.only.as_deref()).await?;
+                let only = bench.only.as_deref();
+                let table = growth::run(&postgres, rounds, bench.commands, bench.scale, sync, only).await?;
                 results.add(&table.to_string())?;
             }
             Case::Texter => results.add(&texter::run(&postgres, rounds, bench.commands / 10).await?.to_string())?,
             Case::Auditor => results.add(&auditor::run(&postgres, rounds, bench.commands * 5).await?.to_string())?,
             Case::Brander => results.add(&brander::run(&postgres, rounds, 100).await?.to_string())?,
-            Case::Load => results.add(&load::run(&postgres, bench.seconds).await?.to_string())?,
+            Case::Load => results.add(&load::run(&postgres, bench.seconds, sync).await?.to_string())?,
             Case::Work | Case::Durable => {
                 let (name, sync) = match case {
                     Case::Durable => ("durable", true),

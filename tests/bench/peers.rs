@@ -19,7 +19,7 @@ use crate::goods;
 use crate::work::{self, Contestant};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/bench/peers");
-/// A peer that takes longer has stopped.
+/// A peer that writes nothing for so long has stopped.
 const PATIENCE: Duration = Duration::from_secs(180);
 
 pub(crate) struct Peers {
@@ -152,12 +152,14 @@ async fn finished(mut command: Command) -> anyhow::Result<()> {
 }
 
 async fn measured(db: &PgPool, jobs: usize, worker: &mut Group) -> anyhow::Result<f64> {
-    let started = Instant::now();
-    let mut first = None;
+    let (mut first, mut last) = (None, (0, Instant::now()));
     loop {
         let asked = Instant::now();
         let rows: i64 = sqlx::query_scalar("select count(*) from peer.rows").fetch_one(db).await?;
         let counting = asked.elapsed();
+        if rows > last.0 {
+            last = (rows, Instant::now());
+        }
         match first {
             None if rows > 0 => first = Some((rows, Instant::now())),
             Some((before, at)) if rows as usize >= jobs => {
@@ -165,7 +167,7 @@ async fn measured(db: &PgPool, jobs: usize, worker: &mut Group) -> anyhow::Resul
             }
             _ => {}
         }
-        ensure!(started.elapsed() < PATIENCE, "{rows} of {jobs} rows after {PATIENCE:?}");
+        ensure!(last.1.elapsed() < PATIENCE, "{rows} of {jobs} rows, and no other for {PATIENCE:?}");
         if let Some(status) = worker.0.try_wait()? {
             ensure!(rows as usize >= jobs, "its worker ended with {status}");
         }

@@ -45,6 +45,13 @@ impl Contestant {
         }
     }
 
+    pub(crate) fn is_ours(self) -> bool {
+        match self {
+            Contestant::Publish | Contestant::Bare(_) => false,
+            Contestant::Handle(_) | Contestant::Many(_) | Contestant::Effect(_) => true,
+        }
+    }
+
     fn lane(self) -> &'static str {
         match self {
             Contestant::Effect(_) => "calls",

@@ -43,7 +43,23 @@ pub(crate) struct Slot {
     pub(crate) many: bool,
     life: Option<Life>,
     /// Lives that ended otherwise than they were told to, with what they said last.
-    pub(crate) surprises: Vec<String>,
+    surprises: Vec<String>,
+}
+
+/// What a process holds.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Size {
+    /// Open files, connections among them.
+    pub(crate) files: usize,
+    /// Resident, in MiB.
+    pub(crate) memory: u64,
+}
+
+impl Size {
+    /// The larger of each.
+    pub(crate) fn most(self, other: Size) -> Size {
+        Size { files: self.files.max(other.files), memory: self.memory.max(other.memory) }
+    }
 }
 
 impl House {
@@ -193,13 +209,15 @@ impl House {
         }
     }
 
-    /// Ends both workers, all being well, and says what was not: an exit other than 0, too many files, too much memory.
-    pub(crate) async fn close(&self) -> Vec<String> {
-        let mut faults = Vec::new();
+    /// Ends both workers, all being well, and says how much they held and what was not well: an exit other than 0, too
+    /// many files, too much memory.
+    pub(crate) async fn close(&self) -> (Size, Vec<String>) {
+        let (mut size, mut faults) = (Size::default(), Vec::new());
         for slot in &self.slots {
             let mut slot = slot.lock().await;
             let Some(mut life) = slot.life.take() else { continue };
             let (files, memory) = life.size();
+            size = size.most(Size { files, memory });
             if files > 120 {
                 faults.push(format!("a worker has {files} open files"));
             }
@@ -214,7 +232,16 @@ impl House {
                 other => faults.push(format!("a worker ended with {other:?}; its log:\n{}", last(&life.log()))),
             }
         }
-        faults
+        (size, faults)
+    }
+
+    /// Lives of workers that ended by themselves, with what they said last.
+    pub(crate) async fn surprises(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        for slot in &self.slots {
+            all.append(&mut slot.lock().await.surprises);
+        }
+        all
     }
 
     /// What the workers' logs say, for a round that failed.

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use plan::{Ground, Kind, Plan};
 use report::Report;
 use tokio::sync::{Mutex, Semaphore};
@@ -74,6 +74,10 @@ async fn main() -> anyhow::Result<std::process::ExitCode> {
         grounds.retain(|ground| *ground != Ground::SmallDisk);
     }
     anyhow::ensure!(!grounds.is_empty(), "nothing left to play");
+    let mut conditions = flag("only", &chaos.only);
+    if grounds.len() < 3 {
+        conditions += &flag("grounds", &grounds);
+    }
     let numbers = match chaos.seed {
         Some(seed) => seed..seed + 1,
         None => chaos.first..chaos.first + chaos.rounds,
@@ -91,19 +95,23 @@ async fn main() -> anyhow::Result<std::process::ExitCode> {
             println!("{plan:#?}");
         }
         let (program, report, logs) = (program.clone(), report.clone(), chaos.logs.clone());
+        let conditions = conditions.clone();
         rounds.push(tokio::spawn(async move {
             let outcome = round::run(&plan, &program).await;
             drop(permit);
             let kinds: Vec<_> = plan.faults.iter().map(|fault| format!("{:?}", fault.kind)).collect();
             let (commands, took) = (plan.sayings.len(), outcome.took.as_secs_f64());
             println!("round {seed}: {:?} {} commands, {took:.1} s, {}", plan.ground, commands, kinds.join(" "));
+            for surprise in &outcome.surprises {
+                println!("  begun again in round {seed}: {}", surprise.lines().next().unwrap_or_default());
+            }
             for fault in &outcome.faults {
                 println!("  VIOLATION in round {seed}: {fault}");
             }
             if !outcome.faults.is_empty() {
                 let file = logs.join(format!("{seed}.log"));
                 let kept = std::fs::create_dir_all(&logs).and_then(|()| std::fs::write(&file, &outcome.logs));
-                println!("  replay: just chaos --seed {seed}; logs: {} ({kept:?})", file.display());
+                println!("  replay: just chaos --seed {seed}{conditions}; logs: {} ({kept:?})", file.display());
             }
             report.lock().await.add(&plan, &outcome);
         }));
@@ -122,4 +130,13 @@ async fn main() -> anyhow::Result<std::process::ExitCode> {
         true => std::process::ExitCode::SUCCESS,
         false => std::process::ExitCode::FAILURE,
     })
+}
+
+/// What a round's choices depend on besides its number, as it is typed; nothing if nothing was said.
+fn flag<T: ValueEnum>(name: &str, values: &[T]) -> String {
+    let values: Vec<_> = values.iter().filter_map(T::to_possible_value).collect();
+    match values.is_empty() {
+        true => String::new(),
+        false => format!(" --{name} {}", values.iter().map(|value| value.get_name()).collect::<Vec<_>>().join(",")),
+    }
 }

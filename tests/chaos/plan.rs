@@ -210,3 +210,43 @@ fn saying(chance: &mut Chance, span: u64) -> Saying {
         again: (chance.below(8) == 0).then(|| Duration::from_millis(chance.below(3000))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use clap::ValueEnum;
+
+    use super::*;
+
+    const GROUNDS: [Ground; 3] = [Ground::Single, Ground::SmallDisk, Ground::Cluster];
+
+    /// When, what, and for how long, in milliseconds.
+    fn times(plan: &Plan) -> Vec<(u128, Kind, u128)> {
+        plan.faults.iter().map(|fault| (fault.at.as_millis(), fault.kind, fault.lasts.as_millis())).collect()
+    }
+
+    /// Rounds that were told of in the README: whoever changes what is chosen, or in which order, makes others of them.
+    #[test]
+    fn a_round_that_failed_once_is_the_same_round_for_ever() {
+        let plan = Plan::of(23, &GROUNDS, &[]);
+        assert_eq!((plan.ground, plan.many, plan.sayings.len()), (Ground::Single, [false, true], 57));
+        let jump = |at: u128, lasts: u128| (at, Kind::ClockJump, lasts);
+        assert_eq!(times(&plan), [jump(1230, 1017), (1309, Kind::SlowNats, 257), jump(1468, 2904)]);
+        let first = &plan.sayings[0];
+        assert_eq!(first.id, Uuid::from_u64_pair(16_360_716_496_171_756_916, 3_533_867_253_563_113_597));
+        assert_eq!((first.at, first.tenant, first.again), (Duration::from_millis(1034), TENANTS[1], None));
+
+        let plan = Plan::of(151, &GROUNDS, &[]);
+        assert_eq!((plan.ground, plan.many, plan.sayings.len()), (Ground::Single, [true, true], 51));
+        assert_eq!(times(&plan), [(1186, Kind::MutePostgres, 2071)]);
+    }
+
+    #[test]
+    fn the_rounds_that_ops_test_plays_have_every_kind_of_fault() {
+        let plans = (1..=36).map(|seed| Plan::of(seed, &GROUNDS, &[]));
+        let played: BTreeSet<Kind> = plans.flat_map(|plan| plan.faults).map(|fault| fault.kind).collect();
+        let all: BTreeSet<Kind> = Kind::value_variants().iter().copied().collect();
+        assert_eq!(played, all);
+    }
+}

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::house::Size;
 use crate::plan::Plan;
 use crate::round::Outcome;
 
@@ -14,6 +15,8 @@ pub(crate) struct Report {
     poison: usize,
     repeated: usize,
     calls: u64,
+    surprises: usize,
+    size: Size,
     ended: BTreeMap<&'static str, usize>,
     faults: BTreeMap<String, usize>,
     grounds: BTreeMap<String, usize>,
@@ -29,6 +32,8 @@ impl Report {
         self.poison += plan.sayings.iter().filter(|saying| matches!(saying.order, Order::Poison(_))).count();
         self.repeated += outcome.verdict.repeated;
         self.calls += outcome.verdict.calls;
+        self.surprises += outcome.surprises.len();
+        self.size = self.size.most(outcome.size);
         for (how, count) in &outcome.verdict.ended {
             *self.ended.entry(how).or_default() += count;
         }
@@ -54,6 +59,9 @@ impl fmt::Display for Report {
         writeln!(f, "| ended | {ended} |")?;
         writeln!(f, "| calls to the provider | {} |", self.calls)?;
         writeln!(f, "| messages that stand twice under one id, dropped by readers | {} |", self.repeated)?;
+        writeln!(f, "| workers that ended by themselves and were begun again | {} |", self.surprises)?;
+        let Size { files, memory } = self.size;
+        writeln!(f, "| the most that a worker held at the end | {files} open files, {memory} MiB |")?;
         writeln!(f, "| rounds with a violation | {} |", self.failed.len())?;
         writeln!(f, "\n| fault | times |\n| --- | --- |")?;
         for (kind, count) in &self.faults {

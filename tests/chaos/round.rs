@@ -11,7 +11,7 @@ use omnibus_schemas::subject;
 use omnibus_tests::referee::{Evidence, Message, Sent, Verdict, judge};
 use uuid::Uuid;
 
-use crate::house::House;
+use crate::house::{House, Size};
 use crate::plan::{Kind, Plan};
 use crate::say::say;
 
@@ -19,10 +19,14 @@ use crate::say::say;
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// What came of a round.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Outcome {
     pub(crate) verdict: Verdict,
     pub(crate) faults: Vec<String>,
+    /// Lives of workers that ended by themselves.
+    pub(crate) surprises: Vec<String>,
+    /// The most that a worker held at the end.
+    pub(crate) size: Size,
     pub(crate) took: Duration,
     /// What the workers said, if something was wrong.
     pub(crate) logs: String,
@@ -30,15 +34,11 @@ pub(crate) struct Outcome {
 
 pub(crate) async fn run(plan: &Plan, program: &Path) -> Outcome {
     let began = Instant::now();
-    let outcome = |verdict, faults, logs| Outcome { verdict, faults, took: began.elapsed(), logs };
     let house = match House::build(plan, program).await {
         Ok(house) => house,
         Err(error) => {
-            return outcome(
-                Verdict::default(),
-                vec![format!("the house could not be built: {error:#}")],
-                String::new(),
-            );
+            let faults = vec![format!("the house could not be built: {error:#}")];
+            return Outcome { faults, took: began.elapsed(), ..Outcome::default() };
         }
     };
     let tending = tokio::spawn(house.clone().tend_for_ever());
@@ -52,9 +52,10 @@ pub(crate) async fn run(plan: &Plan, program: &Path) -> Outcome {
     }
     tending.abort();
     let _ = tending.await;
-    faults.extend(house.close().await);
+    let (size, found) = house.close().await;
+    faults.extend(found);
     let logs = if faults.is_empty() { String::new() } else { house.logs() };
-    outcome(verdict, faults, logs)
+    Outcome { verdict, faults, surprises: house.surprises().await, size, took: began.elapsed(), logs }
 }
 
 /// Says what is to be said and strikes what is to be struck. What can't be put right again is told.
@@ -90,13 +91,15 @@ async fn judged(house: &House, plan: &Plan) -> Result<Verdict, Vec<String>> {
     if plan.faults.iter().any(|fault| fault.kind == Kind::CommandsFull) {
         purged(plan, &mut evidence);
     }
-    let mut verdict = judge(&sent, plan.faults.len() as u64 * 2, &evidence);
-    match consumers(house).await {
-        Ok(strangers) if strangers.is_empty() => {}
-        Ok(strangers) => verdict = Err(vec![format!("consumers that nobody ordered: {strangers:?}")]),
-        Err(error) => verdict = Err(vec![format!("the consumers can't be listed: {error:#}")]),
-    }
-    verdict
+    let verdict = judge(&sent, plan.faults.len() as u64 * 2, &evidence);
+    let leaked = match consumers(house).await {
+        Ok(strangers) if strangers.is_empty() => return verdict,
+        Ok(strangers) => format!("consumers that nobody ordered: {strangers:?}"),
+        Err(error) => format!("the consumers can't be listed: {error:#}"),
+    };
+    let mut faults = verdict.err().unwrap_or_default();
+    faults.push(leaked);
+    Err(faults)
 }
 
 /// A stream that runs full is relieved of commands that are done: they are not there to be read any more. That they were

@@ -115,7 +115,7 @@ impl KeyRecord {
 /// Does a word look like a key? Then this is the tenant that it names.
 pub(crate) fn tenant_in(key: &str) -> Option<&str> {
     let (tenant, chance) = key.strip_prefix(PREFIX)?.rsplit_once('_')?;
-    (chance.len() == 2 * CHANCE).then_some(tenant)
+    (chance.len() == 2 * CHANCE && tenant.parse::<Tenant>().is_ok()).then_some(tenant)
 }
 
 /// Makes a key and its record. Nothing is stored: see [`put`].
@@ -209,7 +209,10 @@ mod tests {
 
     #[test]
     fn what_is_no_key_names_no_tenant() {
-        for bad in ["", "omk_", "omk_acme", "omk_acme_short", "eyJ.x.y", "sk_acme_0"] {
+        let digits = "0".repeat(2 * CHANCE);
+        let (nobodys, shouted, two) =
+            (format!("omk__{digits}"), format!("omk_Acme_{digits}"), format!("omk_a.b_{digits}"));
+        for bad in ["", "omk_", "omk_acme", "omk_acme_short", "eyJ.x.y", "sk_acme_0", &nobodys, &shouted, &two] {
             assert_eq!(tenant_in(bad), None, "{bad}");
         }
     }

@@ -15,6 +15,7 @@
 //! ```
 
 mod database;
+mod fuzz;
 mod life;
 mod log;
 mod told;
@@ -35,6 +36,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+pub use fuzz::fuzzed;
 pub use life::Life;
 pub use log::Log;
 pub use told::Told;
