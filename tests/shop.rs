@@ -36,8 +36,8 @@ pub struct Put {
     #[garde(length(chars, max = 40))]
     pub thing: String,
     /// How the handler ends: `ok`, `fail:<n>` (the first n tries of this process), `fail`, `panic`, `hang`, `reject`,
-    /// `snooze:<ms>` (once), `snoozes:<n>`, `database` (a statement that fails), `deadlock:<n>`, `cut:<n>` (the
-    /// connection ends), `broken`, `swallow` (an error not passed on), `then` (a follow-up), `later:<ms>` (a scheduled
+    /// `snooze:<ms>` (once), `snoozes:<n>`, `database` (a statement that fails), `deadlock:<n>`, `locks:<n>,<m>`
+    /// (holds one, and then another), `cut:<n>` (the connection ends), `broken`, `swallow` (an error not passed on), `then` (a follow-up), `later:<ms>` (a scheduled
     /// one), `past`, `nowhere` (a follow-up in no lane), `large`, `nul` (an error with a zero byte), `telling` (an error that
     /// repeats the thing), `nothing`; where many are taken at once, `whole` (all of them fail) and `silent` (no answer).
     #[serde(default)]
@@ -317,6 +317,17 @@ impl<const SECONDS: u64> Shop<SECONDS> {
             "snoozes" if self.times("snooze", id) <= number(&cmd.how) => Err(Fail::Snooze(Duration::from_millis(1))),
             // What PostgreSQL says when two transactions wait for each other, when it goes down, and when it is broken.
             "deadlock" if self.times("put", id) <= number(&cmd.how) => raise(db, "40P01").await,
+            "locks" => {
+                self.times("locks", id);
+                for lock in cmd.how.trim_start_matches("locks:").split(',').filter_map(|lock| lock.parse::<i64>().ok())
+                {
+                    sqlx::query("select pg_advisory_xact_lock($1), pg_sleep(0.05)")
+                        .bind(lock)
+                        .execute(&mut *db)
+                        .await?;
+                }
+                Ok(done)
+            }
             "cut" if self.times("put", id) <= number(&cmd.how) => {
                 sqlx::query("select pg_terminate_backend(pg_backend_pid())").execute(db).await?;
                 Ok(done)

@@ -126,6 +126,29 @@ async fn a_deadlock_and_a_lost_connection_spend_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn batches_that_collide_go_one_at_a_time_from_then_on() {
+    let scene = Scene::new().await;
+    let mut ids = Vec::new();
+    for n in 0..20 {
+        ids.push(scene.put(["locks:1,2", "locks:2,1"][n % 2]).await);
+    }
+    let running = scene
+        .run_with(|settings| {
+            settings.attempts = Some(1);
+            settings.batch = 1;
+            settings.loops = 2;
+        })
+        .await;
+    let mut tries = 0;
+    for id in &ids {
+        assert_eq!(scene.stage.outcome(*id).await.outcome, Some(Outcome::Succeeded));
+        tries += scene.times("locks", *id);
+    }
+    assert_eq!(tries, ids.len() as u64 + 1, "one collision, and no more");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_command_that_breaks_the_database_each_time_does_not_hold_up_its_lane() {
     let scene = Scene::new().await;
     let broken = scene.put("broken").await;

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context as _;
 use chrono::{DateTime, SecondsFormat, Utc};
-use omnibus_runtime::Rows;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
@@ -36,12 +35,12 @@ pub(crate) async fn note(db: &mut PgConnection, arrivals: &[Arrival]) -> Result<
     keys.sort_unstable();
     // Hardly ever was something before, and an `on conflict` clause costs every row half as much again.
     let mut attempt = db.begin().await?;
-    let mut rows = Rows::default();
-    for key in &keys {
-        rows.push([key])?;
-    }
-    match rows.copy(&mut attempt, "auditor.ids (key)").await {
-        Ok(()) => {
+    match sqlx::query("insert into auditor.ids (key) select unnest($1::uuid[])")
+        .bind(&keys)
+        .execute(&mut *attempt)
+        .await
+    {
+        Ok(_) => {
             attempt.commit().await?;
             return Ok(BTreeSet::new());
         }
@@ -70,7 +69,7 @@ pub(crate) async fn append(
     }
     let mut logs = grow(db, arrivals).await?;
     let sequenced_at = now.to_rfc3339_opts(SecondsFormat::Micros, true);
-    let mut rows = Rows::default();
+    let (mut places, mut leaves) = (Vec::with_capacity(arrivals.len()), Vec::with_capacity(arrivals.len()));
     for arrival in arrivals {
         let log = logs.get_mut(arrival.tenant.as_str()).context("every arrival's log was read")?;
         // The first fields of the leaf; `body` is an object with the others.
@@ -81,11 +80,25 @@ pub(crate) async fn append(
             arrival.body.strip_prefix('{').context("a body is an object")?
         );
         log.tiles.append(log.to, leaf_hash(leaf.as_bytes()));
-        let place = number(log.to);
-        rows.push([&arrival.tenant, &place, &now, &arrival.key, &leaf, &arrival.salt, &arrival.sealed])?;
+        places.push(number(log.to));
+        leaves.push(leaf);
         log.to += 1;
     }
-    rows.copy(db, "auditor.entries (tenant, idx, sequenced_at, key, leaf, salt, sealed)").await?;
+    sqlx::query(
+        "insert into auditor.entries (tenant, idx, sequenced_at, key, leaf, salt, sealed)
+         select tenant, idx, $1, key, leaf, salt, sealed
+         from unnest($2::text[], $3::bigint[], $4::uuid[], $5::text[], $6::bytea[], $7::text[])
+             as x(tenant, idx, key, leaf, salt, sealed)",
+    )
+    .bind(now)
+    .bind(arrivals.iter().map(|a| a.tenant.as_str()).collect::<Vec<_>>())
+    .bind(places)
+    .bind(arrivals.iter().map(|a| a.key).collect::<Vec<_>>())
+    .bind(leaves)
+    .bind(arrivals.iter().map(|a| a.salt.as_slice()).collect::<Vec<_>>())
+    .bind(arrivals.iter().map(|a| a.sealed.as_deref()).collect::<Vec<_>>())
+    .execute(&mut *db)
+    .await?;
     keep(db, &logs).await?;
     sign(auditor, db, &logs, now).await
 }

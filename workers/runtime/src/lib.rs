@@ -8,7 +8,6 @@ pub mod bus;
 mod calls;
 mod calls_many;
 pub mod clock;
-mod copy;
 mod cx;
 mod decide;
 mod delivery;
@@ -59,7 +58,6 @@ pub mod worker;
 
 pub use bus::{Bus, BusSettings};
 pub use calls_many::{Each, EffectMany, Returned};
-pub use copy::Rows;
 pub use cx::Cx;
 pub use desk::{Alone, Desk};
 pub use envelope::Meta;
