@@ -85,7 +85,8 @@ async fn post(client: &reqwest::Client, url: &str, key: &str) -> anyhow::Result<
 }
 
 pub(crate) struct Round {
-    pub(crate) rate: f64,
+    pub(crate) accepted: usize,
+    rate: f64,
     p50: f64,
     p99: f64,
 }
@@ -111,6 +112,7 @@ pub(crate) async fn load(url: &str, key: &str, seconds: u64) -> anyhow::Result<R
         times.extend(task.await??);
     }
     Ok(Round {
+        accepted: times.len(),
         rate: times.len() as f64 / began.elapsed().as_secs_f64(),
         p50: percentile(&mut times, 0.5),
         p99: percentile(&mut times, 0.99),

@@ -25,9 +25,7 @@ pub(crate) async fn run(postgres: &Postgres, rounds: usize, seconds: u64, sync_a
     let worker = stage.run(minimal_worker::worker(minimal_worker::Settings {})?).await;
     let open = Open::on(&stage).await?;
     let (seen, listener) = listen(&stage).await?;
-    door::load(&format!("{}/api/v1/greetings", open.url), &open.key, 1).await?;
-    let capacity = door::load(&format!("{}/api/v1/greetings", open.url), &open.key, seconds).await?.rate;
-    settle(&stage).await?;
+    let capacity = capacity(&stage, &open, seconds).await?;
     let mut rows = Vec::new();
     for share in SHARES {
         let mut series = [(); 4].map(|()| Series::default());
@@ -48,7 +46,7 @@ pub(crate) async fn run(postgres: &Postgres, rounds: usize, seconds: u64, sync_a
     worker.stop().await;
     Ok(Table {
         title: format!(
-            "Request to outcome event through the door, of {capacity:.0} requests/s that door and worker take at 64 \
+            "Request to outcome event through the door, of {capacity:.0} requests/s that door and worker carry out at 64 \
              connections; open loop, nats-server with {}: median (least..most) of {rounds} rounds",
             syncing(sync_always)
         ),
@@ -72,8 +70,20 @@ pub(crate) async fn listen(stage: &Stage) -> anyhow::Result<(Seen, JoinHandle<()
     Ok((seen, listener))
 }
 
-/// Waits until the worker has done what the measuring of the capacity left.
-async fn settle(stage: &Stage) -> anyhow::Result<()> {
+/// Greetings a second that the door accepts over 64 connections and a worker beside it carries out: what the door alone
+/// could accept would only pile up.
+pub(crate) async fn capacity(stage: &Stage, open: &Open, seconds: u64) -> anyhow::Result<f64> {
+    let url = format!("{}/api/v1/greetings", open.url);
+    door::load(&url, &open.key, 1).await?;
+    settle(stage).await?;
+    let began = Instant::now();
+    let accepted = door::load(&url, &open.key, seconds).await?.accepted;
+    settle(stage).await?;
+    Ok(accepted as f64 / began.elapsed().as_secs_f64())
+}
+
+/// Waits until the worker has done what was accepted.
+pub(crate) async fn settle(stage: &Stage) -> anyhow::Result<()> {
     let began = Instant::now();
     while stage.lane("greeter", "default").await != (0, 0) {
         anyhow::ensure!(began.elapsed() < Duration::from_secs(120), "the worker does not keep up");

@@ -12,7 +12,7 @@ use omnibus_runtime::local::Postgres;
 use omnibus_runtime::testing::{Scenery, Stage};
 use omnibus_schemas::Catalogue;
 
-use crate::door::{self, Open, client};
+use crate::door::{Open, client};
 use crate::figures::{Table, percentile, syncing};
 use crate::latency::{self, Seen};
 
@@ -43,15 +43,13 @@ pub(crate) async fn run(postgres: &Postgres, seconds: u64, sync_always: bool) ->
     let (seen, listener) = latency::listen(&stage).await?;
     let open = Open::on(&stage).await?;
     let url = format!("{}/api/v1/greetings", open.url);
-    door::load(&url, &open.key, 1).await?;
-    let capacity = door::load(&url, &open.key, seconds).await?.rate;
-    all_done(&stage).await?;
+    let capacity = latency::capacity(&stage, &open, seconds).await?;
     let mut rows = Vec::new();
     for connections in [64, 512] {
         for share in [0.5, 0.8] {
             let load = Load { connections, rate: capacity * share, seconds };
             let answers = send(&url, &open.key, load).await?;
-            all_done(&stage).await?;
+            latency::settle(&stage).await?;
             let decided = decided(&seen, &answers).await?;
             rows.push(row(&format!("{:.0} % of the capacity", share * 100.0), load, answers, decided));
         }
@@ -63,11 +61,11 @@ pub(crate) async fn run(postgres: &Postgres, seconds: u64, sync_always: bool) ->
     let open = Open::with(&stage, settings).await?;
     let url = format!("{}/api/v1/greetings", open.url);
     // A door is open when it has accepted a greeting; that one is none of those that are counted.
-    all_done(&stage).await?;
+    latency::settle(&stage).await?;
     let before = done(&stage).await?;
     let load = Load { connections: 512, rate: capacity * 3.0, seconds };
     let answers = send(&url, &open.key, load).await?;
-    all_done(&stage).await?;
+    latency::settle(&stage).await?;
     let (accepted, carried_out) = (answers.codes.get(&202).copied().unwrap_or(0), done(&stage).await? - before);
     ensure!(accepted as i64 == carried_out, "{accepted} were accepted and {carried_out} carried out");
     ensure!(answers.mute == 0, "{} refusals without Retry-After", answers.mute);
@@ -78,7 +76,7 @@ pub(crate) async fn run(postgres: &Postgres, seconds: u64, sync_always: bool) ->
     listener.abort();
     Ok(Table {
         title: format!(
-            "Load on the door, of {capacity:.0} requests/s that door and worker take at 64 connections; open loop, \
+            "Load on the door, of {capacity:.0} requests/s that door and worker carry out at 64 connections; open loop, \
              {seconds} s each, nats-server with {}",
             syncing(sync_always)
         ),
@@ -177,13 +175,4 @@ async fn decided(seen: &Seen, answers: &Answers) -> anyhow::Result<Vec<Duration>
 async fn done(stage: &Stage) -> anyhow::Result<i64> {
     let sum = "select coalesce(sum(count), 0)::bigint from greeter.greetings";
     Ok(sqlx::query_scalar(sum).fetch_one(&stage.db).await?)
-}
-
-async fn all_done(stage: &Stage) -> anyhow::Result<()> {
-    let began = Instant::now();
-    while stage.lane("greeter", "default").await != (0, 0) {
-        ensure!(began.elapsed() < Duration::from_secs(180), "the worker does not keep up");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    Ok(())
 }

@@ -60,6 +60,7 @@ pub fn worker_of(catalogue: Catalogue, settings: Settings) -> anyhow::Result<Wor
                 ("0004_evidence_files", include_str!("../migrations/0004_evidence_files.sql")),
                 ("0005_evidence_copies", include_str!("../migrations/0005_evidence_copies.sql")),
                 ("0006_given_up_copies", include_str!("../migrations/0006_given_up_copies.sql")),
+                ("0007_told_twice_early", include_str!("../migrations/0007_told_twice_early.sql")),
             ],
         )
         .handles::<EraseSubject>()

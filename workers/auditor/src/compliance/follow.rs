@@ -43,6 +43,8 @@ struct Open {
     accepted_at: Option<DateTime<Utc>>,
     outcome: Option<String>,
     outcome_at: Option<DateTime<Utc>>,
+    /// Final outcomes after the first.
+    again: i32,
 }
 
 /// What a batch adds to the counts.
@@ -56,6 +58,15 @@ struct Added {
     first_accepted_at: Option<DateTime<Utc>>,
 }
 
+impl Added {
+    fn double(&mut self, times: i32, at: Option<DateTime<Utc>>) {
+        if times > 0 {
+            self.doubled += i64::from(times);
+            self.doubled_at = self.doubled_at.max(at);
+        }
+    }
+}
+
 const FINAL: [Outcome; 3] = [Outcome::Succeeded, Outcome::Rejected, Outcome::DeadLettered];
 
 /// The place of an outcome that is final in [`FINAL`].
@@ -63,8 +74,8 @@ fn ended(outcome: &str) -> Option<usize> {
     FINAL.iter().position(|of| of.as_str() == outcome)
 }
 
-/// Reads on in a tenant's log. `false` once its end is reached.
-pub(super) async fn follow(db: &PgPool, tenant: &str, now: DateTime<Utc>) -> anyhow::Result<bool> {
+/// Reads on in a tenant's log, which had `size` entries at `now`. `false` once it has read those.
+pub(super) async fn follow(db: &PgPool, tenant: &str, size: i64, now: DateTime<Utc>) -> anyhow::Result<bool> {
     let mut transaction = db.begin().await?;
     // Of tables that were never analysed all seem small enough to be read whole, batch by batch.
     sqlx::query("set local enable_seqscan = off").execute(&mut *transaction).await?;
@@ -77,13 +88,15 @@ pub(super) async fn follow(db: &PgPool, tenant: &str, now: DateTime<Utc>) -> any
         .bind(tenant)
         .fetch_one(&mut *transaction)
         .await?;
-    let rows: Vec<(i64, String)> =
-        sqlx::query_as("select idx, leaf from auditor.entries where tenant = $1 and idx >= $2 order by idx limit $3")
-            .bind(tenant)
-            .bind(from)
-            .bind(BATCH)
-            .fetch_all(&mut *transaction)
-            .await?;
+    let rows: Vec<(i64, String)> = sqlx::query_as(
+        "select idx, leaf from auditor.entries where tenant = $1 and idx >= $2 and idx < $3 order by idx limit $4",
+    )
+    .bind(tenant)
+    .bind(from)
+    .bind(size)
+    .bind(BATCH)
+    .fetch_all(&mut *transaction)
+    .await?;
     let more = rows.len() as i64 == BATCH;
     if let Some((last, _)) = rows.last() {
         let next = last + 1;
@@ -152,16 +165,16 @@ async fn weigh(
     sides: Vec<(String, Side)>,
 ) -> Result<Weighed, sqlx::Error> {
     let ids: Vec<&str> = sides.iter().map(|(id, _)| id.as_str()).collect();
-    type Row = (String, Option<DateTime<Utc>>, Option<String>, Option<DateTime<Utc>>);
+    type Row = (String, Option<DateTime<Utc>>, Option<String>, Option<DateTime<Utc>>, i32);
     let rows: Vec<Row> = sqlx::query_as(
-        "select message_id, accepted_at, outcome, outcome_at from auditor.open_commands
+        "select message_id, accepted_at, outcome, outcome_at, again from auditor.open_commands
          where tenant = $1 and message_id = any($2)",
     )
     .bind(tenant)
     .bind(ids)
     .fetch_all(&mut *db)
     .await?;
-    let row = |(id, accepted_at, outcome, outcome_at)| (id, Open { accepted_at, outcome, outcome_at });
+    let row = |(id, accepted_at, outcome, outcome_at, again)| (id, Open { accepted_at, outcome, outcome_at, again });
     let before: BTreeMap<String, Open> = rows.into_iter().map(row).collect();
     let mut open = before.clone();
     let mut added = Added::default();
@@ -177,9 +190,12 @@ async fn weigh(
             }
             Side::Outcome(_, at) if closed.contains(&id) => {
                 open.remove(&id);
-                added.doubled += 1;
-                added.doubled_at = added.doubled_at.max(Some(at));
+                added.double(1, Some(at));
                 continue;
+            }
+            // Whether that is one too many shows when the acceptance is read, if it was a command at all.
+            Side::Outcome(outcome, _) if entry.outcome.as_deref().and_then(ended).is_some() => {
+                entry.again += i32::from(ended(&outcome).is_some());
             }
             Side::Outcome(outcome, at) => {
                 entry.outcome_at = Some(at);
@@ -190,6 +206,7 @@ async fn weigh(
             && let Some(place) = entry.outcome.as_deref().and_then(ended)
         {
             added.ended[place] += 1;
+            added.double(entry.again, entry.outcome_at);
             open.remove(&id);
             closed.insert(id);
         }
@@ -235,9 +252,8 @@ async fn settle_strangers(
     let read: HashSet<Uuid> = entries.into_iter().filter(|(_, idx)| *idx < next).map(|(key, _)| key).collect();
     for (n, id) in strangers.iter().enumerate() {
         if read.contains(&commands[n]) {
-            let at = open.remove(id).and_then(|open| open.outcome_at);
-            added.doubled += 1;
-            added.doubled_at = added.doubled_at.max(at);
+            let open = open.remove(id).unwrap_or_default();
+            added.double(1 + open.again, open.outcome_at);
         } else if known.contains(&events[n]) {
             open.remove(id);
         }
@@ -283,16 +299,17 @@ async fn write(
     }
     let (ids, open): (Vec<String>, Vec<Open>) = open.into_iter().unzip();
     sqlx::query(
-        "insert into auditor.open_commands (tenant, message_id, accepted_at, outcome, outcome_at)
-         select $1, * from unnest($2::text[], $3::timestamptz[], $4::text[], $5::timestamptz[])
+        "insert into auditor.open_commands (tenant, message_id, accepted_at, outcome, outcome_at, again)
+         select $1, * from unnest($2::text[], $3::timestamptz[], $4::text[], $5::timestamptz[], $6::int[])
          on conflict (tenant, message_id) do update set accepted_at = excluded.accepted_at,
-             outcome = excluded.outcome, outcome_at = excluded.outcome_at",
+             outcome = excluded.outcome, outcome_at = excluded.outcome_at, again = excluded.again",
     )
     .bind(tenant)
     .bind(ids)
     .bind(open.iter().map(|o| o.accepted_at).collect::<Vec<_>>())
     .bind(open.iter().map(|o| o.outcome.clone()).collect::<Vec<_>>())
     .bind(open.iter().map(|o| o.outcome_at).collect::<Vec<_>>())
+    .bind(open.iter().map(|o| o.again).collect::<Vec<_>>())
     .execute(db)
     .await?;
     Ok(())

@@ -56,6 +56,28 @@ fn verified() -> RecordAct {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn outcomes_that_are_read_before_the_acceptance_are_counted_all_the_same() {
+    let scene = Scene::new().await;
+    let running = scene.run_as(ComplianceMode::Watch).await;
+    scene.ended("acme", "e-1", "c-1", "succeeded").await;
+    scene.ended("acme", "e-2", "c-1", "succeeded").await;
+    scene.ended("acme", "e-3", "c-2", "succeeded").await;
+    scene.grown("acme", 3).await;
+    watched(&scene, "acme").await;
+    scene.ended("acme", "e-4", "c-2", "rejected").await;
+    scene.grown("acme", 4).await;
+    watched(&scene, "acme").await;
+    assert_eq!(counts(&scene, "acme").await.doubled, 0, "they may belong to no command");
+    scene.accepted("acme", "c-1").await;
+    scene.accepted("acme", "c-2").await;
+    scene.grown("acme", 6).await;
+    watched(&scene, "acme").await;
+    let log = counts(&scene, "acme").await;
+    assert_eq!((log.accepted, log.succeeded, log.doubled, log.open), (2, 2, 2, 0), "{log:?}");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_change_is_told_once_and_a_command_that_ends_twice_breaks_the_law() {
     let scene = Scene::new().await;
     let running = scene.run_as(ComplianceMode::Watch).await;
