@@ -76,10 +76,9 @@ pub(crate) async fn capacity(stage: &Stage, open: &Open, seconds: u64) -> anyhow
     let url = format!("{}/api/v1/greetings", open.url);
     door::load(&url, &open.key, 1).await?;
     settle(stage).await?;
-    let began = Instant::now();
-    let accepted = door::load(&url, &open.key, seconds).await?.accepted;
+    let round = door::load(&url, &open.key, seconds).await?;
     settle(stage).await?;
-    Ok(accepted as f64 / began.elapsed().as_secs_f64())
+    Ok(round.accepted as f64 / round.began.elapsed().as_secs_f64())
 }
 
 /// Waits until the worker has done what was accepted.
