@@ -1,9 +1,11 @@
-"""FastStream on JetStream, 256 messages at a time: one statement, one acknowledgement each; two processes for two cores."""
+"""FastStream on JetStream, 256 messages at a time: one statement, one acknowledgement each; two processes, as many as
+cores."""
 
 import asyncio
 import logging
 import os
 import uuid
+from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 import nats
@@ -15,6 +17,8 @@ broker = NatsBroker(os.environ["NATS_URL"], log_level=logging.ERROR)
 app = FastStream(broker)
 stream = JStream("peer", subjects=["peer.jobs"])
 pool = None
+# asyncpg prefers the host before the path.
+socket = parse_qs(urlsplit(os.environ["DATABASE_URL"]).query)["host"][0]
 # A pull that is not filled ends soon.
 batches = PullSub(batch_size=256, timeout=0.05, batch=True)
 
@@ -43,7 +47,7 @@ def enqueue(jobs):
 def work():
     async def run():
         global pool
-        pool = await asyncpg.create_pool(os.environ["DATABASE_URL"], min_size=4, max_size=4)
+        pool = await asyncpg.create_pool(os.environ["DATABASE_URL"], host=socket, min_size=4, max_size=4)
         await app.run()
 
     uvloop.run(run())

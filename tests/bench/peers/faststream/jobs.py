@@ -5,6 +5,7 @@ import asyncio
 import logging
 import os
 import uuid
+from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 import nats
@@ -16,6 +17,8 @@ broker = NatsBroker(os.environ["NATS_URL"], log_level=logging.ERROR)
 app = FastStream(broker)
 stream = JStream("peer", subjects=["peer.jobs"])
 pool = None
+# asyncpg prefers the host before the path.
+socket = parse_qs(urlsplit(os.environ["DATABASE_URL"]).query)["host"][0]
 # A pull that is not filled ends soon.
 many = PullSub(batch_size=200, timeout=0.1)
 
@@ -43,7 +46,7 @@ def enqueue(jobs):
 def work():
     async def run():
         global pool
-        pool = await asyncpg.create_pool(os.environ["DATABASE_URL"], min_size=8, max_size=8)
+        pool = await asyncpg.create_pool(os.environ["DATABASE_URL"], host=socket, min_size=8, max_size=8)
         await app.run()
 
     uvloop.run(run())

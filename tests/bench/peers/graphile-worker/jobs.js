@@ -1,5 +1,5 @@
-// Graphile Worker: 24 jobs at once in each of two processes for two cores, each its own statement; jobs are fetched into a
-// local queue and completed in batches, as it advises for throughput.
+// Graphile Worker: 24 jobs at once in each of two processes for two cores, each its own statement; jobs are fetched into
+// a local queue and completed in batches, as it advises for throughput.
 import { randomUUID } from 'node:crypto';
 import { Logger, makeWorkerUtils, run } from 'graphile-worker';
 import pg from 'pg';

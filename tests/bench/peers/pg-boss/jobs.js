@@ -1,5 +1,5 @@
-// pg-boss: 500 jobs fetched and completed at a time, without a pause while there are any, by two loops in each of two processes
-// for two cores; each job its own statement. (Its `work` pauses for half a second at least between two batches.)
+// pg-boss: 500 jobs fetched and completed at a time, without a pause while there are any, by two loops in each of two
+// processes for two cores; each job its own statement. (Its `work` pauses for half a second at least between two batches.)
 import { randomUUID } from 'node:crypto';
 import { setTimeout } from 'node:timers/promises';
 import { PgBoss } from 'pg-boss';

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import uuid
+from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 from taskiq import TaskiqEvents
@@ -12,12 +13,14 @@ broker = PullBasedJetStreamBroker(
     os.environ["NATS_URL"], stream_name="peer", durable="peer", pull_consume_batch=200, pull_consume_timeout=0.5
 )
 pool = None
+# asyncpg prefers the host before the path.
+socket = parse_qs(urlsplit(os.environ["DATABASE_URL"]).query)["host"][0]
 
 
 @broker.on_event(TaskiqEvents.WORKER_STARTUP)
 async def start(_):
     global pool
-    pool = await asyncpg.create_pool(os.environ["DATABASE_URL"], min_size=8, max_size=8)
+    pool = await asyncpg.create_pool(os.environ["DATABASE_URL"], host=socket, min_size=8, max_size=8)
 
 
 @broker.task
