@@ -2,7 +2,7 @@
 //! `tests/bench/peers/<name>/` as its documentation advises, and installed into `.omnibus/peers/<name>` when asked for.
 //!
 //! `<name>/run install`, `<name>/run enqueue <n>` and `<name>/run work` are programs of their own; what is measured is
-//! the table `peer.rows`, from the first rows that are seen to the last.
+//! the table `peer.rows`, from the first row's time to the last's.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -111,9 +111,12 @@ async fn once(postgres: &Postgres, peer: &Peer, jobs: usize) -> anyhow::Result<f
     let scenery = Scenery { deaf: true, ..Scenery::default() };
     let stage = Stage::set(goods::catalogue(), omnibus_bus::Settings::default(), postgres, scenery).await;
     let nats = NatsServer::start(NatsOptions::default()).await?;
-    sqlx::raw_sql("create schema peer; create table peer.rows (id uuid primary key, body text not null)")
-        .execute(&stage.db)
-        .await?;
+    sqlx::raw_sql(
+        "create schema peer; create table peer.rows (
+            id uuid primary key, body text not null, at timestamptz not null default clock_timestamp())",
+    )
+    .execute(&stage.db)
+    .await?;
     let home = home()?.join(&peer.name);
     std::fs::create_dir_all(&home)?;
     let redis_port = free_port()?;
@@ -151,25 +154,23 @@ async fn finished(mut command: Command) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Jobs a second from the first row to the last, by the rows' own times.
 async fn measured(db: &PgPool, jobs: usize, worker: &mut Group) -> anyhow::Result<f64> {
-    let (mut first, mut last) = (None, (0, Instant::now()));
+    let mut last = (0, Instant::now());
     loop {
         let asked = Instant::now();
         let rows: i64 = sqlx::query_scalar("select count(*) from peer.rows").fetch_one(db).await?;
         let counting = asked.elapsed();
+        if rows as usize >= jobs {
+            let took = "select extract(epoch from max(at) - min(at))::float8 from peer.rows";
+            return Ok(rows as f64 / sqlx::query_scalar::<_, f64>(took).fetch_one(db).await?);
+        }
         if rows > last.0 {
             last = (rows, Instant::now());
         }
-        match first {
-            None if rows > 0 => first = Some((rows, Instant::now())),
-            Some((before, at)) if rows as usize >= jobs => {
-                return Ok((rows - before) as f64 / at.elapsed().as_secs_f64());
-            }
-            _ => {}
-        }
         ensure!(last.1.elapsed() < PATIENCE, "{rows} of {jobs} rows, and no other for {PATIENCE:?}");
         if let Some(status) = worker.0.try_wait()? {
-            ensure!(rows as usize >= jobs, "its worker ended with {status}");
+            anyhow::bail!("its worker ended with {status}, after {rows} rows");
         }
         // Who is measured has nearly all of the database.
         tokio::time::sleep(Duration::from_millis(20).max(counting * 30)).await;

@@ -149,6 +149,34 @@ async fn batches_that_collide_go_one_at_a_time_from_then_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_collides_although_it_stands_in_line_is_decided_all_the_same() {
+    let scene = Scene::new().await;
+    let colliding = async || {
+        let mut ids = Vec::new();
+        for _ in 0..5 {
+            ids.push(scene.put("deadlock:1").await);
+        }
+        ids
+    };
+    let first = colliding().await;
+    let _running = scene
+        .run_with(|settings| {
+            settings.attempts = Some(1);
+            settings.loops = 1;
+        })
+        .await;
+    for id in first {
+        assert_eq!(scene.stage.outcome(id).await.outcome, Some(Outcome::Succeeded));
+    }
+    // While this one is decided, the others come, and make a batch.
+    let busy = scene.put("locks:1,2,3,4,5,6,7,8").await;
+    for id in colliding().await.into_iter().chain([busy]) {
+        assert_eq!(scene.stage.outcome(id).await.outcome, Some(Outcome::Succeeded));
+        assert_eq!(scene.things(id).await, 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_command_that_breaks_the_database_each_time_does_not_hold_up_its_lane() {
     let scene = Scene::new().await;
     let broken = scene.put("broken").await;

@@ -1,5 +1,6 @@
 //! Told to stop: nothing new is taken, what runs is finished, nothing is lost or repeated.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -7,6 +8,7 @@ use omnibus_bus::Settings;
 use omnibus_runtime::settings::WorkSettings;
 use omnibus_runtime::{Cx, Events, Fail, Handle, Worker};
 use omnibus_schemas::platform::Outcome;
+use omnibus_tests::life::Life;
 use omnibus_tests::shop::{Put, PutDone};
 
 use crate::scene::{Scene, eventually, put};
@@ -123,6 +125,17 @@ async fn a_worker_whose_bus_is_away_ends_all_the_same() {
     scene.stage.outcome(id).await;
     scene.stage.nats.lock().await.kill9().await;
     tokio::time::timeout(Duration::from_secs(30), running.stop()).await.expect("it ends in time");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_waits_for_its_database_listens_all_the_same() {
+    let scene = Scene::new().await;
+    let away = [("DATABASE_URL", "postgres://nobody@127.0.0.1:1/nowhere")];
+    let program = Path::new(env!("CARGO_BIN_EXE_shop"));
+    let mut life = Life::begin(program, &scene.stage, scene.provider.path(), &away);
+    eventually("it has begun", || async { life.log().contains("connected to NATS") }).await;
+    let ended = life.ask_to_end(Duration::from_secs(60)).await.expect("it ends");
+    assert!(ended.success(), "{}", life.log());
 }
 
 #[tokio::test(flavor = "multi_thread")]

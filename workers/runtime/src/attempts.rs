@@ -91,7 +91,7 @@ pub(crate) async fn open(
     }
     sqlx::query(
         "insert into bus.attempts (consumer, tenant, message_id, number, attempt_id, plan, started_at, lease_until)
-         select $1, x.tenant, x.id, x.number, x.attempt, x.plan, now(), now() + make_interval(secs => $7)
+         select $1, x.tenant, x.id, x.number, x.attempt, x.plan, now(), clock_timestamp() + make_interval(secs => $7)
          from unnest($2::text[], $3::uuid[], $4::int[], $5::uuid[], $6::bytea[]) as x(tenant, id, number, attempt, plan)",
     )
     .bind(consumer)
@@ -141,7 +141,7 @@ pub(crate) async fn claim_and_open(
              returning 1
          ), opened as (
              insert into bus.attempts (consumer, tenant, message_id, number, attempt_id, plan, started_at, lease_until)
-             select $1, x.tenant, x.id, 1, x.attempt, x.plan, now(), now() + make_interval(secs => $10) from x
+             select $1, x.tenant, x.id, 1, x.attempt, x.plan, now(), clock_timestamp() + make_interval(secs => $10) from x
              returning 1
          )
          select (select count(*) from claimed), (select count(*) from opened)",

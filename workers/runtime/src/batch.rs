@@ -26,6 +26,7 @@ use crate::fault::{passes, seen_through, the_databases};
 use crate::handler::Fail;
 use crate::inbox::{self, Key, Outbox};
 use crate::lane::Lane;
+use crate::line::Head;
 use crate::metrics::Metric;
 use crate::publish::{Due, due, publish_all};
 use crate::registry::{Entry, Trouble};
@@ -71,7 +72,7 @@ impl Lane {
         failpoint::reached("before_claim").await;
         let batch = Arc::new(admitted);
         let kept = self.engine.keep_batch(batch.clone());
-        match self.try_until_answered(&batch).await {
+        match self.try_until_answered(&batch, true).await {
             Ok(decided) => {
                 let lane = self.clone();
                 return Some(self.engine.tasks.spawn(async move {
@@ -86,7 +87,8 @@ impl Lane {
             Err(Some((index, trouble))) if batch.len() == 1 => self.trouble(&batch[index], trouble).await,
             Err(Some(_)) => {
                 for single in batch.chunks(1) {
-                    match self.try_until_answered(single).await {
+                    // Each that stood in line would wait for a whole batch of others.
+                    match self.try_until_answered(single, false).await {
                         Ok(decided) => seen_through(single, self.carry_on(single, decided)).await,
                         Err(Some((_, trouble))) => self.trouble(&single[0], trouble).await,
                         Err(None) => single[0].again_in(Duration::ZERO).await,
@@ -103,14 +105,24 @@ impl Lane {
         None
     }
 
-    /// Tries the whole batch until the database answers. `Err(None)` if the worker is to stop instead.
+    /// Waits in line, if there is one. As an error, as below, if the worker is to stop before it is this batch's turn.
+    async fn join_line(&self) -> Result<Option<Head<'_>>, Option<(usize, Trouble)>> {
+        tokio::select! {
+            biased;
+            head = self.engine.line.join() => Ok(head),
+            () = self.engine.stop.cancelled() => Err(None),
+        }
+    }
+
+    /// Tries the whole batch until the database answers; from a collision on, or from the start, in line with others if
+    /// there is a line. `Err(None)` if the worker is to stop instead.
     async fn try_until_answered(
         self: &Arc<Self>,
         batch: &[Arc<Delivery>],
+        in_line: bool,
     ) -> Result<Decided, Option<(usize, Trouble)>> {
         let (mut collisions, mut away) = (0, 0);
-        let line = &self.engine.line;
-        let mut head = line.join().await;
+        let mut head = if in_line { self.join_line().await? } else { None };
         if self.looks_fresh(batch) {
             match self.decide_fresh(batch, head.as_ref()).await {
                 Ok(Some(decided)) => return Ok(decided),
@@ -120,8 +132,10 @@ impl Lane {
                 // The database's; what is done about that is said below.
                 Err(not) => {
                     if not.collided() {
-                        line.collided();
-                        head = line.join().await;
+                        self.engine.line.collided();
+                        if head.is_none() {
+                            head = self.join_line().await?;
+                        }
                     }
                 }
             }
@@ -144,9 +158,9 @@ impl Lane {
                 }
             } else if engine::collided(&error) && collisions < 10 {
                 collisions += 1;
-                line.collided();
+                self.engine.line.collided();
                 match head {
-                    None => head = line.join().await,
+                    None => head = self.join_line().await?,
                     // With somebody who does not stand in line.
                     Some(_) => tokio::time::sleep(Duration::from_millis(20).mul_f64(clock::chance())).await,
                 }

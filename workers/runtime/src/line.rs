@@ -15,6 +15,10 @@ use tokio::time::Instant;
 /// How long the first line lasts. Each that was given up too soon makes the next one twice as long.
 const FIRST: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_secs(60 * 60);
+/// How long another process is waited for: as long as PostgreSQL takes to find a deadlock.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// A domain's line, as one of its processes knows it.
 #[derive(Debug)]
@@ -72,10 +76,20 @@ impl Line {
 }
 
 impl Head<'_> {
-    /// Waits for other processes that stand in line. The place is the transaction's until it ends.
+    /// Waits for other processes that stand in line, but not for long: the line spares collisions, and nothing depends on
+    /// it. The place is the transaction's until it ends.
     pub(crate) async fn wait(&self, db: &mut PgConnection) -> Result<(), sqlx::Error> {
-        let line = format!("omnibus.line.{}", self.domain);
-        sqlx::query("select pg_advisory_xact_lock(hashtextextended($1, 0))").bind(line).execute(db).await.map(drop)
+        let (line, until) = (format!("omnibus.line.{}", self.domain), Instant::now() + PATIENCE);
+        loop {
+            let ours: bool = sqlx::query_scalar("select pg_try_advisory_xact_lock(hashtextextended($1, 0))")
+                .bind(&line)
+                .fetch_one(&mut *db)
+                .await?;
+            if ours || Instant::now() >= until {
+                return Ok(());
+            }
+            tokio::time::sleep(LOOK).await;
+        }
     }
 }
 

@@ -29,8 +29,11 @@ const FEW: usize = 16;
 const MANY: usize = 4 * FEW;
 /// What pays by far is so many times as quick.
 const BY_FAR: f64 = 2.0;
-/// A trial that does not get the line to itself within this time is left for another day.
+/// A trial that does not get the line to itself within this time, and [`EACH`] for every event that is under way, is left
+/// for another day.
 const PATIENCE: Duration = Duration::from_millis(200);
+/// A server that syncs each event takes a third of it.
+const EACH: Duration = Duration::from_millis(1);
 /// How much of what was known outlives a new measurement.
 const MEMORY: f64 = 0.7;
 
@@ -175,7 +178,8 @@ impl Pace {
     /// wait behind it.
     pub(crate) async fn leave(&self, way: &mut Way) -> Leave<'_> {
         if way.trial {
-            match tokio::time::timeout(PATIENCE, self.line.write()).await {
+            let patience = PATIENCE + EACH * u32::try_from(self.under_way.load(Ordering::Relaxed)).unwrap_or(u32::MAX);
+            match tokio::time::timeout(patience, self.line.write()).await {
                 Ok(alone) => return Leave::Alone(alone),
                 Err(_) => *way = Way { atomic: way.usual, trial: false, ..*way },
             }
@@ -323,6 +327,21 @@ mod tests {
         let mut way = Way { atomic: false, trial: true, usual: true };
         assert!(matches!(pace.leave(&mut way).await, Leave::Beside(_)));
         assert_eq!(way, Way { atomic: true, trial: false, usual: true });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_more_is_under_way_the_longer_a_trial_waits() {
+        let pace = Pace::default();
+        let mut one = Way::SINGLY;
+        let (before, under_way) = (pace.leave(&mut one).await, pace.singly(1000));
+        let mut way = Way { atomic: true, trial: true, usual: false };
+        let ends = async {
+            tokio::time::sleep(Duration::from_millis(900)).await;
+            drop((before, under_way));
+        };
+        let (tried, ()) = tokio::join!(pace.leave(&mut way), ends);
+        assert!(matches!(tried, Leave::Alone(_)));
+        assert!(way.trial);
     }
 
     #[test]

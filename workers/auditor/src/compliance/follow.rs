@@ -194,8 +194,11 @@ async fn weigh(
                 continue;
             }
             // Whether that is one too many shows when the acceptance is read, if it was a command at all.
-            Side::Outcome(outcome, _) if entry.outcome.as_deref().and_then(ended).is_some() => {
-                entry.again += i32::from(ended(&outcome).is_some());
+            Side::Outcome(outcome, at) if entry.outcome.as_deref().and_then(ended).is_some() => {
+                if ended(&outcome).is_some() {
+                    entry.again += 1;
+                    entry.outcome_at = entry.outcome_at.max(Some(at));
+                }
             }
             Side::Outcome(outcome, at) => {
                 entry.outcome_at = Some(at);

@@ -33,16 +33,21 @@ async fn round(auditor: &Auditor, desk: &Desk, every: Duration) -> anyhow::Resul
         // The checks of keys go stale by themselves.
         tracing::warn!(%error, "the keys could not be read");
     }
-    // What comes meanwhile is for the next round: who ran after a log that grows would keep what makes it grow from its work.
-    let now = clock::now();
-    let behind: Vec<(String, i64)> = sqlx::query_as(
-        "select h.tenant, h.size from auditor.heads h left join auditor.watched w using (tenant)
+    let behind: Vec<String> = sqlx::query_scalar(
+        "select h.tenant from auditor.heads h left join auditor.watched w using (tenant)
          where w.next_idx is null or w.next_idx < h.size order by h.tenant",
     )
     .fetch_all(&desk.db)
     .await?;
-    for (tenant, size) in &behind {
-        while follow::follow(&desk.db, tenant, *size, now).await? {
+    for tenant in &behind {
+        // What comes meanwhile is for the next round: who ran after a log that grows would keep what makes it grow from its
+        // work.
+        let now = clock::now();
+        let size: i64 = sqlx::query_scalar("select size from auditor.heads where tenant = $1")
+            .bind(tenant)
+            .fetch_one(&desk.db)
+            .await?;
+        while follow::follow(&desk.db, tenant, size, now).await? {
             if desk.stop.is_cancelled() {
                 return Ok(());
             }
