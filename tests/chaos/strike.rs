@@ -106,7 +106,8 @@ impl House {
         let js = self.stage.operator.jetstream();
         let Ok(mut stream) = js.get_stream(name).await else { return Ok(()) };
         let Ok(info) = stream.info().await else { return Ok(()) };
-        let (usual, messages) = (info.config.clone(), info.state.messages);
+        // Without a limit of messages, whatever stands there now: another such fault may be under way.
+        let (usual, messages) = (Config { max_messages: -1, ..info.config.clone() }, info.state.messages);
         let limit = i64::try_from(messages)?.max(1);
         // A bus that is away just now can't be changed.
         if js.update_stream(Config { max_messages: limit, ..usual.clone() }).await.is_err() {
