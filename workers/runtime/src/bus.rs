@@ -17,6 +17,9 @@ use tokio::sync::{broadcast, watch};
 
 use crate::metrics::Metric;
 
+/// How long a publication's acknowledgement is waited for.
+pub(crate) const ACK_PATIENCE: Duration = Duration::from_secs(10);
+
 /// Where the bus is and who we are on it.
 #[derive(Debug, Clone, clap::Args)]
 pub struct BusSettings {
@@ -175,7 +178,7 @@ impl Bus {
         Metric::Up.set(1.0, &[("part", "nats")]);
         let js = jetstream::ContextBuilder::new()
             .timeout(Duration::from_secs(5))
-            .ack_timeout(Duration::from_secs(10))
+            .ack_timeout(ACK_PATIENCE)
             .build(client.clone());
         Ok(Bus { client, js, user: name, connected, refusals, settings: Arc::new(settings.clone()), losses })
     }

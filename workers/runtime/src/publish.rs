@@ -7,14 +7,16 @@ use std::time::{Duration, Instant};
 use async_nats::header::{NATS_BATCH_COMMIT, NATS_BATCH_ID, NATS_BATCH_SEQUENCE};
 use async_nats::jetstream::context::PublishAckFuture;
 use async_nats::jetstream::message::PublishMessage;
-use async_nats::jetstream::{publish::PublishAck, response::Response};
+use async_nats::jetstream::{self, publish::PublishAck, response::Response};
 use async_nats::{HeaderMap, HeaderName};
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat};
+use futures_util::FutureExt;
+use futures_util::future::{Either, select};
 use omnibus_schemas::{Encoding, headers, subject};
 use uuid::Uuid;
 
-use crate::bus::{Bus, PublishError, server_error};
+use crate::bus::{ACK_PATIENCE, Bus, PublishError, server_error};
 use crate::clock;
 use crate::envelope::Envelope;
 use crate::events::Outgoing;
@@ -69,6 +71,8 @@ impl Ready {
     }
 }
 
+/// So long after a lost connection has been made anew, acknowledgements may still come.
+const GRACE: Duration = Duration::from_secs(1);
 /// The longest pause between tries on a full stream: with the doubling, it is tried for about two seconds.
 const FULL_PAUSE: Duration = Duration::from_secs(2);
 
@@ -273,16 +277,46 @@ fn without_message_id(given: &HeaderMap) -> HeaderMap {
 }
 
 async fn pipelined(bus: &Bus, messages: impl Iterator<Item = Ready>) -> Vec<Result<PublishAck, PublishError>> {
+    let in_vain = in_vain(bus);
     let mut acks: Vec<Result<PublishAckFuture, PublishError>> = Vec::with_capacity(messages.size_hint().0);
     for message in messages {
         let publish = PublishMessage::build().payload(message.body).headers(message.headers);
         let sent = bus.jetstream().send_publish(message.subject, publish).await;
         acks.push(sent.map_err(|error| (&error).into()));
     }
+    answers(acks, in_vain).await
+}
+
+/// Ends when what was not acknowledged by then will hardly be: its connection has gone, and another has had time to bring
+/// answers. The client tells nobody that they are lost.
+fn in_vain(bus: &Bus) -> impl Future<Output = ()> + Send + use<> {
+    let (bus, mut connected, before) = (bus.clone(), bus.connected(), bus.losses());
+    async move {
+        while bus.losses() == before || !*connected.borrow_and_update() {
+            if connected.changed().await.is_err() {
+                return;
+            }
+        }
+        tokio::time::sleep(GRACE).await;
+    }
+}
+
+/// All are waited for at once: what a connection takes with it is lost for all of them, and a thousand patiences are hours.
+async fn answers<A>(
+    acks: Vec<Result<A, PublishError>>,
+    in_vain: impl Future<Output = ()> + Send,
+) -> Vec<Result<PublishAck, PublishError>>
+where
+    A: IntoFuture<Output = Result<PublishAck, jetstream::context::PublishError>, IntoFuture: Unpin>,
+{
+    let until = tokio::time::timeout(ACK_PATIENCE, in_vain).map(drop).boxed().shared();
     let mut results = Vec::with_capacity(acks.len());
     for ack in acks {
         results.push(match ack {
-            Ok(ack) => ack.await.map_err(|error| (&error).into()),
+            Ok(ack) => match select(ack.into_future(), until.clone()).await {
+                Either::Left((answer, _)) => answer.map_err(|error| (&error).into()),
+                Either::Right(_) => Err(PublishError::Away("no acknowledgement came".to_owned())),
+            },
             Err(error) => Err(error),
         });
     }
@@ -300,7 +334,7 @@ async fn atomically(bus: &Bus, due: &[Due]) -> Result<(), PublishError> {
         message
     };
     let away = |error: &dyn std::fmt::Display| PublishError::Away(error.to_string());
-    let client = bus.client();
+    let (client, in_vain) = (bus.client(), in_vain(bus));
     let work = async {
         for (n, due) in rest.iter().enumerate() {
             let message = numbered(due, n + 1);
@@ -311,10 +345,11 @@ async fn atomically(bus: &Bus, due: &[Due]) -> Result<(), PublishError> {
         }
         let mut message = numbered(last, due.len());
         message.headers.insert(NATS_BATCH_COMMIT, "1");
-        let answer = client
-            .request_with_headers(message.subject, message.headers, message.body)
-            .await
-            .map_err(|error| away(&error))?;
+        let answer = tokio::select! {
+            answer = client.request_with_headers(message.subject, message.headers, message.body) => answer,
+            () = in_vain => return Err(away(&"no acknowledgement came")),
+        };
+        let answer = answer.map_err(|error| away(&error))?;
         match serde_json::from_slice::<Response<PublishAck>>(&answer.payload) {
             Ok(Response::Ok(_)) => Ok(()),
             Ok(Response::Err { error }) => Err(server_error(&error)),
@@ -341,5 +376,20 @@ mod tests {
             .map(|wave| wave.iter().map(|due| (due.key.id.as_u128(), due.n)).collect())
             .collect();
         assert_eq!(waves, [vec![(1, 0), (2, 0), (3, 0)], vec![(1, 1), (3, 1)], vec![(3, 2)]]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn acknowledgements_that_got_lost_are_waited_for_once_and_not_once_each() {
+        use futures_util::future::{pending, ready};
+        let lost = || Ok(pending().boxed());
+        let came = serde_json::from_str::<PublishAck>(r#"{"stream":"EVT","seq":7}"#).unwrap();
+        let began = tokio::time::Instant::now();
+        let acks = || vec![lost(), lost(), lost(), Ok(ready(Ok(came.clone())).boxed()), lost()];
+        let told = answers(acks(), pending()).await;
+        assert_eq!(began.elapsed(), ACK_PATIENCE);
+        assert_eq!(answers(acks(), tokio::time::sleep(GRACE)).await.len(), 5);
+        assert_eq!(began.elapsed(), ACK_PATIENCE + GRACE, "sooner, if it is in vain");
+        assert_eq!(told.iter().map(Result::is_ok).collect::<Vec<_>>(), [false, false, false, true, false]);
+        assert!(matches!(&told[0], Err(error) if error.passes()));
     }
 }
