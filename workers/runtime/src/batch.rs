@@ -268,12 +268,18 @@ impl Lane {
                 return;
             }
         };
+        let mut away = false;
         for delivery in deliveries {
             let key = delivery.key();
             match rows.iter().find(|row| row.key == key) {
                 Some(row) if row.outcome.is_some() => {
                     let outbox = Arc::new(row.outbox.clone().unwrap_or_default());
-                    let published = self.publish(due(self.engine.domain, &key, &outbox, 0).collect()).await;
+                    // A bus that was waited for once is not waited for by each.
+                    let published = match away {
+                        true => Published::NotYet,
+                        false => self.publish(due(self.engine.domain, &key, &outbox, 0).collect()).await,
+                    };
+                    away = published == Published::NotYet;
                     if published == Published::Yes {
                         self.engine.note_published(&self.consumer, [key], row.at);
                     }

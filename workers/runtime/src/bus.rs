@@ -17,8 +17,11 @@ use tokio::sync::{broadcast, watch};
 
 use crate::metrics::Metric;
 
-/// How long a publication's acknowledgement is waited for.
-pub(crate) const ACK_PATIENCE: Duration = Duration::from_secs(10);
+/// How long the server's answer is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How many publications of a process may wait for acknowledgements. Who would be one more waits for room, and gives no
+/// room back meanwhile: together with others, for ever. So there is more room than pipelines can want at once.
+const UNDER_WAY: usize = 1 << 20;
 
 /// Where the bus is and who we are on it.
 #[derive(Debug, Clone, clap::Args)]
@@ -177,8 +180,9 @@ impl Bus {
             })?;
         Metric::Up.set(1.0, &[("part", "nats")]);
         let js = jetstream::ContextBuilder::new()
-            .timeout(Duration::from_secs(5))
-            .ack_timeout(ACK_PATIENCE)
+            .timeout(PATIENCE)
+            .ack_timeout(PATIENCE)
+            .max_ack_inflight(UNDER_WAY)
             .build(client.clone());
         Ok(Bus { client, js, user: name, connected, refusals, settings: Arc::new(settings.clone()), losses })
     }

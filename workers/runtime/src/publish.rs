@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_nats::header::{NATS_BATCH_COMMIT, NATS_BATCH_ID, NATS_BATCH_SEQUENCE};
-use async_nats::jetstream::context::PublishAckFuture;
+use async_nats::jetstream::context::{self, PublishAckFuture};
 use async_nats::jetstream::message::PublishMessage;
-use async_nats::jetstream::{self, publish::PublishAck, response::Response};
+use async_nats::jetstream::{publish::PublishAck, response::Response};
 use async_nats::{HeaderMap, HeaderName};
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat};
@@ -16,7 +16,7 @@ use futures_util::future::{Either, select};
 use omnibus_schemas::{Encoding, headers, subject};
 use uuid::Uuid;
 
-use crate::bus::{ACK_PATIENCE, Bus, PublishError, server_error};
+use crate::bus::{Bus, PublishError, server_error};
 use crate::clock;
 use crate::envelope::Envelope;
 use crate::events::Outgoing;
@@ -71,6 +71,10 @@ impl Ready {
     }
 }
 
+/// Messages in one pipeline: the client knows only so many that are not acknowledged yet, and waits for room without end.
+const AT_ONCE: usize = 1000;
+/// An atomic batch that was not stored by then was lost on its way.
+const ATOMIC_PATIENCE: Duration = Duration::from_secs(15);
 /// So long after a lost connection has been made anew, acknowledgements may still come.
 const GRACE: Duration = Duration::from_secs(1);
 /// The longest pause between tries on a full stream: with the doubling, it is tried for about two seconds.
@@ -199,9 +203,13 @@ fn waves(events: &[Due]) -> Vec<Vec<&Due>> {
 }
 
 async fn singly(bus: &Bus, due: Vec<&Due>, until: tokio::time::Instant) -> Result<(), PublishError> {
-    if due.is_empty() {
-        return Ok(());
+    for due in due.chunks(AT_ONCE) {
+        some_singly(bus, due, until).await?;
     }
+    Ok(())
+}
+
+async fn some_singly(bus: &Bus, due: &[&Due], until: tokio::time::Instant) -> Result<(), PublishError> {
     // The headers are not kept: most messages are taken at the first try.
     let ours = |subject: &str| due.iter().any(|due| due.goes_to(subject));
     let results = bus.guard_where(ours, pipelined(bus, due.iter().map(|due| due.ready()))).await?;
@@ -278,11 +286,17 @@ fn without_message_id(given: &HeaderMap) -> HeaderMap {
 
 async fn pipelined(bus: &Bus, messages: impl Iterator<Item = Ready>) -> Vec<Result<PublishAck, PublishError>> {
     let in_vain = in_vain(bus);
-    let mut acks: Vec<Result<PublishAckFuture, PublishError>> = Vec::with_capacity(messages.size_hint().0);
+    let (mut acks, mut away): (Vec<Result<PublishAckFuture, PublishError>>, _) = (Vec::new(), None);
     for message in messages {
+        if let Some(error) = &away {
+            acks.push(Err(PublishError::clone(error)));
+            continue;
+        }
         let publish = PublishMessage::build().payload(message.body).headers(message.headers);
-        let sent = bus.jetstream().send_publish(message.subject, publish).await;
-        acks.push(sent.map_err(|error| (&error).into()));
+        let sent = bus.jetstream().send_publish(message.subject, publish).await.map_err(|error| (&error).into());
+        // The client takes no more until it has a connection; each further try would take as long to say so.
+        away = sent.as_ref().err().filter(|error| matches!(error, PublishError::Away(_))).cloned();
+        acks.push(sent);
     }
     answers(acks, in_vain).await
 }
@@ -301,23 +315,34 @@ fn in_vain(bus: &Bus) -> impl Future<Output = ()> + Send + use<> {
     }
 }
 
-/// All are waited for at once: what a connection takes with it is lost for all of them, and a thousand patiences are hours.
+/// Each waits for as long as the client does, until one is not answered: what a connection takes with it is lost for all of
+/// them, and a thousand patiences are hours.
 async fn answers<A>(
     acks: Vec<Result<A, PublishError>>,
     in_vain: impl Future<Output = ()> + Send,
 ) -> Vec<Result<PublishAck, PublishError>>
 where
-    A: IntoFuture<Output = Result<PublishAck, jetstream::context::PublishError>, IntoFuture: Unpin>,
+    A: IntoFuture<Output = Result<PublishAck, context::PublishError>, IntoFuture: Unpin>,
 {
-    let until = tokio::time::timeout(ACK_PATIENCE, in_vain).map(drop).boxed().shared();
+    let (mut in_vain, mut lost) = (std::pin::pin!(in_vain), false);
     let mut results = Vec::with_capacity(acks.len());
     for ack in acks {
-        results.push(match ack {
-            Ok(ack) => match select(ack.into_future(), until.clone()).await {
-                Either::Left((answer, _)) => answer.map_err(|error| (&error).into()),
-                Either::Right(_) => Err(PublishError::Away("no acknowledgement came".to_owned())),
+        let answer = match ack {
+            Ok(ack) if lost => ack.into_future().now_or_never(),
+            Ok(ack) => match select(ack.into_future(), in_vain.as_mut()).await {
+                Either::Left((answer, _)) => Some(answer),
+                Either::Right(_) => None,
             },
-            Err(error) => Err(error),
+            Err(error) => {
+                results.push(Err(error));
+                continue;
+            }
+        };
+        let late = |error: &context::PublishError| error.kind() == context::PublishErrorKind::TimedOut;
+        lost = lost || answer.as_ref().is_none_or(|answer| answer.as_ref().is_err_and(late));
+        results.push(match answer {
+            Some(answer) => answer.map_err(|error| (&error).into()),
+            None => Err(PublishError::Away("no acknowledgement came".to_owned())),
         });
     }
     results
@@ -356,7 +381,9 @@ async fn atomically(bus: &Bus, due: &[Due]) -> Result<(), PublishError> {
             Err(error) => Err(PublishError::Other(error.to_string())),
         }
     };
-    bus.guard_where(|subject| due.iter().any(|due| due.goes_to(subject)), work).await?
+    let work = tokio::time::timeout(ATOMIC_PATIENCE, work);
+    let done = bus.guard_where(|subject| due.iter().any(|due| due.goes_to(subject)), work).await?;
+    done.unwrap_or_else(|_| Err(away(&"it takes nothing")))
 }
 
 #[cfg(test)]
@@ -381,15 +408,19 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn acknowledgements_that_got_lost_are_waited_for_once_and_not_once_each() {
         use futures_util::future::{pending, ready};
-        let lost = || Ok(pending().boxed());
+        const PATIENCE: Duration = Duration::from_secs(5);
+        let late = || Err(context::PublishErrorKind::TimedOut.into());
+        let lost = || Ok(tokio::time::sleep(PATIENCE).map(move |()| late()).boxed());
         let came = serde_json::from_str::<PublishAck>(r#"{"stream":"EVT","seq":7}"#).unwrap();
+        let came = || Ok(ready(Ok(came.clone())).boxed());
+        let acks = || vec![came(), lost(), lost(), came(), lost()];
         let began = tokio::time::Instant::now();
-        let acks = || vec![lost(), lost(), lost(), Ok(ready(Ok(came.clone())).boxed()), lost()];
         let told = answers(acks(), pending()).await;
-        assert_eq!(began.elapsed(), ACK_PATIENCE);
-        assert_eq!(answers(acks(), tokio::time::sleep(GRACE)).await.len(), 5);
-        assert_eq!(began.elapsed(), ACK_PATIENCE + GRACE, "sooner, if it is in vain");
-        assert_eq!(told.iter().map(Result::is_ok).collect::<Vec<_>>(), [false, false, false, true, false]);
-        assert!(matches!(&told[0], Err(error) if error.passes()));
+        assert_eq!(began.elapsed(), PATIENCE);
+        assert_eq!(told.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, false, true, false]);
+        assert!(told.iter().all(|told| told.as_ref().err().is_none_or(PublishError::passes)));
+        let told = answers(acks(), tokio::time::sleep(GRACE)).await;
+        assert_eq!(told.iter().filter(|told| told.is_ok()).count(), 2);
+        assert_eq!(began.elapsed(), PATIENCE + GRACE, "sooner, if it is in vain");
     }
 }

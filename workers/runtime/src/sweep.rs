@@ -109,6 +109,7 @@ impl Engine {
                     for (row, messages) in rows_of {
                         match publish_all(&self.bus, &self.pace, &self.gather, messages, Duration::ZERO).await {
                             Ok(()) => told.push(row),
+                            Err(error @ PublishError::Away(_)) => return Err(error.into()),
                             Err(error) => failed = Some(error.into()),
                         }
                     }
