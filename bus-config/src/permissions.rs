@@ -254,6 +254,13 @@ fn ingest(catalogue: &Catalogue, streams: &[StreamSpec]) -> Grants {
     }
     may.subscribe("evt.>");
 
+    // How many wait in a lane that may be shed.
+    for command in catalogue.commands().filter(|command| command.http.is_some() && command.lane != subject::BULK) {
+        let (stream, consumer) =
+            (subject::command_stream(command.domain), subject::lane_consumer(command.domain, command.lane));
+        may.api(format!("CONSUMER.INFO.{stream}.{consumer}"));
+    }
+
     // Files that callers bring; files that a domain has the door hand out, and values that it needs itself.
     may.write_bucket(&uploads());
     for bucket in catalogue.buckets().filter(|bucket| bucket.doors) {

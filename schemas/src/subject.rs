@@ -81,6 +81,9 @@ impl JsonSchema for Token {
     }
 }
 
+/// The lane of what nobody waits for. It gives way to its worker's other lanes.
+pub const BULK: &str = "bulk";
+
 /// `cmd.<domain>.<lane>.<command>.<tenant>`
 pub fn command(domain: &str, lane: &str, name: &str, tenant: &str) -> String {
     format!("cmd.{domain}.{lane}.{name}.{tenant}")

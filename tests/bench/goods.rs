@@ -6,7 +6,7 @@ use omnibus_runtime::{
     CallError, Cx, Effect, EffectMany, Events, Fail, Found, Handle, HandleMany, Meta, One, Policy, Prepared, Returned,
     Worker,
 };
-use omnibus_schemas::{Catalogue, Command, Domain, Event};
+use omnibus_schemas::{Catalogue, Command, Domain, Event, Http};
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 
@@ -14,9 +14,11 @@ use sqlx::PgConnection;
 const FILLING: usize = 245;
 
 pub(crate) fn catalogue() -> Catalogue {
-    Catalogue::new(vec![
-        Domain::new("goods", "Goods (for the bench)").command::<Store>().command::<Ship>().event::<Stored>(),
-    ])
+    Catalogue::new(vec![domain()])
+}
+
+pub(crate) fn domain() -> Domain {
+    Domain::new("goods", "Goods (for the bench)").command::<Store>().command::<Ship>().event::<Stored>()
 }
 
 /// Stores a thing: a state change.
@@ -60,6 +62,7 @@ impl Command for Ship {
     const DOMAIN: &'static str = "goods";
     const NAME: &'static str = "ship";
     const LANE: &'static str = "calls";
+    const HTTP: Option<Http> = Some(Http::post("/api/v1/goods/ship"));
     const SCOPE: &'static str = "goods:ship";
 
     fn example() -> Self {

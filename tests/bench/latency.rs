@@ -16,6 +16,11 @@ use crate::figures::{Series, Table, percentile, syncing};
 
 const SHARES: [f64; 3] = [0.1, 0.5, 0.8];
 
+/// The outcome of a greeting.
+pub(crate) const GREETED: &str = "evt.greeter.greeted.acme";
+/// Where greetings wait.
+pub(crate) const GREETINGS: (&str, &str) = ("greeter", "default");
+
 /// When each command's outcome was told, by the command's id.
 pub(crate) type Seen = Arc<Mutex<HashMap<String, Instant>>>;
 
@@ -24,7 +29,7 @@ pub(crate) async fn run(postgres: &Postgres, rounds: usize, seconds: u64, sync_a
     let stage = Stage::set(Catalogue::omnibus(), omnibus_bus::Settings::default(), postgres, scenery).await;
     let worker = stage.run(minimal_worker::worker(minimal_worker::Settings {})?).await;
     let open = Open::on(&stage).await?;
-    let (seen, listener) = listen(&stage).await?;
+    let (seen, listener) = listen(&stage, GREETED).await?;
     let capacity = capacity(&stage, &open, seconds).await?;
     let mut rows = Vec::new();
     for share in SHARES {
@@ -55,8 +60,8 @@ pub(crate) async fn run(postgres: &Postgres, rounds: usize, seconds: u64, sync_a
     })
 }
 
-pub(crate) async fn listen(stage: &Stage) -> anyhow::Result<(Seen, JoinHandle<()>)> {
-    let mut events = stage.operator.client().subscribe("evt.greeter.greeted.acme").await?;
+pub(crate) async fn listen(stage: &Stage, outcomes: &'static str) -> anyhow::Result<(Seen, JoinHandle<()>)> {
+    let mut events = stage.operator.client().subscribe(outcomes).await?;
     let seen = Seen::default();
     let noting = seen.clone();
     let listener = tokio::spawn(async move {
@@ -75,16 +80,16 @@ pub(crate) async fn listen(stage: &Stage) -> anyhow::Result<(Seen, JoinHandle<()
 pub(crate) async fn capacity(stage: &Stage, open: &Open, seconds: u64) -> anyhow::Result<f64> {
     let url = format!("{}/api/v1/greetings", open.url);
     door::load(&url, &open.key, 1).await?;
-    settle(stage).await?;
+    settle(stage, GREETINGS).await?;
     let round = door::load(&url, &open.key, seconds).await?;
-    settle(stage).await?;
+    settle(stage, GREETINGS).await?;
     Ok(round.accepted as f64 / round.began.elapsed().as_secs_f64())
 }
 
 /// Waits until the worker has done what was accepted.
-pub(crate) async fn settle(stage: &Stage) -> anyhow::Result<()> {
+pub(crate) async fn settle(stage: &Stage, (domain, lane): (&str, &str)) -> anyhow::Result<()> {
     let began = Instant::now();
-    while stage.lane("greeter", "default").await != (0, 0) {
+    while stage.lane(domain, lane).await != (0, 0) {
         anyhow::ensure!(began.elapsed() < Duration::from_secs(120), "the worker does not keep up");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

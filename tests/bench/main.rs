@@ -90,7 +90,7 @@ enum Case {
     Durable,
     /// With more workers, tenants, waiting commands, rows in the inbox.
     Growth,
-    /// The door at fixed rates with 64 and 512 connections, and at three times what it can take.
+    /// The door at fixed rates with 64 and 512 connections, at three times what it can take, and shed.
     Load,
     /// Other people's workers on the same work; installs them.
     Peers,

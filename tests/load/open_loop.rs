@@ -1,7 +1,8 @@
 //! Load on the door while a worker works: requests are due at fixed times, spread over so many connections, and a request
 //! that has to wait for its connection is late from when it was due. Then three times what door and worker can do: the
 //! door is to shed with 429 or 503 and `Retry-After`, what it accepted is to be decided as soon as ever, and nothing of
-//! it is to be lost.
+//! it is to be lost. There the machine is the limit, which the load shares; the last cases have a worker that is limited
+//! by its calls, and a door that sheds by how long they wait.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -9,12 +10,30 @@ use std::time::{Duration, Instant};
 use anyhow::ensure;
 use omnibus_ingest::Settings;
 use omnibus_runtime::local::Postgres;
+use omnibus_runtime::settings::WorkSettings;
 use omnibus_runtime::testing::{Scenery, Stage};
-use omnibus_schemas::Catalogue;
+use omnibus_schemas::{Catalogue, greeter};
 
 use crate::door::{Open, client};
 use crate::figures::{Table, percentile, syncing};
-use crate::latency::{self, Seen};
+use crate::goods::{self, Taking};
+use crate::latency::{self, GREETED, GREETINGS, Seen};
+
+/// Calls that the worker which they limit has in flight, and how long each takes.
+const IN_FLIGHT: u32 = 16;
+const CALL: Duration = Duration::from_millis(20);
+/// How long they may wait before its door sheds.
+const SHED_AFTER_MS: u32 = 250;
+/// Where they wait.
+const CALLS: (&str, &str) = ("goods", "calls");
+
+/// What is asked for: a command with one field.
+#[derive(Debug, Clone)]
+struct Target {
+    url: String,
+    key: String,
+    field: &'static str,
+}
 
 /// What came back.
 #[derive(Debug, Default)]
@@ -40,16 +59,15 @@ pub(crate) async fn run(postgres: &Postgres, seconds: u64, sync_always: bool) ->
     let scenery = Scenery { deaf: true, sync_always, ..Scenery::default() };
     let stage = Stage::set(Catalogue::omnibus(), omnibus_bus::Settings::default(), postgres, scenery).await;
     let worker = stage.run(minimal_worker::worker(minimal_worker::Settings {})?).await;
-    let (seen, listener) = latency::listen(&stage).await?;
+    let (seen, listener) = latency::listen(&stage, GREETED).await?;
     let open = Open::on(&stage).await?;
-    let url = format!("{}/api/v1/greetings", open.url);
     let capacity = latency::capacity(&stage, &open, seconds).await?;
     let mut rows = Vec::new();
     for connections in [64, 512] {
         for share in [0.5, 0.8] {
             let load = Load { connections, rate: capacity * share, seconds };
-            let answers = send(&url, &open.key, load).await?;
-            latency::settle(&stage).await?;
+            let answers = send(&greetings(&open), load).await?;
+            latency::settle(&stage, GREETINGS).await?;
             let decided = decided(&seen, &answers).await?;
             rows.push(row(&format!("{:.0} % of the capacity", share * 100.0), load, answers, decided));
         }
@@ -59,25 +77,24 @@ pub(crate) async fn run(postgres: &Postgres, seconds: u64, sync_always: bool) ->
     let limit = (capacity * 0.8) as u32;
     let settings = Settings { rate_limit_ip: 0, rate_limit_tenant: limit, ..Settings::on_a_free_port() };
     let open = Open::with(&stage, settings).await?;
-    let url = format!("{}/api/v1/greetings", open.url);
     // A door is open when it has accepted a greeting; that one is none of those that are counted.
-    latency::settle(&stage).await?;
-    let before = done(&stage).await?;
+    latency::settle(&stage, GREETINGS).await?;
+    let before = done(&stage, GREETED_SO_FAR).await?;
     let load = Load { connections: 512, rate: capacity * 3.0, seconds };
-    let answers = send(&url, &open.key, load).await?;
-    latency::settle(&stage).await?;
-    let (accepted, carried_out) = (answers.codes.get(&202).copied().unwrap_or(0), done(&stage).await? - before);
-    ensure!(accepted as i64 == carried_out, "{accepted} were accepted and {carried_out} carried out");
-    ensure!(answers.mute == 0, "{} refusals without Retry-After", answers.mute);
+    let answers = send(&greetings(&open), load).await?;
+    latency::settle(&stage, GREETINGS).await?;
+    kept(&answers, done(&stage, GREETED_SO_FAR).await? - before)?;
     let decided = decided(&seen, &answers).await?;
     rows.push(row(&format!("3 x the capacity, limit {limit}/s"), load, answers, decided));
     open.close().await?;
     worker.stop().await;
     listener.abort();
+    drop(stage);
+    rows.extend(shed(postgres, seconds, sync_always).await?);
     Ok(Table {
         title: format!(
-            "Load on the door, of {capacity:.0} requests/s that door and worker carry out at 64 connections; open loop, \
-             {seconds} s each, nats-server with {}",
+            "Load on the door, of {capacity:.0} requests/s that door and worker carry out at 64 connections, and at last of \
+             those that a worker's calls allow; open loop, {seconds} s each, nats-server with {}",
             syncing(sync_always)
         ),
         columns: vec![
@@ -93,6 +110,49 @@ pub(crate) async fn run(postgres: &Postgres, seconds: u64, sync_always: bool) ->
         ],
         rows,
     })
+}
+
+/// Half and three times what a worker does that waits for its calls, however much the machine has left.
+async fn shed(postgres: &Postgres, seconds: u64, sync_always: bool) -> anyhow::Result<Vec<Vec<String>>> {
+    let scenery = Scenery { deaf: true, sync_always, ..Scenery::default() };
+    // Greetings show that the door is open.
+    let catalogue = Catalogue::new(vec![greeter::domain(), goods::domain()]);
+    let stage = Stage::set(catalogue, omnibus_bus::Settings::default(), postgres, scenery).await;
+    let settings = WorkSettings { in_flight: IN_FLIGHT, ..WorkSettings::defaults() };
+    let worker = stage.run_with(goods::worker(Taking::OneByOne, CALL), settings).await;
+    let (seen, listener) = latency::listen(&stage, "evt.goods.stored.acme").await?;
+    let settings =
+        Settings { rate_limit_ip: 0, rate_limit_tenant: 0, shed_after_ms: SHED_AFTER_MS, ..Settings::on_a_free_port() };
+    let open = Open::with(&stage, settings).await?;
+    let target = Target { url: format!("{}/api/v1/goods/ship", open.url), key: open.key.clone(), field: "thing" };
+    let capacity = f64::from(IN_FLIGHT) / CALL.as_secs_f64();
+    let mut rows = Vec::new();
+    for share in [0.5, 3.0] {
+        let before = done(&stage, SHIPPED_SO_FAR).await?;
+        let load = Load { connections: 64, rate: capacity * share, seconds };
+        let answers = send(&target, load).await?;
+        latency::settle(&stage, CALLS).await?;
+        kept(&answers, done(&stage, SHIPPED_SO_FAR).await? - before)?;
+        let decided = decided(&seen, &answers).await?;
+        let name = format!("{share} x the {capacity:.0}/s of {IN_FLIGHT} calls at once, shed after {SHED_AFTER_MS} ms");
+        rows.push(row(&name, load, answers, decided));
+    }
+    open.close().await?;
+    worker.stop().await;
+    listener.abort();
+    Ok(rows)
+}
+
+fn greetings(open: &Open) -> Target {
+    Target { url: format!("{}/api/v1/greetings", open.url), key: open.key.clone(), field: "name" }
+}
+
+/// What was accepted was carried out, and every refusal said when to come again.
+fn kept(answers: &Answers, carried_out: i64) -> anyhow::Result<()> {
+    let accepted = answers.codes.get(&202).copied().unwrap_or(0);
+    ensure!(accepted as i64 == carried_out, "{accepted} were accepted and {carried_out} carried out");
+    ensure!(answers.mute == 0, "{} refusals without Retry-After", answers.mute);
+    Ok(())
 }
 
 fn row(name: &str, load: Load, mut answers: Answers, mut decided: Vec<Duration>) -> Vec<String> {
@@ -112,12 +172,12 @@ fn row(name: &str, load: Load, mut answers: Answers, mut decided: Vec<Duration>)
     ]
 }
 
-async fn send(url: &str, key: &str, load: Load) -> anyhow::Result<Answers> {
+async fn send(target: &Target, load: Load) -> anyhow::Result<Answers> {
     // Making one takes milliseconds, which are no part of the load.
     let clients: Vec<_> = (0..load.connections).map(|_| client()).collect();
     let began = Instant::now() + Duration::from_millis(100);
     let tasks = clients.into_iter().enumerate().map(|(connection, client)| {
-        let (url, key) = (url.to_owned(), key.to_owned());
+        let Target { url, key, field } = target.clone();
         tokio::spawn(async move {
             let mut answers = Answers::default();
             let every = load.connections as f64 / load.rate;
@@ -133,7 +193,7 @@ async fn send(url: &str, key: &str, load: Load) -> anyhow::Result<Answers> {
                 }
                 tokio::time::sleep_until(due.into()).await;
                 let sent = client.post(&url).bearer_auth(&key).header("content-type", "application/json");
-                let answer = sent.body(format!(r#"{{"name":"guest {}"}}"#, n % 100)).send().await?;
+                let answer = sent.body(format!(r#"{{"{field}":"guest {}"}}"#, n % 100)).send().await?;
                 let status = answer.status().as_u16();
                 *answers.codes.entry(status).or_default() += 1;
                 match status {
@@ -173,8 +233,10 @@ async fn decided(seen: &Seen, answers: &Answers) -> anyhow::Result<Vec<Duration>
     Ok(times)
 }
 
-/// Greetings carried out so far.
-async fn done(stage: &Stage) -> anyhow::Result<i64> {
-    let sum = "select coalesce(sum(count), 0)::bigint from greeter.greetings";
-    Ok(sqlx::query_scalar(sum).fetch_one(&stage.db).await?)
+const GREETED_SO_FAR: &str = "select coalesce(sum(count), 0)::bigint from greeter.greetings";
+const SHIPPED_SO_FAR: &str = "select count(*) from goods.stored";
+
+/// How many were carried out so far.
+async fn done(stage: &Stage, count: &'static str) -> anyhow::Result<i64> {
+    Ok(sqlx::query_scalar(count).fetch_one(&stage.db).await?)
 }

@@ -260,6 +260,8 @@ async fn the_door_publishes_the_catalogue_waits_for_events_and_watches_keys() {
     for stream in &bus.topology.streams {
         ingest.api(&format!("STREAM.INFO.{}", stream.name), json!({})).await;
     }
+    let lane = ingest.api("CONSUMER.INFO.CMD_GREETER.greeter_default", json!({})).await;
+    assert_eq!(lane["num_pending"], 1);
     ingest.was_refused_nothing();
 
     for subject in [
@@ -278,6 +280,9 @@ async fn the_door_publishes_the_catalogue_waits_for_events_and_watches_keys() {
         "$JS.API.CONSUMER.CREATE.CMD_MAILER.mine",
         "$JS.API.CONSUMER.CREATE.KV_idempotency.mine",
         "$JS.API.CONSUMER.MSG.NEXT.CMD_GREETER.greeter_default",
+        "$JS.API.CONSUMER.INFO.CMD_GREETER.recorder_log",
+        "$JS.API.CONSUMER.INFO.CMD_MAILER.mailer_bulk",
+        "$JS.API.CONSUMER.INFO.EVT.echo_reacts",
         "_INBOX_mailer.forged",
     ] {
         ingest.may_not_publish(subject).await;

@@ -47,7 +47,9 @@ pub(crate) async fn answer(
         None => {
             let encoding = encoding(&parts.headers)?;
             let body = read_body(door, &parts.headers, body, door.settings.body_max_bytes).await?;
-            Taken::of(command(route, path, &parts, encoding, &body)?)
+            let taken = Taken::of(command(route, path, &parts, encoding, &body)?);
+            door.shedding.pass(&route.entry)?;
+            taken
         }
     };
     let Taken { payload, same } = match route.entry.sealed {

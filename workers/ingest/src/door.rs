@@ -29,6 +29,7 @@ use crate::observe::{self, Observed};
 use crate::outcome::Outcomes;
 use crate::problem::Problem;
 use crate::settings::Settings;
+use crate::shed::Shedding;
 use crate::{connect, docs, linger, peer, ready, routes, secure, tls};
 
 /// How long a connection may stand without a whole request line and headers.
@@ -123,6 +124,7 @@ pub(crate) struct Shared {
     pub(crate) settings: Settings,
     pub(crate) bodies: Bodies,
     pub(crate) outcomes: Outcomes,
+    pub(crate) shedding: Shedding,
     pub(crate) stop: CancellationToken,
     ring: KeyRing,
     tokens: Verifier,
@@ -162,6 +164,7 @@ impl Door {
             ring: KeyRing::default(),
             bodies: Bodies::default(),
             outcomes: Outcomes::default(),
+            shedding: Shedding::new(&catalogue, settings.shed_after_ms),
             certificates,
             bus,
             catalogue,
@@ -226,6 +229,10 @@ impl Door {
         tokio::spawn({
             let (shared, end) = (shared.clone(), end.clone());
             async move { shared.limits.tidy(&end).await }
+        });
+        tokio::spawn({
+            let (shared, end) = (shared.clone(), end.clone());
+            async move { end.run_until_cancelled(shared.shedding.watch(&shared.bus)).await }
         });
         // With TLS beside it, the plain address leads those to https who can go there.
         let plain = match &second {

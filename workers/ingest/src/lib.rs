@@ -30,6 +30,7 @@ mod ready;
 mod routes;
 mod secure;
 mod settings;
+mod shed;
 mod sheet;
 mod tls;
 pub mod token;

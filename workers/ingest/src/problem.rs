@@ -64,6 +64,7 @@ problems! {
     internal = INTERNAL_SERVER_ERROR, "internal", "The door failed";
     worker_failed = INTERNAL_SERVER_ERROR, "worker_failed", "The worker failed";
     queue_full = SERVICE_UNAVAILABLE, "queue_full", "The queue is full";
+    overloaded = SERVICE_UNAVAILABLE, "overloaded", "Commands wait too long";
     bus_away = SERVICE_UNAVAILABLE, "bus_away", "The bus does not answer";
     worker_away = SERVICE_UNAVAILABLE, "worker_away", "No worker answers";
     starting = SERVICE_UNAVAILABLE, "starting", "The door is not ready yet";

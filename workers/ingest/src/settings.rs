@@ -54,6 +54,11 @@ pub struct Settings {
     /// Requests a second from one tenant. 0 for no limit.
     #[arg(long, env = "RATE_LIMIT_TENANT", default_value_t = 1000)]
     pub rate_limit_tenant: u32,
+    /// Milliseconds that a lane's commands may wait for their turn; while they wait longer, more of them are refused with
+    /// 503. 0 for never, since a queue is there to hold what comes: for operators who prefer a quick refusal to a late
+    /// outcome. Lanes named `bulk` are never shed: nobody waits for them.
+    #[arg(long, env = "SHED_AFTER_MS", default_value_t = 0)]
+    pub shed_after_ms: u32,
     /// Proxies whose `X-Forwarded-For` is believed: addresses or networks such as `10.0.0.0/8`, comma-separated.
     #[arg(long, env = "TRUSTED_PROXIES", value_delimiter = ',')]
     pub trusted_proxies: Vec<Network>,
@@ -103,6 +108,7 @@ impl Settings {
             jwt_max_seconds: 86_400,
             rate_limit_ip: 200,
             rate_limit_tenant: 1000,
+            shed_after_ms: 0,
             trusted_proxies: vec![],
             cors_origins: vec![],
             body_max_bytes: (1 << 20) - (16 << 10),

@@ -54,6 +54,7 @@ pub(crate) async fn take(
     // What can be refused without the file is refused before it is read.
     let tenant = caller.tenant.as_str();
     command(route, &fields, &Object::example(tenant, &content_type))?;
+    door.shedding.pass(&route.entry)?;
 
     let away = || Problem::bus_away("The bus does not answer. Nothing was accepted; try again.").after(2);
     if !*door.bus.connected().borrow() {

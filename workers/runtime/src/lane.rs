@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::PullConsumer;
 use futures_util::StreamExt;
+use omnibus_schemas::subject::BULK;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
@@ -15,7 +16,7 @@ use crate::delivery::Delivery;
 use crate::ear::{Ear, Hearing};
 use crate::engine::Engine;
 use crate::record::Finished;
-use crate::turns::{BULK, First, LITTLE};
+use crate::turns::{First, LITTLE};
 
 /// How long a pull waits for a first message. Short, because a worker that is told to stop waits it out: what the
 /// server sends to a pull that nobody listens to any more is lost until `ack_wait`.

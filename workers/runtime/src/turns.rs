@@ -13,8 +13,6 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::time::Instant;
 
-/// The lane that gives way.
-pub(crate) const BULK: &str = "bulk";
 /// What it takes at a time while others are about.
 pub(crate) const LITTLE: usize = 64;
 /// How long it waits for others at most before each thing that it starts.

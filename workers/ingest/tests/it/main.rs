@@ -9,6 +9,7 @@ mod hosts;
 mod idempotency;
 mod limits;
 mod queries;
+mod shed;
 mod stage;
 mod tickets;
 mod transport;
