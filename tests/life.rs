@@ -77,10 +77,17 @@ impl Life {
         self.child.try_wait().ok().flatten()
     }
 
-    /// SIGTERM; how it ended, if it does in time.
+    /// SIGTERM, once it listens to signals; how it ended, if it does in time.
     pub async fn ask_to_end(&mut self, patience: Duration) -> Option<ExitStatus> {
-        self.signal(Signal::SIGTERM);
-        timeout(patience, self.child.wait()).await.ok()?.ok()
+        let asked = async {
+            // It says nothing before it listens.
+            while self.log().is_empty() && self.ended().is_none() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            self.signal(Signal::SIGTERM);
+            self.child.wait().await.ok()
+        };
+        timeout(patience, asked).await.ok()?
     }
 
     /// Open files, and resident memory in MiB; Linux tells, elsewhere both are 0.

@@ -68,6 +68,11 @@ pub struct Verdict {
 type Key = (String, Uuid);
 
 impl Order {
+    /// Is it made to get in the way of another one's transaction?
+    pub fn collides(&self) -> bool {
+        matches!(self, Order::Put(put) if put.how.starts_with("locks:"))
+    }
+
     /// How it may end, if processes died `kills` times meanwhile.
     fn may_end(&self, kills: u64) -> Vec<Outcome> {
         use Outcome::{DeadLettered, Held, Rejected, Succeeded};
@@ -76,6 +81,8 @@ impl Order {
                 return match put.how.as_str() {
                     "reject" => vec![Rejected],
                     "fail" | "panic" | "hang" | "database" => vec![DeadLettered],
+                    // Whoever holds the lock may stand still, and a wait that outlasts a try is a spent attempt.
+                    _ if self.collides() && kills >= ATTEMPTS => vec![Succeeded, DeadLettered],
                     _ => vec![Succeeded],
                 };
             }

@@ -16,6 +16,7 @@ use omnibus_tests::shop;
 use tokio::sync::Mutex;
 
 use crate::disk::Disk;
+use crate::ends::{End, Ends};
 use crate::plan::{Ground, Plan};
 use crate::routes::Routes;
 
@@ -36,14 +37,13 @@ pub(crate) struct House {
     nats_url: String,
     database_url: String,
     slots: [Mutex<Slot>; 2],
+    ends: Mutex<Ends>,
 }
 
 /// A worker's place: who stands in it changes.
 pub(crate) struct Slot {
     pub(crate) many: bool,
     life: Option<Life>,
-    /// Lives that ended otherwise than they were told to, with what they said last.
-    surprises: Vec<String>,
 }
 
 /// What a process holds.
@@ -64,7 +64,9 @@ impl Size {
 
 impl House {
     pub(crate) async fn build(plan: &Plan, program: &Path) -> anyhow::Result<Arc<Self>> {
-        let own = PostgresOptions { max_connections: 60, ..PostgresOptions::default() };
+        // Transactions that wait for each other are found out while their handlers still have time.
+        let settings = vec![("deadlock_timeout".to_owned(), "200ms".to_owned())];
+        let own = PostgresOptions { max_connections: 60, settings, ..PostgresOptions::default() };
         let postgres = Postgres::start(own).await?;
         let disk = match plan.ground {
             Ground::SmallDisk => Some(Disk::small()?),
@@ -94,7 +96,7 @@ impl House {
         let nats_url =
             nats_lines.iter().map(|line| format!("nats://127.0.0.1:{}", line.port)).collect::<Vec<_>>().join(",");
         let (postgres_line, database_url) = Proxy::to_postgres(&stage.database_url).await?;
-        let slots = plan.many.map(|many| Mutex::new(Slot { many, life: None, surprises: vec![] }));
+        let slots = plan.many.map(|many| Mutex::new(Slot { many, life: None }));
         let house = Arc::new(House {
             stage,
             limits,
@@ -108,6 +110,7 @@ impl House {
             nats_url,
             database_url,
             slots,
+            ends: Mutex::new(Ends::among(&plan.faults)),
         });
         for n in 0..2 {
             house.tend(n).await;
@@ -141,10 +144,7 @@ impl House {
         if let Some(life) = &mut slot.life {
             match life.ended() {
                 None => return,
-                Some(status) => {
-                    let words = format!("a worker ended with {status}; its log:\n{}", last(&life.log()));
-                    slot.surprises.push(words);
-                }
+                Some(status) => self.ends.lock().await.add(End::ByItself(status), &life.log()),
             }
         }
         slot.life = Some(self.begin(slot.many));
@@ -162,8 +162,11 @@ impl House {
 
     pub(crate) async fn kill_worker(&self, n: usize) {
         let mut slot = self.slots[n % 2].lock().await;
-        if let Some(life) = slot.life.take() {
-            life.kill9().await;
+        if let Some(mut life) = slot.life.take() {
+            match life.ended() {
+                Some(status) => self.ends.lock().await.add(End::ByItself(status), &life.log()),
+                None => life.kill9().await,
+            }
         }
     }
 
@@ -178,19 +181,25 @@ impl House {
     }
 
     /// The other kind of worker begins, then the old one is told to end.
-    pub(crate) async fn roll_out(&self, n: usize) -> Result<(), String> {
+    pub(crate) async fn roll_out(&self, n: usize) {
         let old = {
             let mut slot = self.slots[n % 2].lock().await;
             slot.many = !slot.many;
             let new = self.begin(slot.many);
             slot.life.replace(new)
         };
-        let Some(mut old) = old else { return Ok(()) };
-        match old.ask_to_end(Duration::from_secs(40)).await {
-            // Who was told to end while what it needs was away may say so.
-            Some(_) => Ok(()),
-            None => Err(format!("a worker did not end when it was told to; its log:\n{}", last(&old.log()))),
+        if let Some(mut old) = old {
+            self.tell_to_end(&mut old, Duration::from_secs(40)).await;
         }
+    }
+
+    /// SIGTERM; how the worker ends is noted.
+    async fn tell_to_end(&self, life: &mut Life, patience: Duration) {
+        let end = match life.ended() {
+            Some(status) => End::ByItself(status),
+            None => life.ask_to_end(patience).await.map_or(End::NotInTime, End::Told),
+        };
+        self.ends.lock().await.add(end, &life.log());
     }
 
     /// Puts the bus right, as an operator does who reads in a log that a consumer is gone.
@@ -209,8 +218,8 @@ impl House {
         }
     }
 
-    /// Ends both workers, all being well, and says how much they held and what was not well: an exit other than 0, too
-    /// many files, too much memory.
+    /// Ends both workers, all being well, and says how much they held and what was not well: too many files, too much
+    /// memory.
     pub(crate) async fn close(&self) -> (Size, Vec<String>) {
         let (mut size, mut faults) = (Size::default(), Vec::new());
         for slot in &self.slots {
@@ -224,24 +233,21 @@ impl House {
             if memory > 256 {
                 faults.push(format!("a worker has {memory} MiB resident"));
             }
-            match life.ask_to_end(Duration::from_secs(30)).await {
-                Some(status) if status.success() => {}
-                // It was on its way out already, because somebody had deleted its consumer.
-                Some(status) if status.code() == Some(1) && life.log().contains("is gone; run `omnibus bus apply`") => {
-                }
-                other => faults.push(format!("a worker ended with {other:?}; its log:\n{}", last(&life.log()))),
-            }
+            self.tell_to_end(&mut life, Duration::from_secs(30)).await;
         }
         (size, faults)
     }
 
-    /// Lives of workers that ended by themselves, with what they said last.
-    pub(crate) async fn surprises(&self) -> Vec<String> {
-        let mut all = Vec::new();
-        for slot in &self.slots {
-            all.append(&mut slot.lock().await.surprises);
-        }
-        all
+    /// How workers have ended, once both are closed.
+    pub(crate) async fn ends(&self) -> Ends {
+        std::mem::take(&mut *self.ends.lock().await)
+    }
+
+    /// Transactions that PostgreSQL has ended because they waited for each other, since it last crashed.
+    pub(crate) async fn deadlocks(&self) -> i64 {
+        let counted = sqlx::query_scalar("select deadlocks from pg_stat_database where datname = current_database()");
+        // Nothing is judged by it.
+        counted.fetch_one(&self.stage.db).await.unwrap_or(0)
     }
 
     /// What the workers' logs say, for a round that failed.
@@ -254,9 +260,4 @@ impl House {
         });
         texts.collect()
     }
-}
-
-fn last(log: &str) -> String {
-    let lines: Vec<_> = log.lines().collect();
-    lines[lines.len().saturating_sub(12)..].join("\n")
 }

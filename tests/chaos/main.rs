@@ -5,6 +5,7 @@
 //! is the point.
 
 mod disk;
+mod ends;
 mod house;
 mod plan;
 mod report;
@@ -102,8 +103,8 @@ async fn main() -> anyhow::Result<std::process::ExitCode> {
             let kinds: Vec<_> = plan.faults.iter().map(|fault| format!("{:?}", fault.kind)).collect();
             let (commands, took) = (plan.sayings.len(), outcome.took.as_secs_f64());
             println!("round {seed}: {:?} {} commands, {took:.1} s, {}", plan.ground, commands, kinds.join(" "));
-            for surprise in &outcome.surprises {
-                println!("  begun again in round {seed}: {}", surprise.lines().next().unwrap_or_default());
+            for end in &outcome.by_design {
+                println!("  by design in round {seed}: {end}");
             }
             for fault in &outcome.faults {
                 println!("  VIOLATION in round {seed}: {fault}");

@@ -145,7 +145,7 @@ impl Plan {
         let ground = if grounds.contains(&wanted) { wanted } else { grounds[0] };
         let many = [chance.below(2) == 0, chance.below(2) == 0];
         let (count, span) = (30 + chance.below(40), 1500);
-        let sayings = (0..count).map(|_| saying(&mut chance, span)).collect();
+        let mut sayings: Vec<_> = (0..count).map(|_| saying(&mut chance, span)).collect();
         let kinds = |ground| -> Vec<Kind> {
             let possible: &[Kind] = match ground {
                 Ground::Cluster => &CLUSTERED,
@@ -169,6 +169,11 @@ impl Plan {
             faults = vec![Fault { at, kind: Kind::DiskFull, lasts, pick: chance.bits() }];
         }
         faults.sort_by_key(|fault| fault.at);
+        // From choices of their own, so that rounds have the faults and the commands that they had before these came.
+        let mut beside = Chance(Chance(!seed).bits());
+        for _ in 0..2 + beside.below(3) {
+            sayings.extend(colliding(&mut beside, span));
+        }
         Plan { seed, ground, many, faults, sayings }
     }
 }
@@ -202,8 +207,24 @@ fn saying(chance: &mut Chance, span: u64) -> Saying {
         23 => Order::Poison(Poison::Invalid),
         _ => put(""),
     };
+    let at = Duration::from_millis(chance.below(span));
+    said(chance, at, order)
+}
+
+/// Two puts at once that take the same two locks, in different orders.
+fn colliding(chance: &mut Chance, span: u64) -> [Saying; 2] {
+    let at = Duration::from_millis(chance.below(span));
+    let one = 1 + chance.below(3);
+    let other = 1 + (one + chance.below(2)) % 3;
+    [(one, other), (other, one)].map(|(first, second)| {
+        let put = Put { thing: "apple".into(), how: format!("locks:{first},{second}") };
+        said(chance, at, Order::Put(put))
+    })
+}
+
+fn said(chance: &mut Chance, at: Duration, order: Order) -> Saying {
     Saying {
-        at: Duration::from_millis(chance.below(span)),
+        at,
         id: Uuid::from_u64_pair(chance.bits(), chance.bits()),
         tenant: chance.of(&TENANTS),
         order,
@@ -226,19 +247,30 @@ mod tests {
         plan.faults.iter().map(|fault| (fault.at.as_millis(), fault.kind, fault.lasts.as_millis())).collect()
     }
 
+    fn locks(saying: &Saying) -> Vec<&str> {
+        let Order::Put(put) = &saying.order else { panic!("{saying:?} takes no locks") };
+        put.how.trim_start_matches("locks:").split(',').collect()
+    }
+
     /// Rounds that were told of in the README: whoever changes what is chosen, or in which order, makes others of them.
     #[test]
     fn a_round_that_failed_once_is_the_same_round_for_ever() {
         let plan = Plan::of(23, &GROUNDS, &[]);
-        assert_eq!((plan.ground, plan.many, plan.sayings.len()), (Ground::Single, [false, true], 57));
+        assert_eq!((plan.ground, plan.many, plan.sayings.len()), (Ground::Single, [false, true], 57 + 8));
         let jump = |at: u128, lasts: u128| (at, Kind::ClockJump, lasts);
         assert_eq!(times(&plan), [jump(1230, 1017), (1309, Kind::SlowNats, 257), jump(1468, 2904)]);
         let first = &plan.sayings[0];
         assert_eq!(first.id, Uuid::from_u64_pair(16_360_716_496_171_756_916, 3_533_867_253_563_113_597));
         assert_eq!((first.at, first.tenant, first.again), (Duration::from_millis(1034), TENANTS[1], None));
 
+        // Those that collide stand after the others.
+        assert_eq!(plan.sayings.iter().position(|saying| saying.order.collides()), Some(57));
+        let first = &plan.sayings[57];
+        assert_eq!(first.id, Uuid::from_u64_pair(14_822_782_674_943_029_547, 17_949_009_208_810_821_873));
+        assert_eq!((first.at, first.tenant, first.again), (Duration::from_millis(900), TENANTS[0], None));
+
         let plan = Plan::of(151, &GROUNDS, &[]);
-        assert_eq!((plan.ground, plan.many, plan.sayings.len()), (Ground::Single, [true, true], 51));
+        assert_eq!((plan.ground, plan.many, plan.sayings.len()), (Ground::Single, [true, true], 51 + 6));
         assert_eq!(times(&plan), [(1186, Kind::MutePostgres, 2071)]);
     }
 
@@ -248,5 +280,20 @@ mod tests {
         let played: BTreeSet<Kind> = plans.flat_map(|plan| plan.faults).map(|fault| fault.kind).collect();
         let all: BTreeSet<Kind> = Kind::value_variants().iter().copied().collect();
         assert_eq!(played, all);
+    }
+
+    #[test]
+    fn every_round_has_pairs_of_commands_that_wait_for_each_other() {
+        for seed in 1..=500 {
+            let plan = Plan::of(seed, &GROUNDS, &[]);
+            let colliding: Vec<_> = plan.sayings.iter().filter(|saying| saying.order.collides()).collect();
+            assert!((4..=8).contains(&colliding.len()), "round {seed}: {}", colliding.len());
+            for pair in colliding.chunks(2) {
+                let (one, mut other) = (locks(pair[0]), locks(pair[1]));
+                other.reverse();
+                assert_eq!((pair[0].at, &one), (pair[1].at, &other), "round {seed}");
+                assert_ne!(one[0], one[1], "round {seed}");
+            }
+        }
     }
 }

@@ -13,9 +13,11 @@ pub(crate) struct Report {
     commands: usize,
     again: usize,
     poison: usize,
+    colliding: usize,
+    deadlocks: i64,
     repeated: usize,
     calls: u64,
-    surprises: usize,
+    by_design: usize,
     size: Size,
     ended: BTreeMap<&'static str, usize>,
     faults: BTreeMap<String, usize>,
@@ -30,9 +32,11 @@ impl Report {
         self.commands += plan.sayings.len();
         self.again += plan.sayings.iter().filter(|saying| saying.again.is_some()).count();
         self.poison += plan.sayings.iter().filter(|saying| matches!(saying.order, Order::Poison(_))).count();
+        self.colliding += plan.sayings.iter().filter(|saying| saying.order.collides()).count();
+        self.deadlocks += outcome.deadlocks;
         self.repeated += outcome.verdict.repeated;
         self.calls += outcome.verdict.calls;
-        self.surprises += outcome.surprises.len();
+        self.by_design += outcome.by_design.len();
         self.size = self.size.most(outcome.size);
         for (how, count) in &outcome.verdict.ended {
             *self.ended.entry(how).or_default() += count;
@@ -55,11 +59,13 @@ impl fmt::Display for Report {
         let ended = self.ended.iter().map(|(how, count)| format!("{how} {count}")).collect::<Vec<_>>().join(", ");
         writeln!(f, "| | |\n| --- | --- |")?;
         writeln!(f, "| rounds | {} ({}) |", self.rounds, list(&self.grounds))?;
-        writeln!(f, "| commands said | {}, of them {} twice, {} poison |", self.commands, self.again, self.poison)?;
+        let Report { commands, again, poison, colliding, .. } = self;
+        writeln!(f, "| commands said | {commands}, of them {again} twice, {poison} poison, {colliding} colliding |")?;
         writeln!(f, "| ended | {ended} |")?;
         writeln!(f, "| calls to the provider | {} |", self.calls)?;
         writeln!(f, "| messages that stand twice under one id, dropped by readers | {} |", self.repeated)?;
-        writeln!(f, "| workers that ended by themselves and were begun again | {} |", self.surprises)?;
+        writeln!(f, "| transactions that PostgreSQL ended because they waited for each other | {} |", self.deadlocks)?;
+        writeln!(f, "| ends of workers that a fault of their round asks for | {} |", self.by_design)?;
         let Size { files, memory } = self.size;
         writeln!(f, "| the most that a worker held at the end | {files} open files, {memory} MiB |")?;
         writeln!(f, "| rounds with a violation | {} |", self.failed.len())?;

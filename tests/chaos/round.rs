@@ -23,8 +23,10 @@ const PATIENCE: Duration = Duration::from_secs(90);
 pub(crate) struct Outcome {
     pub(crate) verdict: Verdict,
     pub(crate) faults: Vec<String>,
-    /// Lives of workers that ended by themselves.
-    pub(crate) surprises: Vec<String>,
+    /// Ends of workers that the round's faults ask for.
+    pub(crate) by_design: Vec<String>,
+    /// Transactions that waited for each other.
+    pub(crate) deadlocks: i64,
     /// The most that a worker held at the end.
     pub(crate) size: Size,
     pub(crate) took: Duration,
@@ -54,8 +56,11 @@ pub(crate) async fn run(plan: &Plan, program: &Path) -> Outcome {
     let _ = tending.await;
     let (size, found) = house.close().await;
     faults.extend(found);
+    let ends = house.ends().await;
+    faults.extend(ends.violations);
     let logs = if faults.is_empty() { String::new() } else { house.logs() };
-    Outcome { verdict, faults, surprises: house.surprises().await, size, took: began.elapsed(), logs }
+    let deadlocks = house.deadlocks().await;
+    Outcome { verdict, faults, by_design: ends.by_design, deadlocks, size, took: began.elapsed(), logs }
 }
 
 /// Says what is to be said and strikes what is to be struck. What can't be put right again is told.

@@ -21,7 +21,7 @@ impl House {
             Kind::KillWorker => self.kill_worker(worker).await,
             // Longer than a lease and an acknowledgement's wait, now and then.
             Kind::FreezeWorker => self.freeze_worker(worker, lasts + BEAT / 2).await,
-            Kind::RollOut => self.roll_out(worker).await.map_err(anyhow::Error::msg)?,
+            Kind::RollOut => self.roll_out(worker).await,
             Kind::ClockJump => {
                 let jumps = [-86_400 * 40, -3600, -61, 61, 3600, 86_400 * 40];
                 let jump: i64 = jumps[(pick % jumps.len() as u64) as usize];

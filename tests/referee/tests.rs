@@ -87,3 +87,35 @@ fn every_broken_promise_is_told() {
         assert!(faults.iter().any(|fault| fault.contains(words)), "{words} is not in {faults:#?}");
     }
 }
+
+/// As [`fair`], with a put that collides.
+fn colliding() -> (Vec<Sent>, Evidence) {
+    let (mut sent, evidence) = fair();
+    sent[0].order = Order::Put(Put { thing: "apple".into(), how: "locks:1,2".into() });
+    assert!(sent[0].order.collides() && !sent[1].order.collides());
+    (sent, evidence)
+}
+
+#[test]
+fn a_put_that_collides_is_counted_as_any_other() {
+    let (sent, mut evidence) = colliding();
+    assert_eq!(judge(&sent, 0, &evidence).unwrap().ended["succeeded"], 1);
+    evidence.things.clear();
+    let faults = judge(&sent, 0, &evidence).unwrap_err();
+    assert!(faults.iter().any(|fault| fault.contains("0 rows of things")), "{faults:#?}");
+    evidence.things = vec![(ACME.into(), sent[0].id); 2];
+    let faults = judge(&sent, 0, &evidence).unwrap_err();
+    assert!(faults.iter().any(|fault| fault.contains("2 rows of things")), "{faults:#?}");
+}
+
+#[test]
+fn a_put_that_collides_may_use_up_its_attempts_only_where_faults_can_have_spent_them() {
+    let (sent, mut evidence) = colliding();
+    evidence.rows[0].outcome = Some(Outcome::DeadLettered);
+    evidence.events[0].outcome = Some(Outcome::DeadLettered);
+    evidence.dead.push(message("1/9", sent[0].id, None));
+    evidence.things.clear();
+    assert_eq!(judge(&sent, ATTEMPTS, &evidence).unwrap().ended["dead_lettered"], 1);
+    let faults = judge(&sent, ATTEMPTS - 1, &evidence).unwrap_err();
+    assert!(faults.iter().any(|fault| fault.contains("may end")), "{faults:#?}");
+}

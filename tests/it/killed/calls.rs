@@ -99,6 +99,6 @@ async fn what_a_panic_says_is_not_logged() {
     case.stage.outcome(id).await;
     assert!(life.terminate().await.success());
     let log = life.log();
-    assert!(log.contains("panicked") && log.contains("shop.rs"), "{log}");
+    assert!(log.contains("panicked") && log.contains("shop/puts.rs"), "{log}");
     assert!(!log.contains("told to panic"), "{log}");
 }
