@@ -36,6 +36,8 @@ const ROOMS_DUPLICATES: Duration = Duration::from_secs(10 * 60);
 const HEADS_MAX_AGE: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 /// Advisories are small; a sweeper that is away longer than this is not coming back.
 const ADVISORY_MAX_AGE: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+/// So long a record waits at most for what a reader that is gone had in hand.
+const LOG_ACK_WAIT: Duration = Duration::from_secs(5);
 
 /// Everything on the bus, in the order in which it is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -308,8 +310,10 @@ fn domain_consumers(domain: &Domain, all: &[Domain], settings: &Settings) -> Vec
     if domain.records {
         let log = |stream: &str, filters: Vec<String>| {
             let recorded = format!("What {name} keeps a record of");
-            // A record has no net beneath it either.
-            ConsumerSpec { max_deliver: -1, ..consumer(stream, subject::log_consumer(name), recorded, filters) }
+            let log = consumer(stream, subject::log_consumer(name), recorded, filters);
+            // A record has no net beneath it either. It waits for what was out with a reader that is gone, since it keeps the
+            // order, and what comes again too soon does it no harm.
+            ConsumerSpec { max_deliver: -1, ack_wait: log.ack_wait.min(LOG_ACK_WAIT), ..log }
         };
         consumers.extend(all.iter().map(|of| {
             let filters = of.lanes().iter().map(|lane| lane_subjects(of.name, lane)).collect();

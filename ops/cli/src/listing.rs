@@ -1,15 +1,20 @@
 //! Reads a stream from where one likes to its end.
 
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use anyhow::Context;
-use async_nats::jetstream::consumer::pull;
-use async_nats::jetstream::consumer::{DeliverPolicy, ReplayPolicy};
+use async_nats::jetstream::consumer::pull::OrderedConfig;
+use async_nats::jetstream::consumer::{Consumer, DeliverPolicy, ReplayPolicy};
 use async_nats::jetstream::message::StreamMessage;
+use async_nats::jetstream::stream::Stream;
 use chrono::{DateTime, Utc};
 use futures_util::StreamExt;
 use indicatif::{ProgressBar, ProgressStyle};
 use omnibus_runtime::Bus;
+
+/// A stream that has more to tell does so within this.
+const QUIET: Duration = Duration::from_secs(5);
 
 /// What to read of a stream.
 #[derive(Debug, Clone)]
@@ -40,45 +45,52 @@ impl<'a> Listing<'a> {
     ) -> anyhow::Result<()> {
         let context = || format!("the stream {} can't be read", self.stream);
         let stream = bus.jetstream().get_stream_no_info(self.stream).await.with_context(context)?;
-        let deliver_policy = match self.since {
+        let mut from = match self.since {
             None => DeliverPolicy::All,
             Some(since) => {
                 let at = async_nats::datetime::from_nanos(i128::from(since.timestamp_micros()) * 1000);
                 DeliverPolicy::ByStartTime { start_time: at.map_err(|error| anyhow::anyhow!("{error}"))? }
             }
         };
-        let config = pull::OrderedConfig {
+        let quiet = if self.follow { Duration::MAX } else { QUIET };
+        let mut consumer = self.consumer(&stream, from).await.with_context(context)?;
+        if let Some(progress) = progress {
+            progress.inc_length(consumer.cached_info().num_pending);
+        }
+        while self.follow || consumer.cached_info().num_pending > 0 {
+            let mut messages = consumer.messages().await.with_context(context)?;
+            while let Ok(message) = tokio::time::timeout(quiet, messages.next()).await {
+                let Some(message) = message else { return Ok(()) };
+                let message = message.with_context(context)?;
+                let info = message.info().map_err(|error| anyhow::anyhow!("{error}")).with_context(context)?;
+                let (sequence, time, left) = (info.stream_sequence, info.published, info.pending);
+                let message = message.message;
+                let (subject, headers) = (message.subject, message.headers.unwrap_or_default());
+                let stored = StreamMessage { subject, sequence, headers, payload: message.payload, time };
+                if let Some(progress) = progress {
+                    progress.inc(1);
+                }
+                if see(stored).is_break() || (left == 0 && !self.follow) {
+                    return Ok(());
+                }
+                from = DeliverPolicy::ByStartSequence { start_sequence: sequence + 1 };
+            }
+            // What was left may have gone meanwhile, and then nothing says that it was the end. Another consumer knows.
+            consumer = self.consumer(&stream, from).await.with_context(context)?;
+        }
+        Ok(())
+    }
+
+    async fn consumer(&self, stream: &Stream<()>, from: DeliverPolicy) -> anyhow::Result<Consumer<OrderedConfig>> {
+        let config = OrderedConfig {
             description: Some("omnibus, the operator's program".to_owned()),
             filter_subjects: self.subjects.clone(),
             headers_only: self.headers_only,
             replay_policy: ReplayPolicy::Instant,
-            deliver_policy,
+            deliver_policy: from,
             ..Default::default()
         };
-        let consumer = stream.create_consumer(config).await.with_context(context)?;
-        let pending = consumer.cached_info().num_pending;
-        if let Some(progress) = progress {
-            progress.inc_length(pending);
-        }
-        if pending == 0 && !self.follow {
-            return Ok(());
-        }
-        let mut messages = consumer.messages().await.with_context(context)?;
-        while let Some(message) = messages.next().await {
-            let message = message.with_context(context)?;
-            let info = message.info().map_err(|error| anyhow::anyhow!("{error}")).with_context(context)?;
-            let (sequence, time, left) = (info.stream_sequence, info.published, info.pending);
-            let message = message.message;
-            let headers = message.headers.unwrap_or_default();
-            let stored = StreamMessage { subject: message.subject, sequence, headers, payload: message.payload, time };
-            if let Some(progress) = progress {
-                progress.inc(1);
-            }
-            if see(stored).is_break() || (left == 0 && !self.follow) {
-                break;
-            }
-        }
-        Ok(())
+        Ok(stream.create_consumer(config).await?)
     }
 }
 

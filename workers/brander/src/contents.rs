@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use async_nats::jetstream::object_store::{DeleteErrorKind, ObjectStore};
 use omnibus_runtime::{Desk, clock};
 use omnibus_schemas::brander::{ASSETS, AssetHash};
@@ -12,6 +13,10 @@ use crate::Brander;
 
 /// Between two clearings.
 const OFTEN: Duration = Duration::from_secs(600);
+/// After one that failed.
+const AGAIN: Duration = Duration::from_secs(30);
+/// For one content: a transaction is open meanwhile.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// From a claim until its asset has a row, at the most. No upload takes minutes.
 const CLAIM_HOURS: i32 = 24;
 
@@ -43,10 +48,15 @@ pub(crate) async fn clear(_: Arc<Brander>, desk: Desk) -> anyhow::Result<()> {
         .bind(CLAIM_HOURS)
         .fetch_all(&desk.db)
         .await?;
+        let mut pause = OFTEN;
         for hash in given_up {
-            remove(&desk.db, &store, &hash).await?;
+            if let Err(error) = remove(&desk.db, &store, &hash).await {
+                tracing::warn!(error = format!("{error:#}"), "contents that are nobody's are still there");
+                pause = AGAIN;
+                break;
+            }
         }
-        if !desk.pause(OFTEN).await {
+        if !desk.pause(pause).await {
             return Ok(());
         }
     }
@@ -68,7 +78,8 @@ async fn remove(db: &PgPool, store: &ObjectStore, hash: &str) -> anyhow::Result<
     if gone.rows_affected() == 0 {
         return Ok(());
     }
-    match store.delete(hash).await {
+    let deleted = tokio::time::timeout(PATIENCE, store.delete(hash)).await;
+    match deleted.context("the object store does not answer")? {
         Ok(()) => {}
         // A clearing that was cut short has taken it away already.
         Err(error) if error.kind() == DeleteErrorKind::NotFound => {}

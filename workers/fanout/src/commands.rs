@@ -1,5 +1,7 @@
 //! What a client may ask, and what it is answered: the commands, and what it listens to.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use omnibus_runtime::clock;
 use omnibus_runtime::metrics::Metric;
@@ -23,6 +25,10 @@ use crate::protocol::{
 };
 use crate::session::{Admitted, Session};
 use crate::topic::TopicKind;
+
+/// How long the turn to ask who sits in a room and the answer may take together. A crowd gets its turns in it; if the
+/// worker is mute, nobody waits for all who came before.
+const SEATED: Duration = Duration::from_secs(15);
 
 /// What a command comes to: its result, or a no.
 pub(crate) type Result<T> = std::result::Result<T, Refusal>;
@@ -176,14 +182,16 @@ impl Session {
         if needless() {
             return Ok(());
         }
-        let _turn = self.shared.questions.acquire().await.expect("this semaphore is never closed");
-        // It may not be any more: whoever came before is there by now.
-        if needless() {
-            return Ok(());
-        }
-        let question = SeatQuery { room_id: room.clone(), user: who.user.clone() };
-        self.ask("presence", &question).await?.ok_or(PERMISSION_DENIED)?;
-        Ok(())
+        let asking = async {
+            let _turn = self.shared.questions.acquire().await.expect("this semaphore is never closed");
+            // It may not be any more: whoever came before is there by now.
+            if needless() {
+                return Ok(());
+            }
+            let question = SeatQuery { room_id: room.clone(), user: who.user.clone() };
+            self.ask("presence", &question).await?.map(drop).ok_or(PERMISSION_DENIED)
+        };
+        tokio::time::timeout(SEATED, asking).await.unwrap_or(Err(INTERNAL))
     }
 
     /// Ends what the credential does not allow.

@@ -3,6 +3,9 @@
 //! The key makes the command's id, so a repetition needs no look-up to be the same command. The bucket is there for one
 //! question only: was this key used with another body?
 
+use std::fmt::Display;
+use std::time::Duration;
+
 use async_nats::jetstream::kv::{CreateErrorKind, Store};
 use axum::http::HeaderMap;
 use bytes::Bytes;
@@ -18,6 +21,8 @@ use crate::problem::Problem;
 const NAMESPACE: Uuid = Uuid::from_u128(0x6f6d_6e69_6275_7300_8000_6964_656d_706f);
 /// Longest key, in bytes.
 const LONGEST: usize = 200;
+/// How long the bucket may take in all. Of many who find it closed one opens it at a time.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The key of a request.
 pub(crate) fn key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
@@ -61,10 +66,12 @@ impl Bodies {
     /// Remembers the body under the command's id, or compares it with the one that is remembered. Of two at once, one is
     /// first. Nothing is said about whether the command was published: whoever comes again publishes again.
     pub(crate) async fn remember(&self, bus: &Bus, id: Uuid, body: &[u8]) -> Result<Seen, Problem> {
-        let away = |why: &dyn std::fmt::Display| {
-            tracing::warn!(command_id = %id, %why, "the bucket of idempotency keys does not answer");
-            Problem::bus_away("The bus does not answer. Nothing was accepted; try again.").after(1)
-        };
+        let remembered = tokio::time::timeout(PATIENCE, self.compared(bus, id, body)).await;
+        remembered.unwrap_or_else(|_| Err(away(id, &"no answer in time")))
+    }
+
+    async fn compared(&self, bus: &Bus, id: Uuid, body: &[u8]) -> Result<Seen, Problem> {
+        let away = |why: &dyn Display| away(id, why);
         if !*bus.connected().borrow() {
             return Err(away(&"no connection"));
         }
@@ -89,6 +96,11 @@ impl Bodies {
             Err(error) => Err(away(&error)),
         }
     }
+}
+
+fn away(id: Uuid, why: &dyn Display) -> Problem {
+    tracing::warn!(command_id = %id, %why, "the bucket of idempotency keys does not answer");
+    Problem::bus_away("The bus does not answer. Nothing was accepted; try again.").after(1)
 }
 
 #[cfg(test)]

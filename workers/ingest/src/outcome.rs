@@ -61,13 +61,14 @@ pub(crate) struct Waiting {
     told: oneshot::Receiver<Arc<Told>>,
 }
 
-/// A server that is there takes a subscription in less.
+/// A server that is there takes a subscription in less. Without one, flushing would wait for it, and all who come
+/// meanwhile for whoever flushes.
 const SUBSCRIBE: Duration = Duration::from_secs(1);
 
 impl Outcomes {
     /// Listens for a command's outcome from now on. `None` if the bus can't be listened to.
     pub(crate) async fn listen(&self, bus: &Bus, tenant: &Tenant, id: Uuid) -> Option<Waiting> {
-        let ear = self.ear(bus).await?;
+        let ear = tokio::time::timeout(SUBSCRIBE, self.ear(bus)).await.ok()??;
         let (tell, told) = oneshot::channel();
         let name = (tenant.clone(), id);
         ear.waiters.lock().expect("no panic happens under this lock").entry(name.clone()).or_default().push(tell);
@@ -83,12 +84,8 @@ impl Outcomes {
             return None;
         }
         // The server reads one connection in order: what we publish from here on, it hears after the subscription.
-        // Without a server, flushing would wait for one, and everybody else for us.
-        let subscribing = async {
-            let events = bus.client().subscribe(subject::event("*", "*", "*")).await.ok()?;
-            bus.client().flush().await.ok().map(|()| events)
-        };
-        let mut events = tokio::time::timeout(SUBSCRIBE, subscribing).await.ok()??;
+        let mut events = bus.client().subscribe(subject::event("*", "*", "*")).await.ok()?;
+        bus.client().flush().await.ok()?;
         let stop = CancellationToken::new();
         let waiters = Arc::new(Mutex::new(Waiters::new()));
         let (stopped, to_tell) = (stop.clone(), waiters.clone());

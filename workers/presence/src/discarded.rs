@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use async_nats::jetstream::object_store::{DeleteErrorKind, ObjectStore};
 use omnibus_runtime::{Cx, Desk, Fail};
 use omnibus_schemas::Token;
@@ -21,6 +22,8 @@ use crate::share_file::name_of;
 const OFTEN: Duration = Duration::from_secs(5);
 /// Files that are removed between two looks.
 const AT_ONCE: i64 = 100;
+/// For one of them: a transaction is open meanwhile.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Between two looks for what interrupted copies have left.
 const SELDOM: Duration = Duration::from_secs(3600);
 
@@ -83,7 +86,10 @@ pub(crate) async fn clear(_: Arc<Presence>, desk: Desk) -> anyhow::Result<()> {
         .fetch_all(&desk.db)
         .await?;
         for (tenant, file_id) in due {
-            remove(&desk.db, &store, &tenant, file_id).await?;
+            if let Err(error) = remove(&desk.db, &store, &tenant, file_id).await {
+                tracing::warn!(error = format!("{error:#}"), "files that were discarded are still there");
+                break;
+            }
         }
         if swept.is_none_or(|at| at.elapsed() >= SELDOM) {
             swept = Some(Instant::now());
@@ -110,7 +116,8 @@ async fn remove(db: &PgPool, store: &ObjectStore, tenant: &str, file_id: Uuid) -
     if discarded.rows_affected() == 0 {
         return Ok(());
     }
-    match store.delete(name_of(tenant, file_id)).await {
+    let deleted = tokio::time::timeout(PATIENCE, store.delete(name_of(tenant, file_id))).await;
+    match deleted.context("the object store does not answer")? {
         Ok(()) => {}
         // Nothing of it was ever there.
         Err(error) if error.kind() == DeleteErrorKind::NotFound => {}

@@ -5,17 +5,20 @@
 //! So they are looked for where they must be when that has happened: among the messages that are out. The server hands
 //! them over inside a JSON document, which can always be read. They become dead letters and leave the stream.
 
+use std::pin::pin;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_nats::header::{HeaderName, HeaderValue};
 use async_nats::jetstream::consumer::PullConsumer;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, stream};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::delivery::Delivery;
 use crate::inbox;
@@ -23,6 +26,10 @@ use crate::lane::Lane;
 
 /// Single messages asked for at once.
 const AT_ONCE: usize = 64;
+/// How long one look takes, roughly. A single message that is put off keeps the acknowledgement floor where it is, however
+/// many above it are done with. What is left is looked through the next time: what can't be read ends a connection again
+/// when it is delivered again.
+const LOOK: Duration = Duration::from_secs(10);
 
 /// A message as `STREAM.MSG.GET` tells it.
 #[derive(Debug, Deserialize)]
@@ -37,22 +44,41 @@ struct Raw {
 }
 
 impl Lane {
-    /// Ends every message of the lane that is out and can't be read. `consumer` is of a connection that lives.
+    /// Ends the messages of the lane that are out and can't be read, as far as a look gets. One of the lane's loops looks
+    /// for all; the others go on. `consumer` is of a connection that lives.
     pub(crate) async fn weed(self: &Arc<Self>, consumer: &PullConsumer) -> anyhow::Result<()> {
         if self.reaction {
             // Events are written by workers, whose clients write no such headers.
             return Ok(());
         }
-        let info = consumer.get_info().await?;
+        let Ok(mut next) = self.looked.try_lock() else { return Ok(()) };
+        let end = Instant::now() + LOOK;
+        let info = tokio::time::timeout_at(end, consumer.get_info()).await??;
         if info.num_ack_pending == 0 {
             return Ok(());
         }
-        let out = info.ack_floor.stream_sequence + 1..=info.delivered.stream_sequence;
-        let found = stream::iter(out).map(|sequence| self.unreadable(sequence)).buffered(AT_ONCE);
-        let found: Vec<_> = found.try_filter_map(|found| async { Ok(found) }).try_collect().await?;
-        for (raw, why) in found {
-            self.root_out(raw, why).await?;
+        let delivered = info.delivered.stream_sequence;
+        *next = first(info.ack_floor.stream_sequence, *next, delivered);
+        let mut found = pin!(stream::iter(*next..=delivered).map(|at| self.unreadable(at)).buffered(AT_ONCE));
+        loop {
+            let one = tokio::time::timeout_at(end, found.next());
+            match self.engine.stop.run_until_cancelled(one).await {
+                None => return Ok(()),
+                Some(Err(_)) => {
+                    let (domain, lane) = (self.engine.domain, &self.name);
+                    tracing::warn!(domain, lane, from = *next, "a part of what is out is yet to be looked through");
+                    return Ok(());
+                }
+                Some(Ok(None)) => break,
+                Some(Ok(Some(found))) => {
+                    if let Some((raw, why)) = found? {
+                        self.root_out(raw, why).await?;
+                    }
+                    *next += 1;
+                }
+            }
         }
+        *next = 0;
         Ok(())
     }
 
@@ -89,6 +115,11 @@ impl Lane {
     }
 }
 
+/// The first message to look at: where the look before left off, if that is still among what is out.
+fn first(floor: u64, left_off: u64, delivered: u64) -> u64 {
+    if (floor + 1..=delivered).contains(&left_off) { left_off } else { floor + 1 }
+}
+
 /// What the client would stumble over, if anything.
 fn fault(headers: &[u8]) -> Option<String> {
     let Ok(text) = std::str::from_utf8(headers) else { return Some("they are not UTF-8".to_owned()) };
@@ -121,6 +152,17 @@ fn fault(headers: &[u8]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_look_goes_on_where_the_one_before_left_off() {
+        assert_eq!(first(10, 15, 20), 15);
+        // None was before, or it saw everything.
+        assert_eq!(first(10, 0, 20), 11);
+        // What was to be looked at has ended meanwhile.
+        assert_eq!(first(17, 15, 20), 18);
+        // The stream is another one.
+        assert_eq!(first(3, 15, 5), 4);
+    }
 
     #[test]
     fn headers_that_the_client_reads_have_no_fault() {

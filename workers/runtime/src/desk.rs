@@ -20,7 +20,7 @@ use crate::clock;
 use crate::ear::Ear;
 use crate::envelope::Envelope;
 use crate::health::Health;
-use crate::reader::Reader;
+use crate::reader::{Only, Reader};
 use crate::trace::TraceParent;
 use crate::visit::Caused;
 use crate::worker::RunError;
@@ -88,16 +88,17 @@ impl Desk {
         self.stop.run_until_cancelled(tokio::time::sleep(time)).await.is_some()
     }
 
-    /// What a domain that keeps a record reads: every stream of commands, and the events of the others.
+    /// What a domain that keeps a record reads: every stream of commands, and the events of the others. Of all replicas one
+    /// reads.
     ///
     /// # Errors
     /// If a consumer is missing or not as this build expects it, or there is no second connection.
     pub async fn readers(&self, catalogue: &Catalogue) -> Result<Vec<Reader>, RunError> {
         let topology = Topology::of(catalogue, &omnibus_bus::Settings::default());
-        let ear = Arc::new(Ear::beside(&self.bus).await?);
+        let (only, ear) = (Arc::new(Only::default()), Arc::new(Ear::beside(&self.bus).await?));
         let mut readers = Vec::new();
         for spec in topology.logs(self.domain) {
-            readers.push(Reader::open(self, ear.clone(), spec).await?);
+            readers.push(Reader::open(self, only.clone(), ear.clone(), spec).await?);
         }
         Ok(readers)
     }

@@ -34,8 +34,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a database that is well may take to say so.
 const PROBE: Duration = Duration::from_secs(5);
 
-/// How long renewing leases may take.
-const RENEW: Duration = Duration::from_secs(3);
+/// How long each half of a heartbeat may take: telling the server, and renewing leases.
+const BEAT: Duration = Duration::from_secs(3);
 
 pub(crate) struct Engine {
     pub(crate) domain: &'static str,
@@ -165,20 +165,27 @@ impl Engine {
                     }
                 }
             }
-            for acker in &messages {
-                // Lost progress means a redelivery, which the inbox and the lease know how to meet.
-                let _ = acker.ack_with(AckKind::Progress).await;
-            }
-            if !leases.is_empty() {
-                let renewed =
-                    async { attempts::renew(&mut *self.db.acquire().await?, &leases, self.settings.lease()).await };
-                // A database that is mute must not keep the next heartbeat from the bus.
-                match tokio::time::timeout(RENEW, renewed).await {
-                    Ok(Ok(_)) => {}
-                    Ok(Err(error)) => tracing::warn!(domain = self.domain, %error, "leases could not be renewed"),
-                    Err(_) => self.health.ill("postgres", "no answer"),
+            let progress = async {
+                for acker in &messages {
+                    // Lost progress means a redelivery, which the inbox and the lease know how to meet.
+                    let _ = acker.ack_with(AckKind::Progress).await;
                 }
-            }
+            };
+            // A database that is mute must not keep the heartbeat from the bus, nor a bus that takes nothing in the
+            // leases from being renewed.
+            let _ = tokio::join!(tokio::time::timeout(BEAT, progress), self.renew(&leases));
+        }
+    }
+
+    async fn renew(&self, leases: &[Uuid]) {
+        if leases.is_empty() {
+            return;
+        }
+        let renewed = async { attempts::renew(&mut *self.db.acquire().await?, leases, self.settings.lease()).await };
+        match tokio::time::timeout(BEAT, renewed).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::warn!(domain = self.domain, %error, "leases could not be renewed"),
+            Err(_) => self.health.ill("postgres", "no answer"),
         }
     }
 

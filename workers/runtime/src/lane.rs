@@ -8,7 +8,7 @@ use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::PullConsumer;
 use futures_util::StreamExt;
 use omnibus_schemas::subject::BULK;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
 use crate::clock;
@@ -49,6 +49,8 @@ pub(crate) struct Lane {
     pub(crate) calls: Semaphore,
     /// Where its messages are pulled over.
     pub(crate) ear: Arc<Ear>,
+    /// Where the look for what can't be read goes on. Held by the loop that looks.
+    pub(crate) looked: Mutex<u64>,
     /// To the lane's recorder.
     pub(crate) finished: mpsc::Sender<Finished>,
 }

@@ -10,6 +10,7 @@ mod calls_many;
 pub mod clock;
 mod cx;
 mod decide;
+mod deliveries;
 mod delivery;
 mod desk;
 mod ear;

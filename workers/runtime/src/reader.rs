@@ -1,5 +1,6 @@
 //! Reading a durable consumer without an inbox: for a record, whose own table says what it has already. What is read
-//! comes again until it is acknowledged.
+//! comes again until it is acknowledged. One process reads at a time, and in the stream's order, whoever was killed with
+//! messages in hand: see [`Deliveries`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,9 +9,12 @@ use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::PullConsumer;
 use futures_util::StreamExt;
 use omnibus_bus::ConsumerSpec;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use crate::bus::Refusal;
-use crate::desk::Desk;
+use crate::deliveries::{Deliveries, Place};
+use crate::desk::{Alone, Desk};
 use crate::ear::{Ear, Hearing};
 use crate::worker::{self, RunError};
 
@@ -22,6 +26,12 @@ const PULL_ANSWER: Duration = Duration::from_secs(5);
 const MOST_BYTES: usize = 16 << 20;
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(250);
+/// Between two looks whether what is out has been acknowledged.
+const LOOK: Duration = Duration::from_millis(50);
+/// By so much the server may be late with what is due again.
+const LATE: Duration = Duration::from_millis(500);
+/// A database that does not say by then that this process reads alone is away.
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// Reads one consumer, over a connection beside the worker's own: what is delivered can end it (see `broken`), and
 /// then another is made. Such a message is taken out by the lane whose it is.
@@ -29,15 +39,31 @@ pub struct Reader {
     desk: Desk,
     stream: String,
     consumer: String,
+    ack_wait: Duration,
+    only: Arc<Only>,
     ear: Arc<Ear>,
     hearing: Option<(Hearing, PullConsumer)>,
+    deliveries: Deliveries,
 }
 
 impl Reader {
-    pub(crate) async fn open(desk: &Desk, ear: Arc<Ear>, spec: &ConsumerSpec) -> Result<Self, RunError> {
-        worker::bind(&desk.bus, spec).await?;
-        let (stream, consumer) = (spec.stream.clone(), spec.durable_name.clone());
-        Ok(Reader { desk: desk.clone(), stream, consumer, ear, hearing: None })
+    pub(crate) async fn open(
+        desk: &Desk,
+        only: Arc<Only>,
+        ear: Arc<Ear>,
+        spec: &ConsumerSpec,
+    ) -> Result<Self, RunError> {
+        let (_, bound) = worker::bind(&desk.bus, spec).await?;
+        Ok(Reader {
+            desk: desk.clone(),
+            stream: spec.stream.clone(),
+            consumer: spec.durable_name.clone(),
+            ack_wait: bound.ack_wait,
+            only,
+            ear,
+            hearing: None,
+            deliveries: Deliveries::Unknown,
+        })
     }
 
     /// The stream that is read.
@@ -45,22 +71,22 @@ impl Reader {
         &self.stream
     }
 
-    /// What is there, up to `most` messages; waits for the first. Empty when the worker is to stop.
+    /// What is there, up to `most` messages, in the stream's order but for repetitions; waits for the first. Empty when the
+    /// worker is to stop.
     ///
     /// # Errors
     /// If the bus user lacks a permission; anything else is waited out.
     pub async fn next(&mut self, most: usize) -> Result<Vec<Message>, Refusal> {
         let part = format!("record of {}", self.stream);
         let pull_subject = format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", self.stream, self.consumer);
-        while !self.desk.stop.is_cancelled() {
+        while !self.desk.stop.is_cancelled() && self.only.held(&self.desk).await {
             let hearing = match &self.hearing {
                 Some((hearing, _)) => hearing.clone(),
                 None => self.ear.now().await,
             };
             let pulled = hearing.bus.guard(&pull_subject, self.pull(&hearing, most)).await?;
             match pulled {
-                Ok((heard, batch)) => {
-                    self.hearing = Some((hearing, heard));
+                Ok(batch) => {
                     self.desk.health.well(&part);
                     if !batch.is_empty() {
                         return Ok(batch);
@@ -77,7 +103,7 @@ impl Reader {
         Ok(Vec::new())
     }
 
-    async fn pull(&self, hearing: &Hearing, most: usize) -> Result<(PullConsumer, Vec<Message>), async_nats::Error> {
+    async fn pull(&mut self, hearing: &Hearing, most: usize) -> Result<Vec<Message>, async_nats::Error> {
         let consumer = match &self.hearing {
             Some((_, consumer)) => consumer.clone(),
             None => {
@@ -85,24 +111,106 @@ impl Reader {
                 js.get_consumer_from_stream(self.consumer.as_str(), self.stream.as_str()).await?
             }
         };
-        let mut batch = Vec::new();
-        let mut at_once = consumer.fetch().max_messages(most).max_bytes(MOST_BYTES).messages().await?;
+        if self.deliveries == Deliveries::Unknown {
+            self.deliveries = self.look(&consumer).await?;
+        }
+        let (most, idle) = match self.deliveries {
+            // The worker is to stop.
+            Deliveries::Unknown => return Ok(Vec::new()),
+            Deliveries::Due { left, .. } => (most.min(usize::try_from(left).unwrap_or(most)), None),
+            Deliveries::Whole { .. } => (most, Some(IDLE_PULL)),
+        };
+        let mut batch = fetch(&consumer, most, idle).await?;
+        if batch.is_empty() && idle.is_none() {
+            // They were acknowledged meanwhile, or are later still.
+            self.deliveries = Deliveries::Unknown;
+        }
+        let mut places = Vec::with_capacity(batch.len());
+        for message in &batch {
+            let info = message.info()?;
+            places.push(Place { delivery: info.consumer_sequence, stream: info.stream_sequence });
+        }
+        let whole = self.deliveries.take(places);
+        if whole < batch.len() {
+            tracing::info!(stream = self.stream, "a delivery is missing; what was given before it comes again first");
+            batch.truncate(whole);
+        }
+        self.hearing = Some((hearing.clone(), consumer));
+        Ok(batch)
+    }
+
+    /// Waits until nothing that was delivered is out any more, or it is due again. `Unknown` if the worker is to stop.
+    async fn look(&self, consumer: &PullConsumer) -> Result<Deliveries, async_nats::Error> {
+        let due = Instant::now() + self.ack_wait + LATE;
         loop {
-            match tokio::time::timeout(PULL_ANSWER, at_once.next()).await {
-                Ok(Some(Ok(message))) => batch.push(message),
-                Ok(None) => break,
-                Ok(Some(Err(_))) | Err(_) if !batch.is_empty() => break,
-                Ok(Some(Err(error))) => return Err(error),
-                Err(_) => return Err("no answer to a pull".into()),
+            let info = consumer.get_info().await?;
+            if info.num_ack_pending == 0 {
+                return Ok(Deliveries::Whole { next: info.delivered.consumer_sequence + 1 });
+            }
+            if Instant::now() >= due {
+                let left = u64::try_from(info.num_ack_pending)?;
+                return Ok(Deliveries::Due { left, through: info.delivered.stream_sequence });
+            }
+            if !self.desk.pause(LOOK).await {
+                return Ok(Deliveries::Unknown);
             }
         }
-        if batch.is_empty() {
-            let mut one = consumer.batch().max_messages(1).expires(IDLE_PULL).messages().await?;
-            while let Some(message) = one.next().await {
-                batch.push(message?);
+    }
+}
+
+/// What is there; if nothing is, one message that comes in time.
+async fn fetch(
+    consumer: &PullConsumer,
+    most: usize,
+    idle: Option<Duration>,
+) -> Result<Vec<Message>, async_nats::Error> {
+    let mut batch = Vec::new();
+    let mut at_once = consumer.fetch().max_messages(most).max_bytes(MOST_BYTES).messages().await?;
+    loop {
+        match tokio::time::timeout(PULL_ANSWER, at_once.next()).await {
+            Ok(Some(Ok(message))) => batch.push(message),
+            Ok(None) => break,
+            Ok(Some(Err(_))) | Err(_) if !batch.is_empty() => break,
+            Ok(Some(Err(error))) => return Err(error),
+            Err(_) => return Err("no answer to a pull".into()),
+        }
+    }
+    if let (true, Some(idle)) = (batch.is_empty(), idle) {
+        let mut one = consumer.batch().max_messages(1).expires(idle).messages().await?;
+        while let Some(message) = one.next().await {
+            batch.push(message?);
+        }
+    }
+    Ok(batch)
+}
+
+/// That this process is the one that reads, among all replicas.
+#[derive(Debug, Default)]
+pub(crate) struct Only(Mutex<Option<Alone>>);
+
+impl Only {
+    /// Waits until it is. `false` if the worker stops before.
+    async fn held(&self, desk: &Desk) -> bool {
+        let mut alone = self.0.lock().await;
+        loop {
+            if let Some(held) = alone.as_mut()
+                && matches!(tokio::time::timeout(ANSWER, held.still()).await, Ok(Ok(())))
+            {
+                return true;
+            }
+            *alone = None;
+            match desk.alone("record").await {
+                Ok(Some(ours)) => {
+                    *alone = Some(ours);
+                    return true;
+                }
+                Ok(None) => return false,
+                Err(error) => tracing::debug!(%error, "whether this process reads alone can't be said"),
+            }
+            if !desk.pause(PAUSE).await {
+                return false;
             }
         }
-        Ok((consumer, batch))
     }
 }
 

@@ -218,6 +218,7 @@ impl Worker {
                 least: if calls { (engine.settings.in_flight / 2).clamp(1, engine.settings.batch) } else { 1 },
                 calls: Semaphore::new(engine.settings.in_flight as usize),
                 ear: ear.clone(),
+                looked: Mutex::default(),
                 finished,
             });
             // What a life before this one could not read is still out.

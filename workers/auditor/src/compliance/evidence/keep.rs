@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use async_nats::jetstream::object_store::{DeleteErrorKind, ObjectStore};
+use async_nats::jetstream::object_store::DeleteErrorKind;
 use async_nats::jetstream::stream::Stream;
 use chrono::{DateTime, Days, TimeDelta, Utc};
 use futures_util::{StreamExt, TryStreamExt};
@@ -26,9 +26,9 @@ use crate::ingest;
 
 /// Between two looks at what is due.
 const EVERY: Duration = Duration::from_secs(600);
-/// Files in one go. Nobody places a hold meanwhile.
-const ROUND: i64 = 5;
-/// For one of them.
+/// Files in one go. Nobody places a hold meanwhile, and a transaction is open for as long as the store takes.
+const ROUND: i64 = 1;
+/// For one of them, in all.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Between two looks for what copies that broke off have left.
 const SWEEP: TimeDelta = TimeDelta::days(1);
@@ -64,9 +64,10 @@ pub(crate) async fn run(auditor: Arc<Auditor>, desk: Desk) -> anyhow::Result<()>
 }
 
 /// Deletes a file, if it is there. `false` if it was not.
-async fn delete(store: &ObjectStore, name: &str) -> anyhow::Result<bool> {
-    let deleted = tokio::time::timeout(PATIENCE, store.delete(name)).await;
-    match deleted.context("the object store does not answer")? {
+async fn delete(desk: &Desk, name: &str) -> anyhow::Result<bool> {
+    let deleting = async { anyhow::Ok(desk.objects(EVIDENCE).await?.delete(name).await) };
+    let deleted = tokio::time::timeout(PATIENCE, deleting).await;
+    match deleted.context("the object store does not answer")?? {
         Err(error) if error.kind() == DeleteErrorKind::NotFound => Ok(false),
         deleted => deleted.map(|()| true).with_context(|| format!("{name} can't be deleted")),
     }
@@ -97,9 +98,8 @@ async fn given_up(desk: &Desk, until: DateTime<Utc>) -> anyhow::Result<usize> {
     if due.is_empty() {
         return Ok(0);
     }
-    let store = desk.objects(EVIDENCE).await?;
     for (tenant, evidence_id) in &due {
-        delete(&store, &name_of(tenant, *evidence_id)).await?;
+        delete(desk, &name_of(tenant, *evidence_id)).await?;
     }
     transaction.commit().await?;
     tracing::info!(copies = due.len(), "copies of evidence whose upload was given up were removed");
@@ -141,13 +141,12 @@ async fn remove(desk: &Desk, until: DateTime<Utc>, now: DateTime<Utc>) -> anyhow
     if due.is_empty() {
         return Ok(0);
     }
-    let store = desk.objects(EVIDENCE).await?;
     let mut arrivals = Vec::with_capacity(due.len());
     for (tenant, evidence_id, sha256) in &due {
         let name = name_of(tenant, *evidence_id);
         // One that is deleted already, by a round that ended before it could note so, is deleted again. One that was
         // never there, or was lost, must not keep the others.
-        if !delete(&store, &name).await? {
+        if !delete(desk, &name).await? {
             tracing::warn!(name, "a file of evidence was not there when its retention was over");
         }
         let payload = serde_json::to_vec(&Removed { evidence_id: *evidence_id, sha256 })?;
