@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use omnibus_bus::{Credentials, ServerOptions, Settings as Limits, TenantUser, Topology, server_config};
 use omnibus_ingest::keys::{self, ApiKey, KeyRecord};
 use omnibus_ingest::{Door, DoorParts, Settings};
-use omnibus_runtime::bus::{Bus, BusSettings};
+use omnibus_runtime::bus::{Bus, BusSettings, PublishError};
 use omnibus_runtime::local::{NatsConfig, NatsOptions, NatsServer};
 use omnibus_runtime::{Health, clock};
 use omnibus_schemas::{Catalogue, Tenant, headers, subject};
@@ -194,7 +194,7 @@ impl Stage {
                 let given = command.headers.unwrap();
                 let id = given.get(headers::ID).unwrap().as_str();
                 let tenant = command.subject.rsplit('.').next().unwrap().to_owned();
-                publish_outcome(&bus, event, &tenant, id, outcome, &data).await;
+                publish_outcome(&bus, event, &tenant, id, outcome, &data).await.unwrap();
             }
         });
     }
@@ -207,7 +207,7 @@ pub(crate) async fn publish_outcome(
     causation: &str,
     outcome: &str,
     data: &Value,
-) {
+) -> Result<(), PublishError> {
     let mut map = HeaderMap::new();
     map.insert(headers::ID, format!("{causation}/1").as_str());
     map.insert(headers::TYPE, format!("omnibus.greeter.{event}.v1").as_str());
@@ -216,7 +216,7 @@ pub(crate) async fn publish_outcome(
     map.insert(headers::OUTCOME, outcome);
     map.insert(headers::CONTENT_TYPE, "application/json");
     let subject = subject::event("greeter", event, tenant);
-    bus.publish(&subject, map, data.to_string().into()).await.unwrap();
+    bus.publish(&subject, map, data.to_string().into()).await.map(drop)
 }
 
 pub(crate) fn tenant(name: &str) -> Tenant {
