@@ -29,8 +29,10 @@ impl Scene {
         Scene { stage: Stage::with(shop::catalogue(), limits, postgres).await, provider: folder() }
     }
 
+    /// With tries that may take as long as the test wants: calls that are `open` last until [`Scene::answer`], and a busy
+    /// machine spends no attempt. What hangs is given up by `timeout_seconds`.
     pub(crate) fn worker(&self) -> Worker {
-        shop::worker(self.provider.path())
+        shop::patient_worker(self.provider.path())
     }
 
     pub(crate) async fn run(&self) -> Running {
@@ -45,20 +47,6 @@ impl Scene {
 
     /// With puts taken many at a time.
     pub(crate) async fn run_many(&self, change: impl FnOnce(&mut WorkSettings)) -> Running {
-        let mut settings = WorkSettings::defaults();
-        change(&mut settings);
-        self.stage.run_with(shop::worker_of_many(self.provider.path()), settings).await
-    }
-
-    /// With tries that may take as long as the test wants: calls that are `open` last until [`Scene::answer`].
-    pub(crate) async fn run_patient(&self, change: impl FnOnce(&mut WorkSettings)) -> Running {
-        let mut settings = WorkSettings::defaults();
-        change(&mut settings);
-        self.stage.run_with(shop::patient_worker(self.provider.path()), settings).await
-    }
-
-    /// As both.
-    pub(crate) async fn run_many_patient(&self, change: impl FnOnce(&mut WorkSettings)) -> Running {
         let mut settings = WorkSettings::defaults();
         change(&mut settings);
         self.stage.run_with(shop::patient_worker_of_many(self.provider.path()), settings).await

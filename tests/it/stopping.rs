@@ -52,7 +52,7 @@ async fn five_rolling_restarts_under_load_lose_and_repeat_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_in_flight_is_finished_before_the_worker_ends() {
     let scene = Scene::new().await;
-    let running = scene.run_patient(|_| ()).await;
+    let running = scene.run().await;
     let id = scene.charge("open", "").await;
     eventually("the call is out", || async { scene.times("call", id) == 1 }).await;
     // It is told to stop first; the answer comes after that.
@@ -66,7 +66,7 @@ async fn a_call_in_flight_is_finished_before_the_worker_ends() {
 async fn the_drain_is_bounded_for_calls_and_for_batches() {
     let scene = Scene::new().await;
     // Either lasts for minutes, if it is let.
-    let running = scene.run_patient(|settings| settings.drain_seconds = 1).await;
+    let running = scene.run_with(|settings| settings.drain_seconds = 1).await;
     let call = scene.charge("open", "done").await;
     scene.put("hang").await;
     eventually("both are out", || async {
