@@ -15,8 +15,8 @@ use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-/// No test waits longer than this for anything.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) use omnibus_runtime::testing::PATIENCE;
+
 /// Between two looks at what nobody tells: whoever asks without a pause takes the processor from what he waits for.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -48,7 +48,14 @@ impl Stage {
         // A second test of this process finds the provider installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let catalogue = Catalogue::omnibus();
-        let mut settings = Settings { rate_limit_ip: 0, rate_limit_tenant: 0, ..Settings::on_a_free_port() };
+        let mut settings = Settings {
+            rate_limit_ip: 0,
+            rate_limit_tenant: 0,
+            // A busy machine is not a mute worker.
+            query_timeout_seconds: 60,
+            publish_timeout_seconds: 60,
+            ..Settings::on_a_free_port()
+        };
         let tenants = vec![TenantUser::of_every_command(tenant("globex"))];
         let mut limits = Limits { tenants, ..Limits::default() };
         change(&mut settings, &mut limits);
