@@ -1,7 +1,5 @@
 //! Effects: calls that leave the platform.
 
-use std::time::Duration;
-
 use omnibus_schemas::platform::{HeldCommands, Outcome};
 use omnibus_tests::shop::Charge;
 
@@ -246,13 +244,16 @@ async fn calls_are_made_side_by_side() {
     let scene = Scene::new().await;
     let mut ids = Vec::new();
     for _ in 0..30 {
-        ids.push(scene.charge("slow:1000", "").await);
+        ids.push(scene.charge("open", "").await);
     }
-    let started = std::time::Instant::now();
     let _running = scene.run().await;
+    // None comes back before all are out.
+    eventually("all are out", || async { ids.iter().all(|id| scene.times("call", *id) == 1) }).await;
+    for id in &ids {
+        scene.answer(*id);
+    }
     for id in ids {
         assert_eq!(scene.stage.outcome(id).await.outcome, Some(Outcome::Succeeded));
         assert_eq!(scene.times("call", id), 1);
     }
-    assert!(started.elapsed() < Duration::from_secs(15), "30 calls of 1 s: {:?}", started.elapsed());
 }

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use async_nats::HeaderMap;
+use bytes::Bytes;
+use omnibus_runtime::bus::PublishError;
 use omnibus_runtime::settings::WorkSettings;
-use omnibus_runtime::testing::{Running, Stage, Told};
+use omnibus_runtime::testing::{PATIENCE, Running, Stage, Told};
 use omnibus_runtime::{Bus, Health, Parts, RunError, Worker};
 use omnibus_schemas::platform::{CommandPage, CommandReport};
 use omnibus_tests::shop::{self, Charge, Put};
@@ -123,7 +125,7 @@ impl Scene {
 
     /// Runs a worker that is to end by itself, in time.
     pub(crate) async fn fails(&self, parts: Parts) -> RunError {
-        let run = tokio::time::timeout(Duration::from_secs(20), self.worker().run(parts));
+        let run = tokio::time::timeout(PATIENCE, self.worker().run(parts));
         run.await.expect("ends by itself").expect_err("can't run")
     }
 }
@@ -147,15 +149,31 @@ pub(crate) fn headers(list: &[(&str, &str)]) -> HeaderMap {
     })
 }
 
-/// Looks again and again, for what nobody tells. No test waits longer than half a minute.
-pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut look: impl FnMut() -> F) {
-    for _ in 0..600 {
-        if look().await {
-            return;
+/// What a publication comes to that `user` may not make. A machine that is too busy to say so in time is asked again.
+pub(crate) async fn refused(user: &Bus, subject: &str, body: impl Into<Bytes>) -> PublishError {
+    let body = body.into();
+    let trying = async {
+        loop {
+            match user.publish(subject, HeaderMap::new(), body.clone()).await {
+                Ok(ack) => panic!("{subject} is taken: {ack:?}"),
+                Err(PublishError::Away(_)) => {}
+                Err(error) => return error,
+            }
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    tokio::time::timeout(PATIENCE, trying).await.expect("the server says that it refuses")
+}
+
+/// Looks again and again, for what nobody tells.
+pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut look: impl FnMut() -> F) {
+    let looking = async {
+        while !look().await {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    if tokio::time::timeout(PATIENCE, looking).await.is_err() {
+        panic!("it never came to this: {what}");
     }
-    panic!("it never came to this: {what}");
 }
 
 /// The names of what a command has caused, in order.
