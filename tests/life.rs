@@ -6,13 +6,10 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use omnibus_runtime::testing::Stage;
+use omnibus_runtime::testing::{PATIENCE, Stage};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
-
-/// Far longer than anything here takes; only a fault runs into it.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One life of a shop's worker. Dropped, it is killed.
 #[derive(Debug)]

@@ -44,7 +44,7 @@ async fn postgres_away_makes_the_worker_unready_spends_nothing_and_is_waited_for
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_call_brought_back_outlives_postgres() {
     let (mut postgres, scene) = own_postgres().await;
-    let running = scene.run_patient(|_| ()).await;
+    let running = scene.run().await;
     let id = scene.charge("open", "cannot_tell").await;
     eventually("the call is out", || async { scene.times("call", id) == 1 }).await;
     postgres.kill9().await;

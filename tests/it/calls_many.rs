@@ -87,7 +87,7 @@ async fn whatever_one_call_comes_to_costs_the_others_nothing() {
 async fn a_call_that_was_ended_by_somebody_else_meanwhile_is_booked_late_and_the_others_are_recorded() {
     let scene = Scene::new().await;
     let (odd, others) = among_others(&scene, "open", "").await;
-    let running = scene.run_many_patient(|settings| settings.loops = 1).await;
+    let running = scene.run_many(|settings| settings.loops = 1).await;
     eventually("the call is out", || async { scene.times("call", odd) == 1 }).await;
     // As a worker does that finds the lease run out, and nobody who can tell.
     let held = format!(
@@ -108,7 +108,7 @@ async fn a_call_that_was_ended_by_somebody_else_meanwhile_is_booked_late_and_the
 async fn a_call_whose_row_is_gone_when_it_comes_back_is_recorded_all_the_same() {
     let scene = Scene::new().await;
     let id = scene.charge("open", "").await;
-    let running = scene.run_many_patient(|settings| settings.loops = 1).await;
+    let running = scene.run_many(|settings| settings.loops = 1).await;
     eventually("the call is out", || async { scene.times("call", id) == 1 }).await;
     // As in a database that took another's place before it had the last of it.
     assert_eq!(scene.sql(&format!("delete from bus.attempts where message_id = '{id}'")).await, 1);

@@ -55,13 +55,17 @@ async fn an_event_carries_the_commands_chain() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_and_a_time_out_spend_attempts_until_the_command_is_a_dead_letter() {
     let scene = Scene::new().await;
-    let _running = scene.run_with(|settings| settings.attempts = Some(2)).await;
-    let (panicking, hanging) = (scene.put("panic").await, scene.put("hang").await);
-    for (id, words) in [(panicking, "the handler panicked"), (hanging, "the handler took longer than 2s")] {
+    for (how, seconds, words) in
+        [("panic", None, "the handler panicked"), ("hang", Some(2), "the handler took longer than 2s")]
+    {
+        let running =
+            scene.run_with(|settings| (settings.attempts, settings.timeout_seconds) = (Some(2), seconds)).await;
+        let id = scene.put(how).await;
         let told = scene.stage.outcome(id).await;
         assert_eq!(told.outcome, Some(Outcome::DeadLettered));
         assert_eq!((told.data["attempts"].as_u64(), told.data["detail"].as_str()), (Some(2), Some(words)));
         assert_eq!(scene.things(id).await, 0);
+        running.stop().await;
     }
 }
 

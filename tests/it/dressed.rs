@@ -1,12 +1,11 @@
 //! One switch of a brand: mails, both pages and an open socket have the same look, and nothing is started anew for it.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use omnibus_fanout::{Fanout, FanoutParts};
 use omnibus_ingest::token::{Claims, sign};
-use omnibus_runtime::testing::{Stage, Told};
+use omnibus_runtime::testing::{PATIENCE, Stage, Told};
 use omnibus_runtime::{Health, Visit, clock};
 use omnibus_schemas::brander::{ActivateBranding, DashboardPage, LoginPage, Look, RollbackBranding, SetBranding};
 use omnibus_schemas::mailer::PreviewTemplate;
@@ -87,7 +86,7 @@ impl Tab {
                 Some(line) if line == json!({}) => self.socket.send(Message::text("{}")).await.unwrap(),
                 Some(line) => return line,
                 None => {
-                    let frame = tokio::time::timeout(Duration::from_secs(60), self.socket.next()).await;
+                    let frame = tokio::time::timeout(PATIENCE, self.socket.next()).await;
                     let frame = frame.expect("the tab is told something").unwrap().unwrap();
                     let text = frame.into_text().unwrap();
                     self.lines.extend(text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()));

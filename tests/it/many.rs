@@ -68,7 +68,12 @@ async fn a_poisoned_member_costs_the_others_nothing() {
     ] {
         let scene = Scene::new().await;
         let (odd, others) = among_others(&scene, how).await;
-        let running = scene.run_many(|settings| (settings.loops, settings.attempts) = (1, Some(1))).await;
+        let running = scene
+            .run_many(|settings| {
+                (settings.loops, settings.attempts) = (1, Some(1));
+                settings.timeout_seconds = (how == "hang").then_some(2);
+            })
+            .await;
         assert_eq!(scene.stage.outcome(odd).await.outcome, Some(outcome), "{how}");
         all_well(&scene, &others).await;
         assert_eq!(scene.things(odd).await, i64::from(outcome == Outcome::Succeeded), "{how}");

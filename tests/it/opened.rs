@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use omnibus_ingest::{Door, DoorParts, Settings, keys};
 use omnibus_runtime::Health;
-use omnibus_runtime::testing::Stage;
+use omnibus_runtime::testing::{PATIENCE, Stage};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +20,14 @@ impl Opened {
         // A second test of this process finds the provider installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let stop = CancellationToken::new();
-        let settings = Settings { rate_limit_ip: 0, rate_limit_tenant: 0, ..Settings::on_a_free_port() };
+        let settings = Settings {
+            rate_limit_ip: 0,
+            rate_limit_tenant: 0,
+            // A busy machine is not a mute worker.
+            query_timeout_seconds: 60,
+            publish_timeout_seconds: 60,
+            ..Settings::on_a_free_port()
+        };
         let parts = DoorParts {
             bus: stage.connect("ingest").await,
             catalogue: stage.catalogue().clone(),
@@ -43,7 +50,7 @@ impl Opened {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(30), heard).await.expect("the door hears of the key");
+        tokio::time::timeout(PATIENCE, heard).await.expect("the door hears of the key");
         opened
     }
 

@@ -1,23 +1,23 @@
 //! A worker that can't run says why, at once.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use omnibus_runtime::RunError;
 use omnibus_runtime::bus::PublishError;
+use omnibus_runtime::testing::PATIENCE;
 use omnibus_tests::life::Life;
 use serde_json::json;
 
-use crate::scene::{Scene, headers};
+use crate::scene::{Scene, refused};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_under_another_users_name_says_at_once_which_subject_it_was_refused() {
     let scene = Scene::new().await;
     scene.migrate().await;
     let parts = scene.parts("tenant_acme").await;
-    let started = Instant::now();
     let error = scene.fails(parts).await;
-    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    // Whoever waits for an answer instead learns of a time-out, and of no subject.
     assert!(
         matches!(&error, RunError::Refused(refusal)
         if refusal.user == "tenant_acme" && refusal.subject.starts_with("$JS.API.CONSUMER.INFO.CMD_SHOP.")),
@@ -29,12 +29,12 @@ async fn a_worker_under_another_users_name_says_at_once_which_subject_it_was_ref
 async fn a_refused_publication_ends_at_once() {
     let scene = Scene::new().await;
     let tenant = scene.stage.connect("tenant_acme").await;
-    let started = Instant::now();
-    let refused = tenant.publish("cmd.shop.default.put.globex", headers(&[]), "{}".into()).await;
+    // Whoever waits for the acknowledgement learns each time that the bus is away, and nothing else.
+    let refused = refused(&tenant, "cmd.shop.default.put.globex", "{}").await;
     assert!(
-        matches!(&refused, Err(PublishError::Refused(refusal)) if refusal.subject == "cmd.shop.default.put.globex")
+        matches!(&refused, PublishError::Refused(refusal) if refusal.subject == "cmd.shop.default.put.globex"),
+        "{refused}"
     );
-    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -101,7 +101,7 @@ async fn an_address_for_health_that_is_taken_is_named() {
             }
         }
     };
-    let status = tokio::time::timeout(Duration::from_secs(60), ended).await.expect("ends by itself");
+    let status = tokio::time::timeout(PATIENCE, ended).await.expect("ends by itself");
     assert_eq!(status.code(), Some(1));
     assert!(life.log().contains(&format!("can't listen on {address} (--health-addr, HEALTH_ADDR)")), "{}", life.log());
 }

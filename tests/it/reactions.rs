@@ -68,7 +68,7 @@ fn catalogue() -> Catalogue {
 async fn a_reaction_happens_once_for_each_event_however_often_it_is_told() {
     let (stage, provider) = (Stage::new(catalogue()).await, tempfile::tempdir().unwrap());
     assert!(clerk().unhandled(stage.catalogue()).is_empty());
-    let _workers = (stage.run(shop::worker(provider.path())).await, stage.run(clerk()).await);
+    let _workers = (stage.run(shop::patient_worker(provider.path())).await, stage.run(clerk()).await);
     let id = stage.publish("acme", &Put { thing: "apple".into(), how: String::new() }).await;
     let event = stage.outcome(id).await;
     let noted = stage.event(|told| told.name == "noted").await;
@@ -95,7 +95,7 @@ async fn a_reaction_happens_once_for_each_event_however_often_it_is_told() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reaction_that_fails_is_retried_and_becomes_a_dead_letter_of_its_own_domain() {
     let (stage, provider) = (Stage::new(catalogue()).await, tempfile::tempdir().unwrap());
-    let _workers = (stage.run(shop::worker(provider.path())).await, stage.run(clerk()).await);
+    let _workers = (stage.run(shop::patient_worker(provider.path())).await, stage.run(clerk()).await);
     let id = stage.publish("acme", &Put { thing: "rotten".into(), how: String::new() }).await;
     let event = stage.outcome(id).await;
     assert_eq!(event.outcome, Some(Outcome::Succeeded), "the shop's command is none the worse");

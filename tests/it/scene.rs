@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use async_nats::HeaderMap;
+use bytes::Bytes;
+use omnibus_runtime::bus::PublishError;
 use omnibus_runtime::settings::WorkSettings;
-use omnibus_runtime::testing::{Running, Stage, Told};
+use omnibus_runtime::testing::{PATIENCE, Running, Stage, Told};
 use omnibus_runtime::{Bus, Health, Parts, RunError, Worker};
 use omnibus_schemas::platform::{CommandPage, CommandReport};
 use omnibus_tests::shop::{self, Charge, Put};
@@ -29,8 +31,10 @@ impl Scene {
         Scene { stage: Stage::with(shop::catalogue(), limits, postgres).await, provider: folder() }
     }
 
+    /// With tries that may take as long as the test wants: calls that are `open` last until [`Scene::answer`], and a busy
+    /// machine spends no attempt. What hangs is given up by `timeout_seconds`.
     pub(crate) fn worker(&self) -> Worker {
-        shop::worker(self.provider.path())
+        shop::patient_worker(self.provider.path())
     }
 
     pub(crate) async fn run(&self) -> Running {
@@ -45,20 +49,6 @@ impl Scene {
 
     /// With puts taken many at a time.
     pub(crate) async fn run_many(&self, change: impl FnOnce(&mut WorkSettings)) -> Running {
-        let mut settings = WorkSettings::defaults();
-        change(&mut settings);
-        self.stage.run_with(shop::worker_of_many(self.provider.path()), settings).await
-    }
-
-    /// With tries that may take as long as the test wants: calls that are `open` last until [`Scene::answer`].
-    pub(crate) async fn run_patient(&self, change: impl FnOnce(&mut WorkSettings)) -> Running {
-        let mut settings = WorkSettings::defaults();
-        change(&mut settings);
-        self.stage.run_with(shop::patient_worker(self.provider.path()), settings).await
-    }
-
-    /// As both.
-    pub(crate) async fn run_many_patient(&self, change: impl FnOnce(&mut WorkSettings)) -> Running {
         let mut settings = WorkSettings::defaults();
         change(&mut settings);
         self.stage.run_with(shop::patient_worker_of_many(self.provider.path()), settings).await
@@ -135,7 +125,7 @@ impl Scene {
 
     /// Runs a worker that is to end by itself, in time.
     pub(crate) async fn fails(&self, parts: Parts) -> RunError {
-        let run = tokio::time::timeout(Duration::from_secs(20), self.worker().run(parts));
+        let run = tokio::time::timeout(PATIENCE, self.worker().run(parts));
         run.await.expect("ends by itself").expect_err("can't run")
     }
 }
@@ -159,15 +149,31 @@ pub(crate) fn headers(list: &[(&str, &str)]) -> HeaderMap {
     })
 }
 
-/// Looks again and again, for what nobody tells. No test waits longer than half a minute.
-pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut look: impl FnMut() -> F) {
-    for _ in 0..600 {
-        if look().await {
-            return;
+/// What a publication comes to that `user` may not make. A machine that is too busy to say so in time is asked again.
+pub(crate) async fn refused(user: &Bus, subject: &str, body: impl Into<Bytes>) -> PublishError {
+    let body = body.into();
+    let trying = async {
+        loop {
+            match user.publish(subject, HeaderMap::new(), body.clone()).await {
+                Ok(ack) => panic!("{subject} is taken: {ack:?}"),
+                Err(PublishError::Away(_)) => {}
+                Err(error) => return error,
+            }
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    tokio::time::timeout(PATIENCE, trying).await.expect("the server says that it refuses")
+}
+
+/// Looks again and again, for what nobody tells.
+pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut look: impl FnMut() -> F) {
+    let looking = async {
+        while !look().await {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    if tokio::time::timeout(PATIENCE, looking).await.is_err() {
+        panic!("it never came to this: {what}");
     }
-    panic!("it never came to this: {what}");
 }
 
 /// The names of what a command has caused, in order.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use omnibus_runtime::metrics::recorder;
-use omnibus_runtime::testing::Stage;
+use omnibus_runtime::testing::{PATIENCE, Stage};
 use omnibus_runtime::{Cx, Events, Fail, Handle, Health, Worker};
 use omnibus_schemas::{Catalogue, Command, Domain};
 use serde::{Deserialize, Serialize};
@@ -103,7 +103,7 @@ async fn scraped(wanted: impl Fn(&str) -> bool) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), told).await.expect("all are there");
+    tokio::time::timeout(PATIENCE, told).await.expect("all are there");
     stop.cancel();
     serving.await.unwrap().unwrap();
 }

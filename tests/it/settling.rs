@@ -34,7 +34,7 @@ async fn locked(scene: &Scene) -> (Uuid, sqlx::Transaction<'_, sqlx::Postgres>) 
 async fn an_end_is_not_committed_while_the_database_does_not_let_its_rows_be_settled() {
     let scene = Scene::new().await;
     let (id, lock) = locked(&scene).await;
-    let _running = scene.run().await;
+    let _running = scene.run_with(|settings| settings.timeout_seconds = Some(2)).await;
     scene.repeat_charge(id, "refused", "cannot_tell").await;
     // The first try has run out of its time, and hangs still; the second waits.
     scene.until(&hanging(2), 1).await;
@@ -49,7 +49,8 @@ async fn an_end_outlives_a_line_to_the_database_that_is_mute_while_its_rows_are_
     let scene = Scene::new().await;
     let (id, lock) = locked(&scene).await;
     let (line, url) = Proxy::to_postgres(&scene.stage.database_url).await.unwrap();
-    let parts = scene.parts("shop").await;
+    let mut parts = scene.parts("shop").await;
+    parts.settings.timeout_seconds = Some(2);
     let parts = omnibus_runtime::Parts { db: PgPoolOptions::new().connect(&url).await.unwrap(), ..parts };
     let (health, stop) = (parts.health.clone(), parts.stop.clone());
     let running = tokio::spawn(scene.worker().run(parts));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use omnibus_runtime::testing::Stage;
+use omnibus_runtime::testing::{PATIENCE, Stage};
 use omnibus_tests::gallery::{self, Gallery};
 
 async fn until(mut wanted: impl FnMut() -> bool) {
@@ -13,7 +13,7 @@ async fn until(mut wanted: impl FnMut() -> bool) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), wait).await.expect("it happens in time");
+    tokio::time::timeout(PATIENCE, wait).await.expect("it happens in time");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use omnibus_fanout::{Fanout, FanoutParts};
 use omnibus_runtime::Health;
-use omnibus_runtime::testing::Stage;
+use omnibus_runtime::testing::{PATIENCE, Stage};
 use omnibus_runtime::trace::TraceParent;
 use omnibus_schemas::Catalogue;
 use reqwest::{Method, StatusCode};
@@ -16,9 +16,6 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 use tokio_util::sync::CancellationToken;
 
 use crate::opened::Opened;
-
-/// Far longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The first line that is wanted of what a socket is told.
 async fn line(socket: &mut WebSocketStream<MaybeTlsStream<TcpStream>>, wanted: impl Fn(&Value) -> bool) -> Value {

@@ -30,7 +30,7 @@ async fn a_file_larger_than_a_message_reaches_the_worker_and_is_shown_again() {
     let door = Opened::on(&stage).await;
     let bytes = picture(1_800_000);
     let sent = door.ask(Method::POST, HANG).header("content-type", "image/png; a=b").body(bytes.clone());
-    let answer = sent.header("prefer", "wait=20").send().await.unwrap();
+    let answer = sent.header("prefer", "wait=30").send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::OK);
     let answer: Value = answer.json().await.unwrap();
     let hung: PictureHung = serde_json::from_value(answer["event"]["data"].clone()).unwrap();

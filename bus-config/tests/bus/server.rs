@@ -15,7 +15,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 /// Far longer than anything here takes; only a fault runs into it.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The nats-server that the set-up scripts have put below the workspace, unless another is named.
 pub(crate) fn program() -> std::ffi::OsString {

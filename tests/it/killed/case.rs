@@ -4,11 +4,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use omnibus_runtime::local::{Postgres, PostgresOptions};
-use omnibus_runtime::testing::{Stage, TENANTS};
+use omnibus_runtime::testing::{self, Stage, TENANTS};
 use omnibus_tests::life::Life;
 use omnibus_tests::referee::{Evidence, Order, Sent, Verdict, judge};
 use omnibus_tests::shop::{self, Charge, Put};
 use uuid::Uuid;
+
+/// A little less than the stage's own, which shows no worker's log.
+const PATIENCE: Duration = Duration::from_secs(testing::PATIENCE.as_secs() - 10);
 
 /// Who dies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,13 +155,13 @@ impl Case {
     /// Waits until every command has told how it ended and nothing is under way, and judges.
     pub(crate) async fn verdict(&self, life: &Life) -> Verdict {
         for sent in &self.sent {
-            let told = tokio::time::timeout(Duration::from_secs(45), self.stage.outcome(sent.id)).await;
+            let told = tokio::time::timeout(PATIENCE, self.stage.outcome(sent.id)).await;
             if told.is_err() {
                 panic!("{sent:?} does not end; the log:\n{}", life.log());
             }
         }
         let js = self.stage.operator.jetstream();
-        if let Err(left) = Evidence::settled(js, &self.stage.db, Duration::from_secs(40)).await {
+        if let Err(left) = Evidence::settled(js, &self.stage.db, PATIENCE).await {
             panic!("not everything came to an end: {left:#}; the log:\n{}", life.log());
         }
         let evidence =

@@ -10,7 +10,7 @@ const BODY: &str = r#"{"to": ["test@example.com"], "subject": "Test", "body": "H
 
 fn send(stack: &Stack) -> (String, Value) {
     let sent =
-        stack.run(&["send", "mailer.send_email", "--tenant", "acme", "--json", BODY, "--wait", "30", "-o", "json"]);
+        stack.run(&["send", "mailer.send_email", "--tenant", "acme", "--json", BODY, "--wait", "180", "-o", "json"]);
     let sent: Value = serde_json::from_str(&sent.out).unwrap();
     (sent["id"].as_str().unwrap().to_owned(), sent["event"]["outcome"].clone())
 }

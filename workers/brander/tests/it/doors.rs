@@ -33,6 +33,9 @@ impl Opened {
         let stop = CancellationToken::new();
         let settings = omnibus_ingest::Settings {
             rate_limit_ip: 0,
+            // A busy machine is not a mute worker.
+            query_timeout_seconds: 60,
+            publish_timeout_seconds: 60,
             http_listen: SocketAddr::from(([127, 0, 0, 1], http)),
             https_listen: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
             certificate_key: Some(BASE64_STANDARD.encode([7; 32]).into()),

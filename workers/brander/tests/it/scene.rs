@@ -11,8 +11,7 @@ use omnibus_schemas::brander::{ActivateBranding, Look, SetBranding};
 use omnibus_schemas::platform::Outcome;
 use omnibus_schemas::{Catalogue, Command};
 
-/// No test waits longer than this for anything.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) use omnibus_runtime::testing::PATIENCE;
 
 /// A stage, and the brander at work.
 pub(crate) struct Scene {

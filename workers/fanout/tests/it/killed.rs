@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::scene::{Client, Scene, message, position, recovered};
+use crate::scene::{Client, PATIENCE, Scene, message, position, recovered};
 use crate::wire::Wire;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -165,7 +165,7 @@ async fn a_node_that_closes_sends_its_sockets_to_another() {
         let begun = again.recover("room:lobby", (&at.0, at.1)).await;
         assert_eq!(recovered(&begun), ["meanwhile"]);
     }
-    tokio::time::timeout(Duration::from_secs(60), async {
+    tokio::time::timeout(PATIENCE, async {
         while one.fanout.topics() > 0 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }

@@ -47,7 +47,7 @@ impl Process {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        let told = tokio::time::timeout(Duration::from_secs(60), told).await;
+        let told = tokio::time::timeout(PATIENCE, told).await;
         assert!(told.is_ok(), "{line} is not in {}", metrics().await);
     }
 }

@@ -1,6 +1,6 @@
 //! What a client that was away gets when it is back.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use omnibus_runtime::local::Postgres;
 use omnibus_runtime::testing::Stage;
@@ -167,23 +167,30 @@ async fn a_log_that_was_made_anew_has_another_epoch_and_no_old_offset_is_trusted
 #[tokio::test(flavor = "multi_thread")]
 async fn who_listens_while_the_log_is_made_anew_is_told_by_its_first_entry() {
     let scene = Scene::new().await;
-    let node = scene.node().await;
     scene.join("acme", "lobby", &["ada", "bob"]).await;
-    let mut ada = Client::of(&node, "acme", "ada").await;
-    let old = seen(&mut ada, "room:lobby").await;
-    scene.say("acme", "lobby", "bob", "in the old one").await;
-    assert_eq!(ada.texts(1).await, ["in the old one"]);
     let js = scene.stage.operator.jetstream();
-    js.delete_stream(omnibus_bus::ROOMS).await.unwrap();
     let topology = omnibus_bus::Topology::of(&Catalogue::omnibus(), &omnibus_bus::Settings::default());
-    omnibus_bus::apply(js, &topology).await.unwrap();
-    scene.say("acme", "lobby", "bob", "in the new one").await;
-    let ended = async { while !ada.push().await["unsubscribe"].is_object() {} };
-    // Before it would be looked at anyway.
-    tokio::time::timeout(Duration::from_secs(20), ended).await.expect("the subscription ends");
-    let begun = ada.recover("room:lobby", (&old.0, old.1)).await;
-    assert!(begun.get("recovered").is_none() && recovered(&begun).is_empty(), "{begun}");
-    assert_ne!(position(&begun).0, old.0);
+    // On a busy machine it may be looked at before: then once more.
+    for _ in 0..5 {
+        let (began, node) = (Instant::now(), scene.node().await);
+        let mut ada = Client::of(&node, "acme", "ada").await;
+        let old = seen(&mut ada, "room:lobby").await;
+        scene.say("acme", "lobby", "bob", "in the old one").await;
+        assert_eq!(ada.texts(1).await, ["in the old one"]);
+        js.delete_stream(omnibus_bus::ROOMS).await.unwrap();
+        omnibus_bus::apply(js, &topology).await.unwrap();
+        scene.say("acme", "lobby", "bob", "in the new one").await;
+        while !ada.push().await["unsubscribe"].is_object() {}
+        let took = began.elapsed();
+        let begun = ada.recover("room:lobby", (&old.0, old.1)).await;
+        assert!(begun.get("recovered").is_none() && recovered(&begun).is_empty(), "{begun}");
+        assert_ne!(position(&begun).0, old.0);
+        // The first look is three quarters of 25 seconds away, or more.
+        if took < Duration::from_secs(18) {
+            return;
+        }
+    }
+    panic!("it takes a look to see it");
 }
 
 #[tokio::test(flavor = "multi_thread")]

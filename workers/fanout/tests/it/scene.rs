@@ -21,8 +21,8 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// No test waits longer than this for anything.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) use omnibus_runtime::testing::PATIENCE;
+
 pub(crate) const SECRET: &str = "a secret of tests, thirty-two characters long";
 
 pub(crate) fn token(word: &str) -> Token {

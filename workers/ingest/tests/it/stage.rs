@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use omnibus_bus::{Credentials, ServerOptions, Settings as Limits, TenantUser, Topology, server_config};
 use omnibus_ingest::keys::{self, ApiKey, KeyRecord};
 use omnibus_ingest::{Door, DoorParts, Settings};
-use omnibus_runtime::bus::{Bus, BusSettings};
+use omnibus_runtime::bus::{Bus, BusSettings, PublishError};
 use omnibus_runtime::local::{NatsConfig, NatsOptions, NatsServer};
 use omnibus_runtime::{Health, clock};
 use omnibus_schemas::{Catalogue, Tenant, headers, subject};
@@ -15,8 +15,8 @@ use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-/// No test waits longer than this for anything.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) use omnibus_runtime::testing::PATIENCE;
+
 /// Between two looks at what nobody tells: whoever asks without a pause takes the processor from what he waits for.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -48,7 +48,14 @@ impl Stage {
         // A second test of this process finds the provider installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let catalogue = Catalogue::omnibus();
-        let mut settings = Settings { rate_limit_ip: 0, rate_limit_tenant: 0, ..Settings::on_a_free_port() };
+        let mut settings = Settings {
+            rate_limit_ip: 0,
+            rate_limit_tenant: 0,
+            // A busy machine is not a mute worker.
+            query_timeout_seconds: 60,
+            publish_timeout_seconds: 60,
+            ..Settings::on_a_free_port()
+        };
         let tenants = vec![TenantUser::of_every_command(tenant("globex"))];
         let mut limits = Limits { tenants, ..Limits::default() };
         change(&mut settings, &mut limits);
@@ -194,7 +201,7 @@ impl Stage {
                 let given = command.headers.unwrap();
                 let id = given.get(headers::ID).unwrap().as_str();
                 let tenant = command.subject.rsplit('.').next().unwrap().to_owned();
-                publish_outcome(&bus, event, &tenant, id, outcome, &data).await;
+                publish_outcome(&bus, event, &tenant, id, outcome, &data).await.unwrap();
             }
         });
     }
@@ -207,7 +214,7 @@ pub(crate) async fn publish_outcome(
     causation: &str,
     outcome: &str,
     data: &Value,
-) {
+) -> Result<(), PublishError> {
     let mut map = HeaderMap::new();
     map.insert(headers::ID, format!("{causation}/1").as_str());
     map.insert(headers::TYPE, format!("omnibus.greeter.{event}.v1").as_str());
@@ -216,7 +223,7 @@ pub(crate) async fn publish_outcome(
     map.insert(headers::OUTCOME, outcome);
     map.insert(headers::CONTENT_TYPE, "application/json");
     let subject = subject::event("greeter", event, tenant);
-    bus.publish(&subject, map, data.to_string().into()).await.unwrap();
+    bus.publish(&subject, map, data.to_string().into()).await.map(drop)
 }
 
 pub(crate) fn tenant(name: &str) -> Tenant {

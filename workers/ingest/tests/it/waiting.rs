@@ -78,8 +78,8 @@ async fn an_event_of_another_tenant_answers_for_nobody() {
     let forger = tokio::spawn(async move {
         let command = commands.next().await.unwrap();
         let id = command.headers.unwrap().get("ce-id").unwrap().as_str().to_owned();
-        publish_outcome(&bus, "greeted", "globex", &id, "succeeded", &json!({"forged": true})).await;
-        publish_outcome(&bus, "greeted", "acme", &id, "succeeded", &json!({"forged": false})).await;
+        publish_outcome(&bus, "greeted", "globex", &id, "succeeded", &json!({"forged": true})).await.unwrap();
+        publish_outcome(&bus, "greeted", "acme", &id, "succeeded", &json!({"forged": false})).await.unwrap();
     });
     let response = stage.greet(&key).header("prefer", "wait=20").send().await.unwrap();
     let body: Value = response.json().await.unwrap();

@@ -1,6 +1,7 @@
 //! One mail to many, each by itself.
 
 use omnibus_mailer::worker;
+use omnibus_runtime::testing::PATIENCE;
 use omnibus_schemas::Command;
 use omnibus_schemas::mailer::{
     AddSuppression, BatchRecipient, BatchRows, BatchStatus, CloseBatch, EmailState, EmailStatus, ExpandBatch,
@@ -92,7 +93,7 @@ async fn ten_thousand_rows_of_a_file_are_each_sent_once() {
     let id = done(&stage, "acme", &by_file(uploaded)).await;
     let mut to = std::collections::HashSet::new();
     for _ in 0..9_998 {
-        let text = tokio::time::timeout(std::time::Duration::from_secs(60), taken.recv()).await.unwrap().unwrap();
+        let text = tokio::time::timeout(PATIENCE, taken.recv()).await.unwrap().unwrap();
         let text = String::from_utf8(text).unwrap();
         let line = text.lines().find(|line| line.starts_with("To: ")).unwrap();
         assert!(to.insert(line.to_owned()), "twice: {line}");

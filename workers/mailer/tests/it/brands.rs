@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use omnibus_mailer::worker;
-use omnibus_runtime::testing::Stage;
+use omnibus_runtime::testing::{PATIENCE, Stage};
 use omnibus_schemas::brand::{BUCKET, Brand, DRAFTS, Sender};
 use omnibus_schemas::mailer::{
     AddSenderDomain, BatchRecipient, Preview, PreviewTemplate, SendBatch, SendTemplate, Templates,
@@ -40,7 +40,7 @@ async fn until(stage: &Stage, tenant: &str, name: &str) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(120), asking).await.unwrap_or_else(|_| panic!("no mail was from {name}"));
+    tokio::time::timeout(PATIENCE, asking).await.unwrap_or_else(|_| panic!("no mail was from {name}"));
 }
 
 #[tokio::test]
@@ -83,8 +83,16 @@ async fn without_a_bucket_mails_are_dressed_plainly_and_at_once() {
     let running = stage.run(worker(folder_settings(dir.path())).unwrap()).await;
     // From here on it answers.
     stage.ask("mailer", "acme", &Templates::example()).await.unwrap();
-    let asked = tokio::time::timeout(Duration::from_secs(4), shown(&stage, "acme")).await;
-    assert_eq!(asked.unwrap().subject, "Welcome to acme, Ada");
+    // Whoever waits for brands in vain waits for five seconds, each time. A busy machine does not take so long each time.
+    let at_once = async {
+        loop {
+            if let Ok(mail) = tokio::time::timeout(Duration::from_secs(4), shown(&stage, "acme")).await {
+                break mail;
+            }
+        }
+    };
+    let mail = tokio::time::timeout(PATIENCE, at_once).await.expect("there is no wait for a bucket");
+    assert_eq!(mail.subject, "Welcome to acme, Ada");
     running.stop().await;
 }
 

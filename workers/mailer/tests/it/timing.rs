@@ -12,6 +12,9 @@ use serde_json::json;
 use crate::scene::{done, email, rejected, run, run_with, stage, states, status, told, until};
 use crate::server::SmtpServer;
 
+/// Long enough for what is to be done before a mail leaves, on a busy machine too.
+const HEAD_START: i64 = 20;
+
 fn in_seconds(seconds: i64) -> chrono::DateTime<Utc> {
     clock::now() + Duration::seconds(seconds)
 }
@@ -21,7 +24,7 @@ async fn a_mail_waits_for_its_time_and_suppressions_hold_when_it_leaves() {
     let mut server = SmtpServer::start(json!({})).await;
     let stage = stage().await;
     let running = run(&stage, &server).await;
-    let at = in_seconds(10);
+    let at = in_seconds(HEAD_START);
     let to = |to: &str| {
         email(|e| {
             e.to = vec![to.into()];
@@ -63,7 +66,7 @@ async fn a_mail_from_a_template_waits_for_its_time_too_and_counts_as_that_templa
     let welcome = SendTemplate {
         template: "welcome".into(),
         variables: json!({ "action_url": "https://example.com/begin" }).as_object().unwrap().clone(),
-        send_at: Some(in_seconds(10)),
+        send_at: Some(in_seconds(HEAD_START)),
         ..SendTemplate::example()
     };
     let id = done(&stage, "acme", &welcome).await;
@@ -100,7 +103,8 @@ async fn a_mail_can_be_taken_back_until_it_leaves_and_by_its_own_tenant_only() {
     let server = SmtpServer::start(json!({})).await;
     let stage = stage().await;
     let running = run(&stage, &server).await;
-    let id = done(&stage, "acme", &email(|e| e.send_at = Some(in_seconds(10)))).await;
+    let at = in_seconds(HEAD_START);
+    let id = done(&stage, "acme", &email(|e| e.send_at = Some(at))).await;
     let cancel = CancelEmail { email_id: id };
     assert_eq!(rejected(&stage, "globex", &cancel).await, "not_found");
     done(&stage, "acme", &cancel).await;
@@ -109,7 +113,7 @@ async fn a_mail_can_be_taken_back_until_it_leaves_and_by_its_own_tenant_only() {
     assert_eq!(rejected(&stage, "acme", &cancel).await, "already_left");
 
     // Its time comes, and nothing leaves.
-    let after = done(&stage, "acme", &email(|e| e.send_at = Some(in_seconds(11)))).await;
+    let after = done(&stage, "acme", &email(|e| e.send_at = Some(at + Duration::seconds(1)))).await;
     until(|| status(&stage, after), |report| report.status == EmailState::Sent).await;
     assert_eq!(rejected(&stage, "acme", &CancelEmail { email_id: after }).await, "already_left");
     assert_eq!(counted(&stage, None, |row| row.cancelled).await, 1);
@@ -172,7 +176,7 @@ async fn what_is_leaving_just_now_can_not_be_taken_back() {
 async fn what_is_tried_again_or_not_made_yet_is_taken_back_too() {
     let mut server = SmtpServer::start(json!({})).await;
     let stage = stage().await;
-    let running = run_with(&stage, &server, &["--defer-seconds", "8"]).await;
+    let running = run_with(&stage, &server, &["--defer-seconds", "20"]).await;
     let about = |to: &str| {
         email(|e| {
             e.to = vec![to.into()];
@@ -201,7 +205,7 @@ async fn what_is_tried_again_or_not_made_yet_is_taken_back_too() {
         assert_eq!(server.next("accepted").await["to"], json!([to]));
     }
     // The follow-up's time has come when a later one's has.
-    let after = done(&stage, "acme", &email(|e| e.send_at = Some(in_seconds(14)))).await;
+    let after = done(&stage, "acme", &email(|e| e.send_at = Some(in_seconds(24)))).await;
     until(|| status(&stage, after), |report| report.status == EmailState::Sent).await;
     running.stop().await;
     assert_eq!(server.rest().await.iter().filter(|event| *event == "accepted").count(), 1);

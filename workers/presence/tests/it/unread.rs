@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use omnibus_presence::Settings;
 use omnibus_runtime::clock;
-use omnibus_runtime::testing::Told;
+use omnibus_runtime::testing::{PATIENCE, Told};
 use omnibus_schemas::headers;
 use omnibus_schemas::presence::{
     CheckUnread, DeleteMessage, JoinRoom, MarkRead, NotePresence, OpenDirect, PostMessage, SetContact, Status,
@@ -13,8 +13,6 @@ use omnibus_schemas::presence::{
 use serde_json::json;
 
 use crate::{Scene, post, token};
-
-const PATIENCE: Duration = Duration::from_secs(120);
 
 async fn scene() -> Scene {
     // Long enough for what is to be done in time, also where that takes a while.

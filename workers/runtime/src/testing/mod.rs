@@ -18,6 +18,7 @@ mod database;
 mod fuzz;
 mod life;
 mod log;
+mod publisher;
 mod told;
 
 use std::collections::HashMap;
@@ -53,7 +54,7 @@ use crate::visit::{Reply, Visit};
 use crate::worker::{Parts, RunError, Worker};
 
 /// No test waits longer than this for anything. A machine may be busy with everything else.
-const PATIENCE: Duration = Duration::from_secs(180);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A port of this machine that is free now, below those that the kernel hands out by itself: hardly anybody takes it before
 /// it is served.
@@ -82,6 +83,7 @@ pub struct Stage {
     catalogue: Catalogue,
     nats_url: String,
     seeds: tempfile::TempDir,
+    publisher: publisher::Publisher,
     told: told::Listener,
     sent: Mutex<HashMap<Uuid, ()>>,
 }
@@ -215,6 +217,7 @@ impl Stage {
             others: servers.into_iter().map(tokio::sync::Mutex::new).collect(),
             database_url,
             db,
+            publisher: publisher::Publisher::new(&operator),
             operator,
             catalogue,
             nats_url,
@@ -259,9 +262,18 @@ impl Stage {
         let db = PgPoolOptions::new()
             .max_connections(8)
             .acquire_timeout(Duration::from_secs(5))
-            .connect_with(database.options(NOT_COMPILED))
-            .await
-            .expect("the database answers");
+            .connect_lazy_with(database.options(NOT_COMPILED));
+        // The first connection may take a busy machine longer than a worker waits for one.
+        let opened = async {
+            loop {
+                match db.acquire().await {
+                    Err(sqlx::Error::PoolTimedOut) => {}
+                    opened => break opened.map(drop),
+                }
+            }
+        };
+        let opened = tokio::time::timeout(PATIENCE, opened).await.expect("the database answers in time");
+        opened.expect("the database answers");
         let (stop, health) = (CancellationToken::new(), Health::default());
         let parts =
             Parts { bus, db, catalogue: self.catalogue.clone(), settings, health: health.clone(), stop: stop.clone() };
@@ -322,7 +334,7 @@ impl Stage {
             let publish = async_nats::jetstream::message::PublishMessage::build()
                 .payload(encode(Encoding::MessagePack, &command(n)).into())
                 .headers(map);
-            let js = self.operator.jetstream();
+            let js = self.publisher.jetstream();
             acks.push(js.send_publish(subject.clone(), publish).await.expect("the bus takes the message"));
             if acks.len() == 1000 || n + 1 == count {
                 for ack in acks.drain(..) {
@@ -332,9 +344,10 @@ impl Stage {
         }
     }
 
-    /// Publishes anything at all as the operator and waits for the bus to have it.
+    /// Publishes anything at all as the operator and waits for the bus to have it. What has a `Nats-Msg-Id` outlives the
+    /// connection.
     pub async fn publish_raw(&self, subject: &str, map: HeaderMap, body: impl Into<Bytes>) -> u64 {
-        self.operator.publish(subject, map, body.into()).await.expect("the bus takes the message").sequence
+        self.publisher.publish(subject, map, body.into()).await
     }
 
     /// Waits for a command's terminal event.

@@ -1,10 +1,8 @@
 //! Through the HTTP door, as callers and as Twilio do: log in with a code, ask for an estimate, be told what became of it.
 
-use std::time::Duration;
-
 use omnibus_ingest::{Door, DoorParts, keys};
 use omnibus_runtime::Health;
-use omnibus_runtime::testing::Stage;
+use omnibus_runtime::testing::{PATIENCE, Stage};
 use omnibus_schemas::Query;
 use omnibus_schemas::texter::{EstimateSms, SmsState};
 use serde_json::{Value, json};
@@ -26,6 +24,9 @@ impl Opened {
         let settings = omnibus_ingest::Settings {
             rate_limit_ip: 0,
             rate_limit_tenant: 0,
+            // A busy machine is not a mute worker.
+            query_timeout_seconds: 60,
+            publish_timeout_seconds: 60,
             http_listen: listen.parse().unwrap(),
             ..omnibus_ingest::Settings::on_a_free_port()
         };
@@ -45,7 +46,7 @@ impl Opened {
         let opened =
             Opened { url, key: key.expose().to_owned(), http: reqwest::Client::new(), _stop: stop.drop_guard() };
         let heard = async { while opened.get("/api/v1/sms/templates").await.0 == 401 {} };
-        tokio::time::timeout(Duration::from_secs(30), heard).await.expect("the door hears of the key");
+        tokio::time::timeout(PATIENCE, heard).await.expect("the door hears of the key");
         opened
     }
 
@@ -56,7 +57,7 @@ impl Opened {
 
     async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
         let request = self.http.post(format!("{}{path}", self.url)).bearer_auth(&self.key);
-        let answer = request.header("prefer", "wait=20").json(body).send().await.unwrap();
+        let answer = request.header("prefer", "wait=30").json(body).send().await.unwrap();
         (answer.status().as_u16(), answer.json().await.unwrap_or_default())
     }
 }

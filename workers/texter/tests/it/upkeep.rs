@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use omnibus_runtime::testing::PATIENCE;
 use omnibus_texter::worker;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
@@ -66,7 +67,7 @@ async fn what_is_forgotten_is_found_without_reading_what_stays() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), forgotten).await.expect("it is forgotten");
+    tokio::time::timeout(PATIENCE, forgotten).await.expect("it is forgotten");
     running.stop().await;
     stage.db.close().await;
     let db = PgPoolOptions::new().max_connections(1).connect(&stage.database_url).await.unwrap();
@@ -78,7 +79,7 @@ async fn what_is_forgotten_is_found_without_reading_what_stays() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), alone).await.expect("nobody else is connected");
+    tokio::time::timeout(PATIENCE, alone).await.expect("nobody else is connected");
     let counts = "select seq_tup_read + coalesce(idx_tup_fetch, 0) from pg_stat_user_tables
         where schemaname = 'texter' and relname = $1";
     for (table, _) in TABLES {

@@ -12,6 +12,9 @@ use serde_json::json;
 use crate::scene::{SERVICE, Scene, code, number, text};
 use crate::webhooks::visit;
 
+/// Long enough for what is to be done before a text leaves, on a busy machine too.
+const HEAD_START: Duration = Duration::seconds(20);
+
 fn later(n: u32, at: DateTime<Utc>, waits_at: WaitsAt) -> SendSms {
     text(|t| {
         t.to = number(n);
@@ -36,7 +39,7 @@ async fn of_a_service() -> Scene {
 #[tokio::test]
 async fn a_text_for_later_is_seen_waiting_and_leaves_at_its_time_once() {
     let scene = Scene::new().await;
-    let at = clock::now() + Duration::seconds(8);
+    let at = clock::now() + HEAD_START;
     let id = scene.stage.publish("acme", &later(8001, at, WaitsAt::Here)).await;
     let report = scene.waiting(id).await;
     assert_eq!((report.waits_for, report.estimate_micro, report.segments), (Some(WaitsFor::SendAt), 0, 1));
@@ -57,7 +60,7 @@ async fn a_text_for_later_is_seen_waiting_and_leaves_at_its_time_once() {
 #[tokio::test]
 async fn a_text_that_waits_is_taken_back_by_its_tenant_alone() {
     let scene = Scene::new().await;
-    let at = clock::now() + Duration::seconds(8);
+    let at = clock::now() + HEAD_START;
     let id = scene.stage.publish("acme", &later(8002, at, WaitsAt::Here)).await;
     scene.waiting(id).await;
     let cancel = CancelSms { message_id: id };
@@ -92,7 +95,7 @@ async fn what_has_left_or_never_was_is_not_taken_back() {
 #[tokio::test]
 async fn who_opts_out_while_a_text_waits_does_not_get_it() {
     let scene = Scene::new().await;
-    let at = clock::now() + Duration::seconds(8);
+    let at = clock::now() + HEAD_START;
     let id = scene.stage.publish("acme", &later(8003, at, WaitsAt::Here)).await;
     scene.waiting(id).await;
     scene.send(&PutOptOut { number: number(8003), ..omnibus_schemas::Command::example() }).await;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use base64::Engine;
 use chrono::{DateTime, Days, NaiveTime, TimeDelta, Utc};
 use omnibus_runtime::settings::WorkSettings;
+use omnibus_runtime::testing::PATIENCE;
 use omnibus_runtime::{Visit, clock};
 use omnibus_schemas::Command;
 use omnibus_schemas::Hook;
@@ -138,7 +139,7 @@ async fn what_is_told_of_several_texts_is_written_in_one_order_whatever_order_it
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(60), waiting).await.expect("the notes want the first text");
+    tokio::time::timeout(PATIENCE, waiting).await.expect("the notes want the first text");
     // Whoever waits for the first has not locked the last.
     let lock = "select from texter.messages where message_id = $1 for update nowait";
     sqlx::query(lock).bind(last).execute(&mut *other).await.unwrap();
