@@ -55,11 +55,15 @@ pub(crate) struct Way {
     pub(crate) trial: bool,
     /// As one atomic batch, if it is no trial?
     usual: bool,
+    /// Is nothing known yet to choose by?
+    blind: bool,
+    /// A trial that was left for another day; then how long it takes says nothing.
+    pub(crate) put_off: bool,
 }
 
 impl Way {
     /// One by one, because nothing is to be chosen.
-    pub(crate) const SINGLY: Way = Way { atomic: false, trial: false, usual: false };
+    pub(crate) const SINGLY: Way = Way { atomic: false, trial: false, usual: false, blind: false, put_off: false };
 }
 
 /// Leave to publish, until it is dropped.
@@ -160,7 +164,7 @@ impl Pace {
         }
         let class = &mut classes[at];
         match class.quicker() {
-            None => Way { atomic: class.took[0].is_some(), trial: true, usual: false },
+            None => Way { atomic: class.took[0].is_some(), trial: true, blind: true, ..Way::SINGLY },
             Some(quicker) => {
                 class.left = class.left.saturating_sub(1);
                 let trial = class.left == 0;
@@ -169,19 +173,27 @@ impl Pace {
                     class.left = class.every.max(1);
                     class.trying = true;
                 }
-                Way { atomic: quicker != trial, trial, usual: quicker }
+                Way { atomic: quicker != trial, trial, usual: quicker, ..Way::SINGLY }
             }
         }
     }
 
-    /// Waits for leave to publish in that way. If somebody is long under way, it is no trial any more: others would have to
-    /// wait behind it.
-    pub(crate) async fn leave(&self, way: &mut Way) -> Leave<'_> {
+    /// Waits for leave to publish so many in that way. If somebody is long under way, it is no trial any more: others would
+    /// have to wait behind it. And what several came to find out at once, the first of them finds out for all.
+    pub(crate) async fn leave(&self, events: usize, way: &mut Way) -> Leave<'_> {
         if way.trial {
             let patience = PATIENCE + EACH * u32::try_from(self.under_way.load(Ordering::Relaxed)).unwrap_or(u32::MAX);
             match tokio::time::timeout(patience, self.line.write()).await {
-                Ok(alone) => return Leave::Alone(alone),
-                Err(_) => *way = Way { atomic: way.usual, trial: false, ..*way },
+                Ok(alone) => {
+                    if way.blind {
+                        *way = self.way(events);
+                    }
+                    return match way.trial {
+                        true => Leave::Alone(alone),
+                        false => Leave::Beside(alone.downgrade()),
+                    };
+                }
+                Err(_) => *way = Way { atomic: way.usual, trial: false, put_off: true, ..*way },
             }
         }
         Leave::Beside(self.line.read().await)
@@ -196,8 +208,10 @@ impl Pace {
     /// What it came to: how long so many took.
     pub(crate) fn took(&self, events: usize, atomic: bool, took: Duration) {
         let mut classes = self.classes.lock().expect("no panic happens under this lock");
+        // Where fewer have gone before, it is not cold any more.
+        let warm = classes[..class_of(events)].iter().any(|fewer| fewer.warm);
         let class = &mut classes[class_of(events)];
-        if !std::mem::replace(&mut class.warm, true) {
+        if !std::mem::replace(&mut class.warm, true) && !warm {
             return;
         }
         let before = class.quicker();
@@ -280,7 +294,7 @@ mod tests {
         assert_eq!(singly, [107], "after as many as a trial that takes 27/8 times as long is worth");
         let lazy = Pace::default();
         run(&lazy, 100, 4_000, 40_000);
-        assert_eq!(choices(&lazy)[..3], [false, false, true]);
+        assert_eq!(choices(&lazy)[..3], [false, true, true], "both are tried");
         assert!(!durable.way(2).atomic, "of smaller ones nothing is said");
     }
 
@@ -304,13 +318,13 @@ mod tests {
         let pace = Pace::default();
         assert!(pace.way(256).trial, "nothing is known");
         run(&pace, 10, 4_000, 40_000);
-        let (mut usual, mut trial) = (pace.way(256), Way { atomic: true, trial: true, usual: false });
+        let (mut usual, mut trial) = (pace.way(256), Way { atomic: true, trial: true, ..Way::SINGLY });
         assert_eq!(usual, Way::SINGLY);
         let mut other = usual;
-        let (one, two) = (pace.leave(&mut usual).await, pace.leave(&mut other).await);
-        let mut tried = Box::pin(pace.leave(&mut trial));
+        let (one, two) = (pace.leave(256, &mut usual).await, pace.leave(256, &mut other).await);
+        let mut tried = Box::pin(pace.leave(256, &mut trial));
         assert!(futures_util::poll!(&mut tried).is_pending());
-        let mut behind = Box::pin(pace.leave(&mut usual));
+        let mut behind = Box::pin(pace.leave(256, &mut usual));
         assert!(futures_util::poll!(&mut behind).is_pending(), "who comes later does not keep a trial waiting");
         drop((one, two));
         let alone = tried.await;
@@ -319,27 +333,42 @@ mod tests {
         behind.await;
     }
 
+    #[tokio::test]
+    async fn what_several_came_to_find_out_at_once_the_first_finds_out_for_all() {
+        let pace = Pace::default();
+        run(&pace, 1, 27_000, 8_000);
+        let mut ways = [(); 4].map(|()| pace.way(256));
+        assert!(ways.iter().all(|way| way.trial && !way.atomic));
+        let mut went = vec![];
+        for way in &mut ways {
+            let leave = pace.leave(256, way).await;
+            pace.took(256, way.atomic, Duration::from_millis(if way.atomic { 8 } else { 27 }));
+            went.push((way.atomic, matches!(leave, Leave::Alone(_))));
+        }
+        assert_eq!(went, [(false, true), (true, true), (true, false), (true, false)]);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_trial_does_not_wait_for_who_is_long_under_way() {
         let pace = Pace::default();
         let mut one = Way::SINGLY;
-        let _long = pace.leave(&mut one).await;
-        let mut way = Way { atomic: false, trial: true, usual: true };
-        assert!(matches!(pace.leave(&mut way).await, Leave::Beside(_)));
-        assert_eq!(way, Way { atomic: true, trial: false, usual: true });
+        let _long = pace.leave(256, &mut one).await;
+        let mut way = Way { trial: true, usual: true, ..Way::SINGLY };
+        assert!(matches!(pace.leave(256, &mut way).await, Leave::Beside(_)));
+        assert_eq!(way, Way { atomic: true, usual: true, put_off: true, ..Way::SINGLY });
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_more_is_under_way_the_longer_a_trial_waits() {
         let pace = Pace::default();
         let mut one = Way::SINGLY;
-        let (before, under_way) = (pace.leave(&mut one).await, pace.singly(1000));
-        let mut way = Way { atomic: true, trial: true, usual: false };
+        let (before, under_way) = (pace.leave(256, &mut one).await, pace.singly(1000));
+        let mut way = Way { atomic: true, trial: true, ..Way::SINGLY };
         let ends = async {
             tokio::time::sleep(Duration::from_millis(900)).await;
             drop((before, under_way));
         };
-        let (tried, ()) = tokio::join!(pace.leave(&mut way), ends);
+        let (tried, ()) = tokio::join!(pace.leave(256, &mut way), ends);
         assert!(matches!(tried, Leave::Alone(_)));
         assert!(way.trial);
     }

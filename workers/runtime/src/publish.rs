@@ -156,13 +156,12 @@ pub(crate) async fn publish_all(
     while !left.is_empty() {
         let (chunk, later) = left.split_at(pace.first(left.len().min(ATOMIC_LIMIT)));
         left = later;
-        let asked = match chunk.len() {
+        let mut way = match chunk.len() {
             1 => Way::SINGLY,
             several => pace.way(several),
         };
-        let mut way = asked;
-        let _leave = pace.leave(&mut way).await;
-        let (began, atomic, measured) = (Instant::now(), way.atomic, way == asked);
+        let _leave = pace.leave(chunk.len(), &mut way).await;
+        let (began, atomic, measured) = (Instant::now(), way.atomic, !way.put_off);
         if atomic {
             match gather.send(chunk.to_vec(), move |all: Vec<Due>| async move { atomically(bus, &all).await }).await {
                 Ok(took) => {

@@ -14,7 +14,7 @@ use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::time::Instant;
 
 /// What it takes at a time while others are about.
-pub(crate) const LITTLE: usize = 64;
+pub(crate) const LITTLE: usize = 16;
 /// How long it waits for others at most before each thing that it starts.
 const PATIENCE: Duration = Duration::from_millis(25);
 /// How many of its calls begin at once while others are about.
