@@ -1,10 +1,12 @@
 //! The client that browsers use speaks with the door: the npm package `centrifuge`, unchanged, in Node.
 
+use std::path::Path;
 use std::process::Stdio;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::sync::OnceCell;
 
 use crate::scene::{Client, PATIENCE, Place, Scene, jwt, ticket};
 
@@ -17,19 +19,25 @@ struct Speaker {
     _folder: std::path::PathBuf,
 }
 
+/// Once for all tests of the process: they share the folder.
+static INSTALLED: OnceCell<()> = OnceCell::const_new();
+
+async fn install(folder: &Path) {
+    std::fs::create_dir_all(folder).unwrap();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/centrifuge");
+    for file in ["package.json", "package-lock.json", "clients.mjs"] {
+        std::fs::copy(source.join(file), folder.join(file)).unwrap();
+    }
+    let arguments = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
+    let installed = Command::new("npm").args(arguments).current_dir(folder).stdin(Stdio::null()).status().await;
+    assert!(installed.expect("npm is on PATH, see ops/test").success());
+}
+
 impl Speaker {
     /// Installs the packages as the lock file has them, and starts.
     async fn start() -> Self {
-        let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/centrifuge");
-        let folder =
-            std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("centrifuge-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        for file in ["package.json", "package-lock.json", "clients.mjs"] {
-            std::fs::copy(source.join(file), folder.join(file)).unwrap();
-        }
-        let arguments = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
-        let installed = Command::new("npm").args(arguments).current_dir(&folder).stdin(Stdio::null()).status().await;
-        assert!(installed.expect("npm is on PATH, see ops/test").success());
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("centrifuge-{}", std::process::id()));
+        INSTALLED.get_or_init(|| install(&folder)).await;
         let mut child = Command::new("node")
             .arg("clients.mjs")
             .current_dir(&folder)

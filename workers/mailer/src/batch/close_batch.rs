@@ -34,7 +34,9 @@ impl Handle<CloseBatch> for Mailer {
                  count(*) filter (where b.rejected is null and r.state in ('sent', 'delivered', 'complained')),
                  count(*) filter (where b.rejected is null and r.state = 'suppressed')
              from mailer.batch_rows b
-             left join mailer.recipients r on r.tenant = b.tenant and r.email_id = b.email_id and r.recipient = 0
+             left join lateral (
+                 select state from mailer.recipients
+                 where tenant = b.tenant and email_id = b.email_id and recipient = 0 limit 1) r on true
              where b.tenant = $1 and b.batch_id = $2",
         )
         .bind(cx.tenant())

@@ -1,4 +1,5 @@
-//! How far a batch has come: as a whole, and row by row.
+//! How far a batch has come: as a whole, and row by row. Mails are looked up one by one, by their key: joined to tables that were
+//! never analysed, each row would cost a look at all of a tenant's mails.
 
 use omnibus_runtime::{Answer, Ask, AskError};
 use omnibus_schemas::mailer::{BatchCount, BatchReport, BatchRow, BatchRowList, BatchRows, BatchStatus, EmailState};
@@ -23,7 +24,9 @@ impl Answer<BatchStatus> for Mailer {
         let counts = sqlx::query(
             "select case when b.rejected is not null then 'rejected' else coalesce(r.state, 'queued') end, count(*)
              from mailer.batch_rows b
-             left join mailer.recipients r on r.tenant = b.tenant and r.email_id = b.email_id and r.recipient = 0
+             left join lateral (
+                 select state from mailer.recipients
+                 where tenant = b.tenant and email_id = b.email_id and recipient = 0 limit 1) r on true
              where b.tenant = $1 and b.batch_id = $2 group by 1 order by 1",
         )
         .bind(ask.tenant)
@@ -63,7 +66,9 @@ impl Answer<BatchRows> for Mailer {
                       when coalesce(r.state, 'queued') = 'queued' then 'waiting' else r.state end,
                  coalesce(b.rejected, r.detail)
              from mailer.batch_rows b
-             left join mailer.recipients r on r.tenant = b.tenant and r.email_id = b.email_id and r.recipient = 0
+             left join lateral (
+                 select state, detail from mailer.recipients
+                 where tenant = b.tenant and email_id = b.email_id and recipient = 0 limit 1) r on true
              where b.tenant = $1 and b.batch_id = $2 and b.row > $3 order by b.row limit $4",
         )
         .bind(ask.tenant)
