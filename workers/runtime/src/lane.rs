@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::PullConsumer;
@@ -113,7 +113,11 @@ impl Lane {
                     pause = Duration::from_millis(100);
                     self.engine.health.well(&part);
                     if !batch.is_empty() {
+                        let began = Instant::now();
                         telling.extend(self.process(batch).await);
+                        if self.is_bulk() {
+                            self.engine.turns.rest(began.elapsed()).await;
+                        }
                         while telling.len() > TELLING
                             && let Some(before) = telling.pop_front()
                         {

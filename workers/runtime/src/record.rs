@@ -7,7 +7,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use chrono::{DateTime, Utc};
@@ -106,10 +106,15 @@ impl Lane {
                 }
                 self.gather(&mut finished, &mut batch).await;
             }
-            if self.is_bulk() {
-                self.engine.turns.give_way().await;
+            if !self.is_bulk() {
+                self.record_all(batch).await;
+                continue;
             }
+            self.engine.turns.give_way().await;
+            let began = Instant::now();
             self.record_all(batch).await;
+            // What comes back after `enough` is to be recorded soon.
+            enough.run_until_cancelled(self.engine.turns.rest(began.elapsed())).await;
         }
     }
 

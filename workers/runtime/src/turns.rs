@@ -1,8 +1,8 @@
 //! Whose turn it is within one process: what somebody waits for goes before what is done in bulk.
 //!
 //! A lane called `bulk` keeps out of the way of its worker's other lanes. While they have something in hand it starts
-//! nothing, and when they had lately it takes little at a time, so that what it has started is soon over; nor do all
-//! the calls that waited for others go out at one moment, where the next of the others would find them in its way. It
+//! nothing, and when they had lately it takes little at a time, so that what it has started is soon over, and then rests for as
+//! long as that took; nor do all the calls that waited for others go out at one moment, where the next of the others would find them in its way. It
 //! never waits for long: other lanes that are always busy slow it down and don't stop it. Lanes that run in processes
 //! of their own share no more than the database, and know nothing of each other.
 
@@ -40,11 +40,13 @@ pub(crate) struct Turns {
 pub(crate) struct Beginning<'t>(Option<SemaphorePermit<'t>>);
 
 impl Beginning<'_> {
-    /// Makes the call. While it begins, few others do.
+    /// Makes the call. While it begins, and for as long again, few others do.
     pub(crate) async fn of<T>(self, call: impl Future<Output = T>) -> T {
         tokio::pin!(call);
         if let Beginning(Some(turn)) = self {
+            let began = Instant::now();
             if let Ok(done) = tokio::time::timeout(BEGINNING, &mut call).await {
+                tokio::time::sleep(began.elapsed()).await;
                 return done;
             }
             drop(turn);
@@ -112,6 +114,14 @@ impl Turns {
         Beginning(turn)
     }
 
+    /// Rests for as long as `worked`, while others are about: half of the machine is theirs, also at the moment at which they
+    /// come.
+    pub(crate) async fn rest(&self, worked: Duration) {
+        if self.lively() {
+            tokio::time::sleep(worked.min(PATIENCE)).await;
+        }
+    }
+
     /// Has somebody who goes first anything in hand, or had lately?
     pub(crate) fn lively(&self) -> bool {
         let last = *self.last.lock().expect("no panic happens under this lock");
@@ -173,6 +183,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn bulk_rests_for_as_long_as_it_worked_while_others_are_about_but_not_for_long() {
+        let (turns, began) = (Turns::new(), Instant::now());
+        turns.rest(PATIENCE).await;
+        assert_eq!(began.elapsed(), Duration::ZERO, "nobody is about");
+        drop(turns.first());
+        turns.rest(PATIENCE / 5).await;
+        assert_eq!(began.elapsed(), PATIENCE / 5);
+        turns.rest(10 * PATIENCE).await;
+        assert_eq!(began.elapsed(), PATIENCE / 5 + PATIENCE);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn while_others_are_about_few_calls_begin_at_once_and_those_that_take_long_keep_nobody_waiting() {
         let (turns, began) = (Turns::new(), Instant::now());
         let calls = |turns: Arc<Turns>, took: Duration| async move {
@@ -188,7 +210,7 @@ mod tests {
         drop(turns.first());
         let began = Instant::now();
         calls(turns.clone(), BEGINNING / 5).await;
-        assert_eq!(began.elapsed(), 3 * BEGINNING / 5);
+        assert_eq!(began.elapsed(), 6 * BEGINNING / 5, "each, and as long again");
 
         let began = Instant::now();
         calls(turns.clone(), 10 * BEGINNING).await;
