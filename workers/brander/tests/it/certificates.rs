@@ -213,7 +213,8 @@ async fn put_off(scene: &Scene) {
     };
     tokio::time::timeout(PATIENCE, waits).await.expect("it waits in the schedule");
     let schedule = scene.stage.operator.jetstream().get_stream("SCHEDULE").await.unwrap();
-    assert_eq!(schedule.cached_info().state.messages, 1, "it waits there");
+    // The watch over what ends soon may have looked in between, and ordered it too.
+    assert!((1..=2).contains(&schedule.cached_info().state.messages), "it waits there");
 }
 
 #[tokio::test]

@@ -117,7 +117,10 @@ async fn subscriptions_beyond_the_limit_are_refused_and_leave_nothing_behind() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_stalls_is_closed_within_its_bound_and_others_hear_everything() {
     let scene = Scene::new().await;
-    let node = scene.node_with(|settings| settings.websocket_queue_bytes = 64 * 1024).await;
+    // Nor does she answer pings, which is not what she is to be closed for.
+    let node = scene
+        .node_with(|settings| (settings.websocket_queue_bytes, settings.websocket_ping_seconds) = (64 * 1024, 600))
+        .await;
     scene.join("acme", "lobby", &["ada", "bob"]).await;
     let mut bob = Client::of(&node, "acme", "bob").await;
     bob.subscribe("room:lobby").await;
