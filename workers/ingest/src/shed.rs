@@ -28,7 +28,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// The same where it was not allowed: the log has a line of the connection's for each.
 const FORBIDDEN: Duration = Duration::from_secs(60);
 /// A lane of which nothing was taken for so long has no worker.
-const UNATTENDED: Duration = Duration::from_secs(2);
+const UNATTENDED: Duration = Duration::from_secs(5);
 /// In so many seconds what was seen of a lane's speed fades to a third.
 const FADES: f64 = 1.0;
 
@@ -66,7 +66,7 @@ fn refusal(command: &CommandEntry, wait: Duration) -> Problem {
     // Whole seconds are what the header can say; less than one is told as one.
     let seconds = wait.as_secs_f64().ceil().max(1.0) as u64;
     Problem::overloaded(format!(
-        "Commands of {} in its lane {} wait {:.1} s for their turn. Nothing was accepted; send it again in {seconds} s.",
+        "Commands of {} in its lane {} wait {:.1} s for their turn. This one was not accepted; send it again in {seconds} s.",
         command.domain,
         command.lane,
         wait.as_secs_f64()
@@ -292,7 +292,7 @@ mod tests {
         let mut lane = Watched::new();
         assert_eq!(lane.looks(50, 100, 0), None);
         about(lane.looks(20, 100, 10), 1.0);
-        assert!(lane.looks(19, 100, 0).is_some(), "a pause is no absence");
+        assert!(lane.looks(49, 100, 0).is_some(), "a pause is no absence");
         assert_eq!(lane.looks(1, 100, 0), None);
         about(lane.looks(1, 100, 50), 0.2);
     }

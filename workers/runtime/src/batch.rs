@@ -37,6 +37,8 @@ pub(crate) enum Published {
     /// The bus has them.
     Yes,
     /// The bus does not answer: when the command comes again, they are tried again.
+    Away,
+    /// The bus does not take them: likewise.
     NotYet,
     /// A stream is full. They stand in the row, for the sweeper. The command itself is let go: as long as it is not
     /// acknowledged it can't be trimmed, and room might never come.
@@ -222,7 +224,7 @@ impl Lane {
         match published {
             Published::Yes | Published::Left => delivery.ack().await,
             // It comes again, is found done, and is published then.
-            Published::NotYet => delivery.again_in(Duration::from_secs(5)).await,
+            Published::Away | Published::NotYet => delivery.again_in(Duration::from_secs(5)).await,
         }
     }
 
@@ -243,6 +245,7 @@ impl Lane {
                         self.engine.crowded.notify_one();
                         Published::Left
                     }
+                    PublishError::Away(_) => Published::Away,
                     _ => Published::NotYet,
                 }
             }
@@ -276,10 +279,10 @@ impl Lane {
                     let outbox = Arc::new(row.outbox.clone().unwrap_or_default());
                     // A bus that was waited for once is not waited for by each.
                     let published = match away {
-                        true => Published::NotYet,
+                        true => Published::Away,
                         false => self.publish(due(self.engine.domain, &key, &outbox, 0).collect()).await,
                     };
-                    away = published == Published::NotYet;
+                    away = published == Published::Away;
                     if published == Published::Yes {
                         self.engine.note_published(&self.consumer, [key], row.at);
                     }

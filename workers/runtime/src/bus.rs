@@ -18,7 +18,7 @@ use tokio::sync::{broadcast, watch};
 use crate::metrics::Metric;
 
 /// How long the server's answer is waited for.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 /// How many publications of a process may wait for acknowledgements. Who would be one more waits for room, and gives no
 /// room back meanwhile: together with others, for ever. So there is more room than pipelines can want at once.
 const UNDER_WAY: usize = 1 << 20;

@@ -1,54 +1,33 @@
-//! Whether a consumer's deliveries have a gap. The server numbers them, repetitions too: a number that is missing went to
-//! somebody else, or was lost with a connection, and its message comes again when `ack_wait` is over. What was delivered
-//! behind a gap has to wait for it, and so comes again as well: only then a stream's order is kept.
+//! Whether a consumer's deliveries have a gap. The server numbers them, repetitions too: where a number is missing, or
+//! another than the next comes, somebody else was given a message, one was lost with a connection, or the server forgot what
+//! it had given. Whoever was given it may be gone; it comes again when `ack_wait` is over. What was delivered behind the gap has
+//! to wait for it, and so comes again as well: only then a stream's order is kept.
 
-/// What is known of the deliveries to come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Deliveries {
-    /// Nobody has looked yet, or there was a gap.
-    Unknown,
-    /// So many messages that somebody was given, none of them behind `through` in the stream, are due again. The server sends
-    /// them before all others.
-    Due {
-        /// How many.
-        left: u64,
-        /// The last that was ever delivered.
-        through: u64,
-    },
-    /// Nothing is out, and the next has this number. A server that was killed may have forgotten its last numbers, and
-    /// gives them again, to messages that were delivered before.
-    Whole {
-        /// The number.
-        next: u64,
-    },
-}
-
-/// Where a message stands.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Place {
-    /// Among the consumer's deliveries.
-    pub(crate) delivery: u64,
-    /// In the stream.
-    pub(crate) stream: u64,
-}
+/// The number of the next delivery; `None` if nobody has looked yet, or there was a gap.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Deliveries(Option<u64>);
 
 impl Deliveries {
+    /// Nothing is out, and this number was the last.
+    pub(crate) fn after(last: u64) -> Self {
+        Deliveries(Some(last + 1))
+    }
+
+    /// Is there nothing to hold a number against?
+    pub(crate) fn is_unknown(self) -> bool {
+        self.0.is_none()
+    }
+
     /// How many of these, from the first on, have no gap before them.
-    pub(crate) fn take(&mut self, places: impl IntoIterator<Item = Place>) -> usize {
+    pub(crate) fn take(&mut self, numbers: impl IntoIterator<Item = u64>) -> usize {
         let mut taken = 0;
-        for place in places {
-            match self {
-                Deliveries::Whole { next } if place.delivery <= *next => *next = place.delivery + 1,
-                Deliveries::Due { left, through } if *left > 0 && place.stream <= *through => *left -= 1,
-                _ => {
-                    *self = Deliveries::Unknown;
-                    return taken;
-                }
+        for number in numbers {
+            if self.0 != Some(number) {
+                self.0 = None;
+                return taken;
             }
+            self.0 = Some(number + 1);
             taken += 1;
-        }
-        if matches!(self, Deliveries::Due { left: 0, .. }) {
-            *self = Deliveries::Unknown;
         }
         taken
     }
@@ -58,37 +37,20 @@ impl Deliveries {
 mod tests {
     use super::*;
 
-    fn places(places: impl IntoIterator<Item = (u64, u64)>) -> Vec<Place> {
-        places.into_iter().map(|(delivery, stream)| Place { delivery, stream }).collect()
-    }
-
     #[test]
     fn what_comes_behind_a_gap_is_not_taken() {
-        let mut deliveries = Deliveries::Whole { next: 7 };
-        assert_eq!(deliveries.take(places([(7, 70), (8, 71)])), 2);
-        assert_eq!(deliveries, Deliveries::Whole { next: 9 });
-        assert_eq!(deliveries.take(places([(9, 72), (11, 80), (12, 81)])), 1);
-        assert_eq!(deliveries, Deliveries::Unknown);
-        assert_eq!(deliveries.take(places([(13, 82)])), 0, "before somebody has looked");
+        let mut deliveries = Deliveries::after(6);
+        assert_eq!(deliveries.take([7, 8]), 2);
+        assert_eq!(deliveries, Deliveries::after(8));
+        assert_eq!(deliveries.take([9, 11, 12]), 1);
+        assert!(deliveries.is_unknown());
+        assert_eq!(deliveries.take([13]), 0, "before somebody has looked");
     }
 
     #[test]
-    fn numbers_that_a_killed_server_gives_again_are_no_gap() {
-        let mut deliveries = Deliveries::Whole { next: 7 };
-        assert_eq!(deliveries.take(places([(4, 40), (5, 41)])), 2);
-        assert_eq!(deliveries, Deliveries::Whole { next: 6 });
-    }
-
-    #[test]
-    fn what_is_due_again_comes_before_what_was_never_delivered() {
-        let mut deliveries = Deliveries::Due { left: 3, through: 60 };
-        assert_eq!(deliveries.take(places([(100, 50), (101, 60)])), 2);
-        assert_eq!(deliveries, Deliveries::Due { left: 1, through: 60 });
-        assert_eq!(deliveries.take(places([(102, 61)])), 0, "one is not there yet");
-        assert_eq!(deliveries, Deliveries::Unknown);
-
-        let mut deliveries = Deliveries::Due { left: 1, through: 60 };
-        assert_eq!(deliveries.take(places([(100, 50)])), 1);
-        assert_eq!(deliveries, Deliveries::Unknown, "what was just taken is out; who looks sees when it no longer is");
+    fn numbers_that_a_killed_server_gives_again_are_looked_into() {
+        let mut deliveries = Deliveries::after(6);
+        assert_eq!(deliveries.take([4, 5]), 0);
+        assert!(deliveries.is_unknown());
     }
 }

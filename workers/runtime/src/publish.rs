@@ -2,7 +2,7 @@
 //! events, as one atomic batch where that is the quicker way, so that whoever sees an outcome finds its consequences under way.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_nats::header::{NATS_BATCH_COMMIT, NATS_BATCH_ID, NATS_BATCH_SEQUENCE};
 use async_nats::jetstream::context::{self, PublishAckFuture};
@@ -14,9 +14,10 @@ use chrono::{DateTime, SecondsFormat};
 use futures_util::FutureExt;
 use futures_util::future::{Either, select};
 use omnibus_schemas::{Encoding, headers, subject};
+use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::bus::{Bus, PublishError, server_error};
+use crate::bus::{Bus, PATIENCE, PublishError, server_error};
 use crate::clock;
 use crate::envelope::Envelope;
 use crate::events::Outgoing;
@@ -149,7 +150,7 @@ pub(crate) async fn publish_all(
     patience: Duration,
 ) -> Result<(), PublishError> {
     let (events, others): (Vec<_>, Vec<_>) = messages.into_iter().partition(Due::is_event);
-    let until = tokio::time::Instant::now() + patience;
+    let until = Instant::now() + patience;
     singly(bus, others.iter().collect(), until).await?;
     failpoint::reached("between_publishes").await;
     let mut left = &events[..];
@@ -201,14 +202,14 @@ fn waves(events: &[Due]) -> Vec<Vec<&Due>> {
     waves
 }
 
-async fn singly(bus: &Bus, due: Vec<&Due>, until: tokio::time::Instant) -> Result<(), PublishError> {
+async fn singly(bus: &Bus, due: Vec<&Due>, until: Instant) -> Result<(), PublishError> {
     for due in due.chunks(AT_ONCE) {
         some_singly(bus, due, until).await?;
     }
     Ok(())
 }
 
-async fn some_singly(bus: &Bus, due: &[&Due], until: tokio::time::Instant) -> Result<(), PublishError> {
+async fn some_singly(bus: &Bus, due: &[&Due], until: Instant) -> Result<(), PublishError> {
     // The headers are not kept: most messages are taken at the first try.
     let ours = |subject: &str| due.iter().any(|due| due.goes_to(subject));
     let results = bus.guard_where(ours, pipelined(bus, due.iter().map(|due| due.ready()))).await?;
@@ -220,7 +221,7 @@ async fn some_singly(bus: &Bus, due: &[&Due], until: tokio::time::Instant) -> Re
 }
 
 /// For those that were not taken at once, or were taken for repetitions.
-async fn again(bus: &Bus, mut left: Vec<Ready>, until: tokio::time::Instant) -> Result<(), PublishError> {
+async fn again(bus: &Bus, mut left: Vec<Ready>, until: Instant) -> Result<(), PublishError> {
     let mut pause = Duration::from_millis(50);
     loop {
         if left.is_empty() {
@@ -253,7 +254,7 @@ async fn again(bus: &Bus, mut left: Vec<Ready>, until: tokio::time::Instant) -> 
             // A full stream gets room from its trimmer or not at all: no need to stand in the way for long.
             Some(error)
                 if error.passes()
-                    && tokio::time::Instant::now() + pause < until
+                    && Instant::now() + pause < until
                     && (!matches!(error, PublishError::Full) || pause < FULL_PAUSE) =>
             {
                 tokio::time::sleep(pause.mul_f64(0.5 + clock::chance() / 2.0)).await;
@@ -314,8 +315,8 @@ fn in_vain(bus: &Bus) -> impl Future<Output = ()> + Send + use<> {
     }
 }
 
-/// Each waits for as long as the client does, until one is not answered: what a connection takes with it is lost for all of
-/// them, and a thousand patiences are hours.
+/// Each waits for as long as the client does, until one is late: then the others have as long together. What a connection takes
+/// with it is lost for all of them, and a thousand patiences are hours.
 async fn answers<A>(
     acks: Vec<Result<A, PublishError>>,
     in_vain: impl Future<Output = ()> + Send,
@@ -323,14 +324,16 @@ async fn answers<A>(
 where
     A: IntoFuture<Output = Result<PublishAck, context::PublishError>, IntoFuture: Unpin>,
 {
-    let (mut in_vain, mut lost) = (std::pin::pin!(in_vain), false);
+    let (mut in_vain, mut until) = (std::pin::pin!(in_vain), None);
     let mut results = Vec::with_capacity(acks.len());
     for ack in acks {
         let answer = match ack {
-            Ok(ack) if lost => ack.into_future().now_or_never(),
-            Ok(ack) => match select(ack.into_future(), in_vain.as_mut()).await {
-                Either::Left((answer, _)) => Some(answer),
-                Either::Right(_) => None,
+            Ok(ack) => match until {
+                Some(until) => tokio::time::timeout_at(until, ack).await.ok(),
+                None => match select(ack.into_future(), in_vain.as_mut()).await {
+                    Either::Left((answer, _)) => Some(answer),
+                    Either::Right(_) => None,
+                },
             },
             Err(error) => {
                 results.push(Err(error));
@@ -338,7 +341,11 @@ where
             }
         };
         let late = |error: &context::PublishError| error.kind() == context::PublishErrorKind::TimedOut;
-        lost = lost || answer.as_ref().is_none_or(|answer| answer.as_ref().is_err_and(late));
+        until = until.or_else(|| match &answer {
+            None => Some(Instant::now()),
+            Some(Err(error)) if late(error) => Some(Instant::now() + PATIENCE),
+            Some(_) => None,
+        });
         results.push(match answer {
             Some(answer) => answer.map_err(|error| (&error).into()),
             None => Err(PublishError::Away("no acknowledgement came".to_owned())),
@@ -413,7 +420,7 @@ mod tests {
         let came = serde_json::from_str::<PublishAck>(r#"{"stream":"EVT","seq":7}"#).unwrap();
         let came = || Ok(ready(Ok(came.clone())).boxed());
         let acks = || vec![came(), lost(), lost(), came(), lost()];
-        let began = tokio::time::Instant::now();
+        let began = Instant::now();
         let told = answers(acks(), pending()).await;
         assert_eq!(began.elapsed(), PATIENCE);
         assert_eq!(told.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, false, true, false]);

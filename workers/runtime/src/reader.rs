@@ -2,6 +2,7 @@
 //! comes again until it is acknowledged. One process reads at a time, and in the stream's order, whoever was killed with
 //! messages in hand: see [`Deliveries`].
 
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::bus::Refusal;
-use crate::deliveries::{Deliveries, Place};
+use crate::deliveries::Deliveries;
 use crate::desk::{Alone, Desk};
 use crate::ear::{Ear, Hearing};
 use crate::worker::{self, RunError};
@@ -39,11 +40,22 @@ pub struct Reader {
     desk: Desk,
     stream: String,
     consumer: String,
-    ack_wait: Duration,
     only: Arc<Only>,
     ear: Arc<Ear>,
     hearing: Option<(Hearing, PullConsumer)>,
     deliveries: Deliveries,
+    /// What was due again, in the stream's order, and is not handed out yet.
+    due: VecDeque<Message>,
+}
+
+/// What is out of what was delivered.
+enum Out {
+    /// Nothing; this was the last number.
+    Nothing(u64),
+    /// So many messages, none of them behind `through` in the stream, and all of them are due again.
+    Due { count: usize, through: u64 },
+    /// The worker is to stop.
+    NotKnown,
 }
 
 impl Reader {
@@ -53,16 +65,16 @@ impl Reader {
         ear: Arc<Ear>,
         spec: &ConsumerSpec,
     ) -> Result<Self, RunError> {
-        let (_, bound) = worker::bind(&desk.bus, spec).await?;
+        worker::bind(&desk.bus, spec).await?;
         Ok(Reader {
             desk: desk.clone(),
             stream: spec.stream.clone(),
             consumer: spec.durable_name.clone(),
-            ack_wait: bound.ack_wait,
             only,
             ear,
             hearing: None,
-            deliveries: Deliveries::Unknown,
+            deliveries: Deliveries::default(),
+            due: VecDeque::new(),
         })
     }
 
@@ -79,7 +91,7 @@ impl Reader {
     pub async fn next(&mut self, most: usize) -> Result<Vec<Message>, Refusal> {
         let part = format!("record of {}", self.stream);
         let pull_subject = format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", self.stream, self.consumer);
-        while !self.desk.stop.is_cancelled() && self.only.held(&self.desk).await {
+        while !self.desk.stop.is_cancelled() && self.only.held(&self.desk, &part).await {
             let hearing = match &self.hearing {
                 Some((hearing, _)) => hearing.clone(),
                 None => self.ear.now().await,
@@ -111,51 +123,68 @@ impl Reader {
                 js.get_consumer_from_stream(self.consumer.as_str(), self.stream.as_str()).await?
             }
         };
-        if self.deliveries == Deliveries::Unknown {
-            self.deliveries = self.look(&consumer).await?;
+        let mut batch = Vec::new();
+        if self.deliveries.is_unknown() && self.due.is_empty() {
+            match self.look(&consumer).await? {
+                Out::Nothing(last) => self.deliveries = Deliveries::after(last),
+                Out::Due { count, through } => self.due = again(&consumer, count, through).await?,
+                Out::NotKnown => {}
+            }
         }
-        let (most, idle) = match self.deliveries {
-            // The worker is to stop.
-            Deliveries::Unknown => return Ok(Vec::new()),
-            Deliveries::Due { left, .. } => (most.min(usize::try_from(left).unwrap_or(most)), None),
-            Deliveries::Whole { .. } => (most, Some(IDLE_PULL)),
-        };
-        let mut batch = fetch(&consumer, most, idle).await?;
-        if batch.is_empty() && idle.is_none() {
-            // They were acknowledged meanwhile, or are later still.
-            self.deliveries = Deliveries::Unknown;
-        }
-        let mut places = Vec::with_capacity(batch.len());
-        for message in &batch {
-            let info = message.info()?;
-            places.push(Place { delivery: info.consumer_sequence, stream: info.stream_sequence });
-        }
-        let whole = self.deliveries.take(places);
-        if whole < batch.len() {
-            tracing::info!(stream = self.stream, "a delivery is missing; what was given before it comes again first");
-            batch.truncate(whole);
+        if !self.due.is_empty() {
+            batch.extend(self.due.drain(..most.min(self.due.len())));
+        } else if !self.deliveries.is_unknown() {
+            batch = fetch(&consumer, most, Some(IDLE_PULL)).await?;
+            let numbers = batch.iter().map(|message| Ok(message.info()?.consumer_sequence));
+            let whole = self.deliveries.take(numbers.collect::<Result<Vec<_>, async_nats::Error>>()?);
+            if whole < batch.len() {
+                tracing::info!(
+                    stream = self.stream,
+                    "a delivery is missing; what was given before it comes again first"
+                );
+                batch.truncate(whole);
+            }
         }
         self.hearing = Some((hearing.clone(), consumer));
         Ok(batch)
     }
 
-    /// Waits until nothing that was delivered is out any more, or it is due again. `Unknown` if the worker is to stop.
-    async fn look(&self, consumer: &PullConsumer) -> Result<Deliveries, async_nats::Error> {
-        let due = Instant::now() + self.ack_wait + LATE;
+    /// Waits until nothing that was delivered is out any more, or it is due again.
+    async fn look(&self, consumer: &PullConsumer) -> Result<Out, async_nats::Error> {
+        let began = Instant::now();
         loop {
             let info = consumer.get_info().await?;
             if info.num_ack_pending == 0 {
-                return Ok(Deliveries::Whole { next: info.delivered.consumer_sequence + 1 });
+                return Ok(Out::Nothing(info.delivered.consumer_sequence));
             }
-            if Instant::now() >= due {
-                let left = u64::try_from(info.num_ack_pending)?;
-                return Ok(Deliveries::Due { left, through: info.delivered.stream_sequence });
+            if began.elapsed() >= info.config.ack_wait + LATE {
+                return Ok(Out::Due { count: info.num_ack_pending, through: info.delivered.stream_sequence });
             }
             if !self.desk.pause(LOOK).await {
-                return Ok(Deliveries::Unknown);
+                return Ok(Out::NotKnown);
             }
         }
     }
+}
+
+/// All that is due again, in the stream's order: the server sends it before anything new, and in the order in which it fell due.
+/// Nothing if not all of it comes, because it was acknowledged meanwhile, got lost, or is late; then somebody has to look again.
+async fn again(consumer: &PullConsumer, count: usize, through: u64) -> Result<VecDeque<Message>, async_nats::Error> {
+    let mut all = BTreeMap::new();
+    while all.len() < count {
+        let some = fetch(consumer, count - all.len(), None).await?;
+        if some.is_empty() {
+            return Ok(VecDeque::new());
+        }
+        for message in some {
+            let at = message.info()?.stream_sequence;
+            if at > through {
+                return Ok(VecDeque::new());
+            }
+            all.insert(at, message);
+        }
+    }
+    Ok(all.into_values().collect())
 }
 
 /// What is there; if nothing is, one message that comes in time.
@@ -190,7 +219,11 @@ pub(crate) struct Only(Mutex<Option<Alone>>);
 
 impl Only {
     /// Waits until it is. `false` if the worker stops before.
-    async fn held(&self, desk: &Desk) -> bool {
+    async fn held(&self, desk: &Desk, part: &str) -> bool {
+        desk.stop.run_until_cancelled(self.wait(desk, part)).await.unwrap_or(false)
+    }
+
+    async fn wait(&self, desk: &Desk, part: &str) -> bool {
         let mut alone = self.0.lock().await;
         loop {
             if let Some(held) = alone.as_mut()
@@ -199,6 +232,8 @@ impl Only {
                 return true;
             }
             *alone = None;
+            // Who only stands by lacks nothing.
+            desk.health.well(part);
             match desk.alone("record").await {
                 Ok(Some(ours)) => {
                     *alone = Some(ours);
