@@ -11,7 +11,6 @@ use async_nats::jetstream::{publish::PublishAck, response::Response};
 use async_nats::{HeaderMap, HeaderName};
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat};
-use futures_util::FutureExt;
 use futures_util::future::{Either, select};
 use omnibus_schemas::{Encoding, headers, subject};
 use tokio::time::Instant;
@@ -413,6 +412,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn acknowledgements_that_got_lost_are_waited_for_once_and_not_once_each() {
+        use futures_util::FutureExt;
         use futures_util::future::{pending, ready};
         // As the client does, from when it is asked.
         let late = || async {
