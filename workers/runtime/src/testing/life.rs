@@ -3,15 +3,22 @@
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use async_nats::HeaderMap;
+use bytes::Bytes;
+use omnibus_schemas::platform::CommandPage;
+use omnibus_schemas::{Query, subject};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use super::{PATIENCE, Stage};
+use crate::bus::Bus;
 
 /// One life of a worker as a process. Dropped, it is killed.
 #[derive(Debug)]
 pub struct Life {
     child: Child,
+    domain: String,
+    operator: Bus,
     lines: Lines<BufReader<ChildStdout>>,
     _stdin: ChildStdin,
 }
@@ -44,7 +51,7 @@ impl Life {
         let mut child = begun.expect("the worker's program can be started");
         let lines = BufReader::new(child.stdout.take().expect("standard output is a pipe")).lines();
         let stdin = child.stdin.take().expect("standard input is a pipe");
-        Life { child, lines, _stdin: stdin }
+        Life { child, domain: domain.to_owned(), operator: stage.operator.clone(), lines, _stdin: stdin }
     }
 
     /// Waits until it ends by itself, and says how.
@@ -57,6 +64,7 @@ impl Life {
     }
 
     /// Waits until it stands at the point (`name`, or `name:3` for the third time), and kills it there (`kill -9`).
+    /// It is to be the only one of its domain.
     ///
     /// # Panics
     /// If it does not get there in time.
@@ -66,5 +74,16 @@ impl Life {
         let name = point.split(':').next().unwrap_or_default();
         assert_eq!(line.as_deref(), Some(format!("failpoint {name}").as_str()));
         self.child.kill().await.expect("it is our child");
+        let forgotten = tokio::time::timeout(PATIENCE, self.forgotten());
+        forgotten.await.expect("nats-server notices in time that the connection has ended");
+    }
+
+    /// Waits until nats-server knows that it is dead: a question that it gives to the dead is lost.
+    async fn forgotten(&self) {
+        let subject = subject::query(&self.domain, CommandPage::NAME);
+        let glance = Duration::from_millis(100);
+        while !matches!(self.operator.ask(subject.clone(), HeaderMap::new(), Bytes::new(), glance).await, Ok(None)) {
+            tokio::time::sleep(glance / 10).await;
+        }
     }
 }

@@ -42,7 +42,7 @@ pub use life::Life;
 pub use log::Log;
 pub use told::Told;
 
-use crate::bus::{Bus, BusSettings};
+use crate::bus::{Bus, BusSettings, PublishError};
 use crate::clock;
 use crate::envelope::Envelope;
 use crate::health::Health;
@@ -404,16 +404,20 @@ impl Stage {
         let body = Bytes::from(body);
         // A worker that has just been started takes commands a moment before it answers questions.
         let mut tries = 0;
+        // A question that reaches a worker as it ends is lost with it.
+        let mut lost = 0;
         let answer = loop {
             // Longer than the worker takes to say that it can't answer.
             let answer = self.operator.ask(subject.clone(), map.clone(), body.clone(), Duration::from_secs(60)).await;
-            match answer.expect("the bus answers") {
-                Some(answer) => break answer,
-                None if tries < 2400 => {
+            match answer {
+                Ok(Some(answer)) => break answer,
+                Ok(None) if tries < 2400 => {
                     tries += 1;
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
-                None => panic!("nobody serves {subject}"),
+                Ok(None) => panic!("nobody serves {subject}"),
+                Err(PublishError::Away(_)) if lost < 1 => lost += 1,
+                Err(error) => panic!("{subject} is not answered: {error}"),
             }
         };
         let header = |name: &str| answer.headers.as_ref().and_then(|map| map.get(name)).map(|value| value.to_string());
