@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use omnibus_bus::Settings;
 use omnibus_runtime::local::Postgres;
 use omnibus_runtime::settings::WorkSettings;
@@ -140,11 +141,11 @@ async fn once(postgres: &Postgres, load: Load, sync_always: bool) -> anyhow::Res
     .execute(&stage.db)
     .await?;
     let before = resident();
-    let mut running = Vec::new();
-    for _ in 0..load.workers {
-        running.push(stage.run_with(worker(), settings.clone()).await);
-    }
-    let run = timed(&stage, postgres, load.waiting, "default", async { anyhow::Ok(()) }).await?;
+    let start = async {
+        let workers = (0..load.workers).map(|_| stage.run_with(worker(), settings.clone()));
+        Ok(join_all(workers).await)
+    };
+    let (run, running) = timed(&stage, postgres, load.waiting, "default", start).await?;
     let memory = resident();
     for worker in running {
         worker.stop().await;

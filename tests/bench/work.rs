@@ -110,10 +110,11 @@ pub(crate) async fn once(
             for statement in bare::TABLES {
                 sqlx::query(statement).execute(&db).await?;
             }
-            return timed(&stage, postgres, commands, contestant.lane(), async move {
-                bare::consume(&bus, &db, commands, commit).await.map_err(|error| anyhow::anyhow!(error))
-            })
-            .await;
+            let loops = async move {
+                let consumed = tokio::spawn(async move { bare::consume(&bus, &db, commands, commit).await });
+                consumed.await?.map_err(|error| anyhow::anyhow!(error))
+            };
+            return timed(&stage, postgres, commands, contestant.lane(), loops).await.map(|(run, ())| run);
         }
         Contestant::Handle(batch) => (worker(Taking::OneByOne, Duration::ZERO), settings(batch)),
         Contestant::Many(batch) => (worker(Taking::Many, Duration::ZERO), settings(batch)),
@@ -126,8 +127,8 @@ pub(crate) async fn once(
     if let Some(migrations) = worker.migrations() {
         migrations.apply(&stage.db).await?;
     }
-    let running = stage.run_with(worker, settings).await;
-    let run = timed(&stage, postgres, commands, contestant.lane(), async { anyhow::Ok(()) }).await?;
+    let start = async { Ok(stage.run_with(worker, settings).await) };
+    let (run, running) = timed(&stage, postgres, commands, contestant.lane(), start).await?;
     running.stop().await;
     let rows: i64 = sqlx::query_scalar("select count(*) from goods.stored").fetch_one(&stage.db).await?;
     let done: i64 =
@@ -140,32 +141,33 @@ async fn account(stage: &Stage, postgres: &Postgres) -> Cpu {
     Cpu::now(stage.nats.lock().await.pid(), postgres.pid())
 }
 
-/// From the lane's first delivery to its last acknowledgement, while `work` runs.
-pub(crate) async fn timed(
+/// From the lane's first delivery to its last acknowledgement. `work` is what takes them, or starts those who do: they
+/// begin at once, so that the clock has to run before.
+pub(crate) async fn timed<T>(
     stage: &Stage,
     postgres: &Postgres,
     commands: usize,
     lane: &str,
-    work: impl Future<Output = anyhow::Result<()>> + Send + 'static,
-) -> anyhow::Result<Run> {
+    work: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<(Run, T)> {
     let js = stage.operator.jetstream();
     let mut consumer: PullConsumer =
         js.get_consumer_from_stream(subject::lane_consumer("goods", lane), subject::command_stream("goods")).await?;
     let before = account(stage, postgres).await;
-    let work = tokio::spawn(work);
-    let mut began = None;
-    let took = loop {
-        let info = consumer.info().await?;
-        if began.is_none() && info.delivered.consumer_sequence > 0 {
-            began = Some(Instant::now());
-        }
-        match began {
-            Some(began) if info.num_pending == 0 && info.num_ack_pending == 0 => break began.elapsed(),
-            Some(_) => tokio::time::sleep(Duration::from_millis(5)).await,
-            None => tokio::time::sleep(Duration::from_millis(1)).await,
-        }
+    let clock = async {
+        let mut began = None;
+        let took = loop {
+            let info = consumer.info().await?;
+            if began.is_none() && info.delivered.consumer_sequence > 0 {
+                began = Some(Instant::now());
+            }
+            match began {
+                Some(began) if info.num_pending == 0 && info.num_ack_pending == 0 => break began.elapsed(),
+                Some(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+                None => tokio::time::sleep(Duration::from_millis(1)).await,
+            }
+        };
+        Ok(Run { commands, took, cpu: account(stage, postgres).await.since(before) })
     };
-    let cpu = account(stage, postgres).await.since(before);
-    work.await??;
-    Ok(Run { commands, took, cpu })
+    tokio::try_join!(clock, work)
 }
