@@ -140,6 +140,10 @@ async fn once(postgres: &Postgres, load: Load, sync_always: bool) -> anyhow::Res
     .bind(i64::try_from(load.inbox)?)
     .execute(&stage.db)
     .await?;
+    // Nothing that this or the case before has left to be written is to go on beside it.
+    for rest in ["vacuum (analyze) bus.inbox", "checkpoint"] {
+        sqlx::query(rest).execute(&stage.db).await?;
+    }
     let before = resident();
     let start = async {
         let workers = (0..load.workers).map(|_| stage.run_with(worker(), settings.clone()));

@@ -18,3 +18,4 @@ mod together;
 mod upkeep;
 mod waiting;
 mod webhooks;
+mod written_back;
