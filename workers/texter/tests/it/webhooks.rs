@@ -16,7 +16,7 @@ use omnibus_schemas::texter::{
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::scene::{FROM, PUBLIC, SECRET, Scene, TOKEN, code, number, text};
+use crate::scene::{PUBLIC, SECRET, Scene, TOKEN, code, number, text};
 
 /// A signed visit, as Twilio makes it.
 pub(crate) fn visit(path: &str, query: &str, form: &[(&str, &str)]) -> Visit {
