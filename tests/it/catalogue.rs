@@ -212,15 +212,18 @@ fn question(query: &QueryEntry, id: Uuid) -> Value {
 /// The answer to it in globex's name.
 async fn asked(stage: &Stage, query: &QueryEntry, domain: &str, id: Uuid) -> async_nats::Message {
     let body = encode(Encoding::Json, &question(query, id));
-    for _ in 0..100 {
-        let (map, body) = (headers(&[("ce-tenant", "globex")]), body.clone().into());
-        match stage.operator.ask(query.subject(), map, body, PATIENCE).await.unwrap() {
-            Some(answer) => return answer,
-            // A worker that has just been started takes commands a moment before it answers questions.
-            None => tokio::time::sleep(Duration::from_millis(50)).await,
+    let answered = async {
+        loop {
+            let (map, body) = (headers(&[("ce-tenant", "globex")]), body.clone().into());
+            match stage.operator.ask(query.subject(), map, body, PATIENCE).await.unwrap() {
+                Some(answer) => return answer,
+                // A worker that has just been started takes commands a moment before it answers questions.
+                None => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
         }
-    }
-    panic!("nobody answers {domain}.{}", query.name)
+    };
+    let answered = tokio::time::timeout(PATIENCE, answered).await;
+    answered.unwrap_or_else(|_| panic!("nobody answers {domain}.{}", query.name))
 }
 
 /// Empty lists, zeros, and what the question itself said.

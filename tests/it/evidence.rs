@@ -14,6 +14,7 @@ const FILE: &str = "/api/v1/compliance/evidence/files?control=training&title=Att
 async fn a_file_of_evidence_comes_out_of_the_door_as_it_went_in() {
     let (stage, home) = (Stage::new(Catalogue::omnibus()).await, tempfile::tempdir().unwrap());
     let running = stage.run(omnibus_auditor::worker(auditor(home.path())).unwrap()).await;
+    stage.answers("auditor").await;
     let door = Opened::on(&stage).await;
     let bytes: Vec<u8> = (0..1_500_000_u32).map(|n| (n * 31 % 251) as u8).collect();
     let send = |path: &str, kind: &'static str, bytes: Vec<u8>| {

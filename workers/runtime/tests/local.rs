@@ -28,14 +28,21 @@ async fn take_an_order(postgres: &Postgres) {
     sqlx::query("insert into orders values (1)").execute(&mut connection).await.unwrap();
 }
 
+/// JetStream, for whoever waits longer than the client would.
+async fn jetstream(server: &NatsServer) -> jetstream::Context {
+    let mut context = jetstream::new(async_nats::connect(server.url()).await.unwrap());
+    context.set_timeout(Duration::from_secs(120));
+    context
+}
+
 async fn stream(server: &NatsServer) -> jetstream::stream::Stream {
-    let context = jetstream::new(async_nats::connect(server.url()).await.unwrap());
+    let context = jetstream(server).await;
     let config = jetstream::stream::Config { name: "S".into(), subjects: vec!["s".into()], ..Default::default() };
     context.get_or_create_stream(config).await.unwrap()
 }
 
 async fn publish(server: &NatsServer) {
-    let context = jetstream::new(async_nats::connect(server.url()).await.unwrap());
+    let context = jetstream(server).await;
     context.publish("s", "x".into()).await.unwrap().await.unwrap();
 }
 

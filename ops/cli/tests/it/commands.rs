@@ -114,7 +114,7 @@ fn a_tenant_is_told_at_once_what_it_may_not_do() {
 #[test]
 fn status_shows_lanes_streams_and_workers() {
     let stack = Stack::shared();
-    let status = stack.json(&["status"]);
+    let status = stack.status();
     let of = |list: &str, field: &str| -> Vec<String> {
         let items = status[list].as_array().unwrap().iter();
         items.map(|item| item[field].as_str().unwrap().to_owned()).collect()

@@ -79,7 +79,7 @@ async fn what_failed_is_shown_decided_and_done_again() {
     let held: Vec<_> = (0..3).map(|_| send(&stack)).collect();
     assert!(held.iter().all(|(_, outcome)| outcome == "held"), "{held:?}");
     assert_eq!(stack.json(&["held", "list"]).as_array().unwrap().len(), 3);
-    assert_eq!(stack.json(&["status"])["held"], 3);
+    assert_eq!(stack.status()["held"], 3);
     mail.shall(Manner::Takes);
     for ((id, _), (decision, outcome)) in
         held.iter().zip([("--happened", "succeeded"), ("--drop", "rejected"), ("--perform", "succeeded")])

@@ -5,11 +5,15 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
+
+/// Far longer than a busy machine takes for anything.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// What a developer may have set for himself.
 const NOT_OURS: &[&str] = &[
@@ -135,6 +139,19 @@ impl Stack {
     pub(crate) fn json(&self, args: &[&str]) -> Value {
         let out = self.run(&[args, &["--output", "json"]].concat()).well();
         serde_json::from_str(&out).unwrap()
+    }
+
+    /// `status`, once all workers have told of themselves: one that a busy machine makes late is called away.
+    #[track_caller]
+    pub(crate) fn status(&self) -> Value {
+        let begun = Instant::now();
+        loop {
+            let status = self.json(&["status"]);
+            let all_there = status["away"].as_array().is_some_and(Vec::is_empty) && status["held"].is_number();
+            if all_there || begun.elapsed() > PATIENCE {
+                return status;
+            }
+        }
     }
 
     pub(crate) fn line(&self, file: &str) -> String {

@@ -92,6 +92,8 @@ async fn a_change_is_told_once_and_a_command_that_ends_twice_breaks_the_law() {
     scene.grown("acme", 2).await;
     watched(&scene, "acme").await;
     assert_eq!(told(&scene, "acme", "audit-log").len(), 1);
+    // A control is judged by what there is when its turn comes.
+    becomes(&scene, "acme", "integrity", "met", 1).await;
 
     scene.ended("acme", "e-2", "c-1", "succeeded").await;
     let second = becomes(&scene, "acme", "audit-log", "failing", 2).await;
@@ -270,6 +272,8 @@ async fn the_law_holds_for_each_tenant_whatever_comes_first() {
     // An outcome whose acceptance never came, and that nobody can have missed because it is new.
     scene.ended("acme", "o-9", "never", "succeeded").await;
     eventually("it is noticed", || async { counts(&scene, "acme").await.unaccounted == 1 }).await;
+    // A control is judged by what there is when its turn comes.
+    becomes(&scene, "acme", "audit-log", "met", 1).await;
     scene
         .sql(
             "update auditor.open_commands set outcome_at = outcome_at - interval '16 minutes' where message_id = 'never'",

@@ -120,7 +120,7 @@ async fn a_schedule_switches_at_its_time_and_back_at_its_end() {
     }
     scene.activate("acme", 1).await;
     let now = omnibus_runtime::clock::now();
-    let soon = ScheduleBranding { version: 2, from: now + chrono::TimeDelta::seconds(8), until: None };
+    let soon = ScheduleBranding { version: 2, from: now + chrono::TimeDelta::seconds(20), until: None };
     let told = scene.tell("acme", &soon).await;
     assert_eq!(told.name, "branding_scheduled");
     let begun = scene.stage.event(|told| told.data["why"] == "scheduled").await;

@@ -10,8 +10,15 @@ const clients = new Map()
 
 const open = ({ client: name, url, tokens, channel }) => {
   const given = [...tokens]
+  // A ping is answered with an empty command, of which no event tells.
+  class Socket extends WebSocket {
+    send(data) {
+      super.send(data)
+      if (data === '{}') tell({ client: name, event: 'pong' })
+    }
+  }
   const client = new Centrifuge(url, {
-    websocket: WebSocket,
+    websocket: Socket,
     token: given.shift(),
     // Asked for when the first one is used up or too old.
     getToken: async () => given.shift() ?? '',

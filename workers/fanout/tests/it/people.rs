@@ -22,7 +22,7 @@ async fn change(scene: &Scene, user: &str, revision: i64) -> String {
 
 fn quick(settings: &mut omnibus_fanout::Settings) {
     // Refreshed every third of it: what is late on a busy machine is not gone.
-    settings.presence_ttl_seconds = 12;
+    settings.presence_ttl_seconds = 30;
     settings.presence_grace_seconds = 2;
 }
 
@@ -81,7 +81,8 @@ async fn a_device_that_nobody_is_at_comes_back_as_one_that_nobody_is_at() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_of_the_node_yields_exactly_one_offline() {
     let scene = Scene::new().await;
-    let quickly = [("PRESENCE_TTL_SECONDS", "12"), ("PRESENCE_GRACE_SECONDS", "2")];
+    // As long as the other node's, so that by then a user there is gone too who was not refreshed.
+    let quickly = [("PRESENCE_TTL_SECONDS", "30"), ("PRESENCE_GRACE_SECONDS", "2")];
     let (one, two) = (scene.process(&quickly).await, scene.node_with(quick).await);
     let _clients = [Client::of(&one, "acme", "ada").await, Client::of(&one, "acme", "ada").await];
     let mut eve = Client::of(&two, "acme", "eve").await;

@@ -206,7 +206,7 @@ async fn an_offset_that_no_log_can_reach_is_answered_like_any_other() {
     for (reverse, count) in [(false, 0), (true, 2)] {
         let since = json!({ "epoch": epoch, "offset": u64::MAX });
         let asked = json!({ "channel": "room:lobby", "limit": 10, "since": since, "reverse": reverse });
-        let told = ada.ask("history", asked).await;
+        let told = ada.ask_again("history", asked).await;
         assert_eq!(told["history"]["publications"].as_array().map(Vec::len), Some(count), "{told}");
     }
 }
@@ -262,7 +262,7 @@ async fn a_history_is_read_backwards_from_its_end_however_long_it_is() {
         if from > 0 {
             asked["since"] = json!({ "offset": said[from - 1].1 });
         }
-        let told = ada.ask("history", asked).await;
+        let told = ada.ask_again("history", asked).await;
         let told = told["history"]["publications"].as_array().unwrap().clone();
         assert_eq!(told.len(), count);
         for (told, (text, offset)) in told.iter().zip(&said[from..]) {

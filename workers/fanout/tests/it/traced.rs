@@ -52,7 +52,7 @@ async fn a_publication_names_the_trace_of_its_command_on_every_channel_live_and_
     let mut bob = Client::of(&node, "acme", "bob").await;
     let begun = bob.recover("room:lobby", (&epoch, offset)).await;
     is_of_the_trace(&begun["publications"][0]);
-    let history = bob.ask("history", json!({ "channel": "room:lobby", "limit": 1, "reverse": true })).await;
+    let history = bob.ask_again("history", json!({ "channel": "room:lobby", "limit": 1, "reverse": true })).await;
     is_of_the_trace(&history["history"]["publications"][0]);
 
     // What nothing led to names none.

@@ -78,7 +78,10 @@ impl Stage {
             settings.nats_monitor_url = Some(nats.monitor_url());
         }
         let operator = connect(&nats, &seeds, "operator").await;
-        omnibus_bus::apply(operator.jetstream(), &topology).await.unwrap();
+        // A busy machine takes longer to make all of it than an operator would wait.
+        let mut patient = operator.jetstream().clone();
+        patient.set_timeout(PATIENCE);
+        omnibus_bus::apply(&patient, &topology).await.unwrap();
         let stop = CancellationToken::new();
         let parts = DoorParts {
             bus: connect(&nats, &seeds, "ingest").await,

@@ -114,27 +114,40 @@ async fn who_waits_when_the_door_stops_is_sent_away_with_202() {
 async fn a_wait_outlives_a_restart_of_the_server() {
     let mut stage = Stage::new().await;
     let (key, _) = stage.key("acme", &["*"]).await;
-    let mut commands = stage.listen("cmd.greeter.>").await;
-    let waiting = tokio::spawn(stage.greet(&key).header("prefer", "wait=30").send());
-    let command = commands.next().await.unwrap();
-    let id = command.headers.unwrap().get("ce-id").unwrap().as_str().to_owned();
-    // The event is said again until it is heard: when the door is back on the bus is not to be seen from here.
-    stage.nats.restart().await.unwrap();
-    let bus = stage.operator.clone();
-    let said = async {
-        let mut up = bus.connected();
-        loop {
+    // One that soon gives up what was lost with a connection.
+    let bus = stage.connect("operator").await;
+    for _ in 0..5 {
+        let mut commands = stage.listen("cmd.greeter.>").await;
+        let begun = Instant::now();
+        let waiting = tokio::spawn(stage.greet(&key).header("prefer", "wait=30").send());
+        let command = commands.next().await.unwrap();
+        let id = command.headers.unwrap().get("ce-id").unwrap().as_str().to_owned();
+        // The event is said again until it is heard: when the door is back on the bus is not to be seen from here.
+        stage.nats.restart().await.unwrap();
+        let said = async {
+            let mut up = bus.connected();
+            loop {
+                up.wait_for(|up| *up).await.unwrap();
+                // What a connection takes along that is lost just now is said once more too.
+                let _ = publish_outcome(&bus, "greeted", "acme", &id, "succeeded", &json!({})).await;
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let answered = tokio::select! {
+            answered = waiting => answered.unwrap().unwrap(),
+            () = said => unreachable!(),
+        };
+        // On a machine that stands still for a second the door could not listen, and has not waited: then once more.
+        if answered.status() == 202 && begun.elapsed() < Duration::from_secs(30) {
+            let mut up = stage.operator.connected();
             up.wait_for(|up| *up).await.unwrap();
-            // What a connection takes along that is lost just now is said once more too.
-            let _ = publish_outcome(&bus, "greeted", "acme", &id, "succeeded", &json!({})).await;
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            stage.ready().await;
+            continue;
         }
-    };
-    let answered = tokio::select! {
-        answered = waiting => answered.unwrap().unwrap(),
-        () = said => unreachable!(),
-    };
-    assert!(matches!(answered.status().as_u16(), 200 | 503), "{}", answered.status());
+        assert!(matches!(answered.status().as_u16(), 200 | 503), "{}", answered.status());
+        return;
+    }
+    panic!("the door never waits");
 }
 
 #[tokio::test]

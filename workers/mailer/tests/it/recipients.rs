@@ -35,7 +35,7 @@ async fn later_defers_that_recipient_only_who_is_tried_again_with_the_same_mail(
 async fn whoever_is_suppressed_between_two_tries_gets_no_second_one() {
     let mut server = SmtpServer::start(json!({ "defer_times": 1 })).await;
     let stage = stage().await;
-    let running = run_with(&stage, &server, &["--defer-seconds", "5"]).await;
+    let running = run_with(&stage, &server, &["--defer-seconds", "20"]).await;
     let both = email(|e| e.to = vec!["a@example.com".into(), "defer@example.com".into()]);
     let id = done(&stage, "acme", &both).await;
     told(&stage, "email_deferred", id).await;
@@ -51,7 +51,7 @@ async fn whoever_is_suppressed_between_two_tries_gets_no_second_one() {
 async fn whoever_is_told_later_at_the_last_try_is_given_up() {
     let server = SmtpServer::start(json!({})).await;
     let stage = stage().await;
-    let running = run_with(&stage, &server, &["--defer-seconds", "5"]).await;
+    let running = run_with(&stage, &server, &["--defer-seconds", "20"]).await;
     let both = email(|e| e.to = vec!["a@example.com".into(), "defer@example.com".into()]);
     let id = done(&stage, "acme", &both).await;
     told(&stage, "email_deferred", id).await;

@@ -14,9 +14,10 @@ use serde_json::json;
 
 use crate::{Scene, post, token};
 
-async fn scene() -> Scene {
-    // Long enough for what is to be done in time, also where that takes a while.
-    let scene = Scene::with(Settings { unread_seconds: 8, chat_url: Some("https://chat.test/{room}".into()) }).await;
+/// Where so many seconds are left to read what names somebody. They are to be enough for what a test does in time, on a busy
+/// machine too.
+async fn scene(unread_seconds: u32) -> Scene {
+    let scene = Scene::with(Settings { unread_seconds, chat_url: Some("https://chat.test/{room}".into()) }).await;
     for user in ["ada", "bob", "carol", "dave"] {
         scene.join("acme", "lobby", user).await;
         scene.contact("acme", user).await;
@@ -87,7 +88,7 @@ fn naming(users: &[&str], text: &str) -> PostMessage {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mention_that_is_not_read_in_time_is_told_once_and_one_that_is_read_never() {
-    let scene = scene().await;
+    let scene = scene(15).await;
     // Ada names herself too, which she has read; and nobody is told of what names nobody.
     scene.done("acme", &naming(&["ada", "bob", "carol"], "Look")).await;
     scene.done("acme", &naming(&["carol"], "Carol, too")).await;
@@ -114,7 +115,7 @@ async fn a_mention_that_is_not_read_in_time_is_told_once_and_one_that_is_read_ne
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_has_no_address_who_left_and_what_was_taken_back_are_not_told_of() {
-    let scene = scene().await;
+    let scene = scene(30).await;
     scene.done("acme", &SetContact { user: token("bob"), email: None }).await;
     let (taken_back, _) = scene.done("acme", &naming(&["carol"], "Never mind")).await;
     scene.done("acme", &naming(&["bob"], "Bob?")).await;
@@ -129,7 +130,7 @@ async fn who_has_no_address_who_left_and_what_was_taken_back_are_not_told_of() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_to_one_alone_is_told_of_and_the_room_of_two_is_nobody_elses() {
-    let scene = scene().await;
+    let scene = scene(8).await;
     let open = |user: &str, with: &str| OpenDirect { user: Some(token(user)), with: token(with) };
     let (_, told) = scene.done("acme", &open("ada", "bob")).await;
     let room = told.data["room_id"].as_str().unwrap().to_owned();
@@ -269,7 +270,7 @@ async fn nobody_is_told_past_a_message_that_has_not_had_its_time() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_reads_what_he_was_told_of_or_answers_it_has_read_late_and_once() {
-    let scene = scene().await;
+    let scene = scene(8).await;
     let read = |user: &str, revision| MarkRead { room_id: token("lobby"), user: Some(token(user)), revision };
     let (_, posted) = scene.done("acme", &naming(&["bob", "carol"], "Look")).await;
     let revision = posted.data["revision"].as_i64().unwrap();
@@ -291,7 +292,7 @@ async fn who_reads_what_he_was_told_of_or_answers_it_has_read_late_and_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_has_answered_is_not_told_of_what_stood_before_his_answer() {
-    let scene = scene().await;
+    let scene = scene(30).await;
     scene.done("acme", &naming(&["bob", "carol"], "Anybody?")).await;
     scene.done("acme", &post("lobby", "bob", "Me")).await;
     scene.told_of(1).await;

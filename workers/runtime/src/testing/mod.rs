@@ -31,6 +31,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use omnibus_bus::{Cluster, Credentials, ServerOptions, TenantUser, Topology, server_config, tenant_user};
 use omnibus_schemas::body::encode;
+use omnibus_schemas::platform::CommandPage;
 use omnibus_schemas::{Catalogue, Command, Encoding, headers, subject};
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -42,6 +43,7 @@ pub use life::Life;
 pub use log::Log;
 pub use told::Told;
 
+use crate::answers::DATABASE_AWAY;
 use crate::bus::{Bus, BusSettings, PublishError};
 use crate::clock;
 use crate::envelope::Envelope;
@@ -55,6 +57,8 @@ use crate::worker::{Parts, RunError, Worker};
 
 /// No test waits longer than this for anything. A machine may be busy with everything else.
 pub const PATIENCE: Duration = Duration::from_secs(180);
+/// How often a question is asked again that got no answer.
+const AGAIN: u32 = 3;
 
 /// A port of this machine that is free now, below those that the kernel hands out by itself: hardly anybody takes it before
 /// it is served.
@@ -200,11 +204,12 @@ impl Stage {
         let nats_url = servers.iter().map(NatsServer::url).collect::<Vec<_>>().join(",");
         let nats = servers.remove(0);
         let operator = connect(&nats_url, seeds.path().join("operator.nk"), "operator").await;
+        let publisher = publisher::Publisher::new(&operator);
         let mut tries = 0;
         // A cluster elects its leaders first.
-        while let Err(error) = omnibus_bus::apply(operator.jetstream(), &topology).await {
+        while let Err(error) = omnibus_bus::apply(publisher.jetstream(), &topology).await {
             tries += 1;
-            assert!(tries < 60 && !servers.is_empty(), "the bus can't be provisioned: {error}");
+            assert!(tries < 60, "the bus can't be provisioned: {error}");
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
         let db = PgPoolOptions::new().max_connections(4).connect(&database_url).await.expect("the database answers");
@@ -217,7 +222,7 @@ impl Stage {
             others: servers.into_iter().map(tokio::sync::Mutex::new).collect(),
             database_url,
             db,
-            publisher: publisher::Publisher::new(&operator),
+            publisher,
             operator,
             catalogue,
             nats_url,
@@ -393,6 +398,11 @@ impl Stage {
         Ok(serde_json::from_slice(&answer).expect("the answer is of the query's type"))
     }
 
+    /// Waits until a worker of this domain answers questions: it takes commands a moment before.
+    pub async fn answers(&self, domain: &str) {
+        let _ = self.ask(domain, TENANTS[0], &CommandPage { command_id: Uuid::nil() }).await;
+    }
+
     /// Visits a hook as the door does. `Err` has the code and the words.
     pub async fn visit<H: omnibus_schemas::Hook>(&self, visit: &Visit) -> Result<Reply, (u16, String)> {
         let body = encode(Encoding::MessagePack, visit);
@@ -404,36 +414,40 @@ impl Stage {
         let body = Bytes::from(body);
         // A worker that has just been started takes commands a moment before it answers questions.
         let mut tries = 0;
-        // A question that reaches a worker as it ends is lost with it.
-        let mut lost = 0;
-        let answer = loop {
+        // A question that reaches a worker as it ends is lost with it; and one for which a busy machine's database is late
+        // is answered when it is asked again.
+        let mut again = 0;
+        loop {
             // Longer than the worker takes to say that it can't answer.
             let answer = self.operator.ask(subject.clone(), map.clone(), body.clone(), Duration::from_secs(60)).await;
-            match answer {
-                Ok(Some(answer)) => break answer,
+            let answer = match answer {
+                Ok(Some(answer)) => answer,
                 Ok(None) if tries < 2400 => {
                     tries += 1;
                     tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
                 }
                 Ok(None) => panic!("nobody serves {subject}"),
-                Err(PublishError::Away(_)) if lost < 1 => lost += 1,
+                Err(PublishError::Away(_)) if again < AGAIN => {
+                    again += 1;
+                    continue;
+                }
                 Err(error) => panic!("{subject} is not answered: {error}"),
+            };
+            let header = |name: &str| answer.headers.as_ref().and_then(|map| map.get(name)).map(ToString::to_string);
+            let Some(code) = header(async_nats::service::NATS_SERVICE_ERROR_CODE) else { return Ok(answer.payload) };
+            let words = header(async_nats::service::NATS_SERVICE_ERROR).unwrap_or_default();
+            if words != DATABASE_AWAY || again == AGAIN {
+                return Err((code.parse().expect("the code is a number"), words));
             }
-        };
-        let header = |name: &str| answer.headers.as_ref().and_then(|map| map.get(name)).map(|value| value.to_string());
-        match header(async_nats::service::NATS_SERVICE_ERROR_CODE) {
-            Some(code) => Err((
-                code.parse().expect("the code is a number"),
-                header(async_nats::service::NATS_SERVICE_ERROR).unwrap_or_default(),
-            )),
-            None => Ok(answer.payload),
+            again += 1;
         }
     }
 
     /// How a lane's consumer stands: what waits, and what is out.
     pub async fn lane(&self, domain: &str, lane: &str) -> (u64, usize) {
         let consumer: async_nats::jetstream::consumer::PullConsumer = self
-            .operator
+            .publisher
             .jetstream()
             .get_consumer_from_stream(subject::lane_consumer(domain, lane), subject::command_stream(domain))
             .await

@@ -289,7 +289,7 @@ fn unhexed(rows: &str) -> String {
 
 #[tokio::test]
 async fn a_code_stands_in_no_table_and_no_stream() {
-    let scene = Scene::new().await;
+    let scene = Scene::with(|settings| settings.sms_timeout = 20).await;
     // One is sent and waits, one is lost on the way, one is refused and gone.
     let command = |n| ask(&number(n), |a| a.digits = Some(10));
     let (_, waiting) = code_for(&scene, &command(3601)).await;
@@ -304,12 +304,13 @@ async fn a_code_stands_in_no_table_and_no_stream() {
     scene.stage.event(|told| told.outcome == Some(Outcome::DeadLettered)).await;
     nothing_is_out(&scene).await;
     // And one is out just now: its plan stands in the ledger.
-    scene.twilio.next(json!([{ "delay_ms": 2000 }])).await;
+    scene.twilio.next(json!([{ "hold": true }])).await;
     let out = scene.stage.publish("acme", &command(3603)).await;
     scene.stage.event(|told| told.name == "cost_booked" && told.causation == out.to_string()).await;
     let kept = everything_kept(&scene).await;
     let plans = kept.iter().find(|(place, _)| place == "bus.attempts as text").unwrap();
     assert!(plans.1.contains("two_factor"), "the plan was not looked at");
+    scene.twilio.release().await;
     scene.stage.outcome(out).await;
     let texts = scene.twilio.messages().await;
     let out = code_in(texts.last().unwrap()["body"].as_str().unwrap(), 10);

@@ -154,9 +154,9 @@ async fn a_code_has_six_digits_and_ten_minutes_and_is_sent_five_times() {
 /// A later try says for how much longer the code is good. These words left, and no other text is to be taken for it.
 #[tokio::test]
 async fn a_code_whose_words_changed_between_two_tries_is_not_taken_for_the_next_one() {
-    let scene = Scene::new().await;
+    let scene = Scene::with(|settings| settings.sms_timeout = 20).await;
     let command = ask(&number(3911), |_| ());
-    scene.twilio.next(json!([{ "delay_ms": 2000, "status": 429 }])).await;
+    scene.twilio.next(json!([{ "hold": true, "status": 429 }])).await;
     let first = scene.stage.publish("acme", &command).await;
     scene.stage.event(|told| told.name == "cost_booked" && told.causation == first.to_string()).await;
     // Time passes while the first try is out.
@@ -164,6 +164,7 @@ async fn a_code_whose_words_changed_between_two_tries_is_not_taken_for_the_next_
         .execute(&scene.stage.db)
         .await
         .unwrap();
+    scene.twilio.release().await;
     let told = scene.stage.outcome(first).await;
     assert_eq!(told.name, "code_sent", "{}", told.data);
     // The next one says the same, and does not arrive at first.
@@ -178,11 +179,12 @@ async fn a_code_whose_words_changed_between_two_tries_is_not_taken_for_the_next_
 
 #[tokio::test]
 async fn a_code_that_expires_before_it_could_be_sent_is_refused_and_costs_nothing() {
-    let scene = Scene::new().await;
-    scene.twilio.next(json!([{ "delay_ms": 2000, "status": 429 }])).await;
+    let scene = Scene::with(|settings| settings.sms_timeout = 20).await;
+    scene.twilio.next(json!([{ "hold": true, "status": 429 }])).await;
     let id = scene.stage.publish("acme", &ask(&number(3912), |_| ())).await;
     scene.stage.event(|told| told.name == "cost_booked" && told.causation == id.to_string()).await;
     let_expire(&scene).await;
+    scene.twilio.release().await;
     let told = scene.stage.outcome(id).await;
     assert_eq!((told.outcome, code(&told)), (Some(Outcome::Rejected), "expired"));
     assert_eq!((scene.twilio.counts().await, scene.spent().await), ((1, 0), 0));

@@ -2,7 +2,7 @@
 
 use omnibus_ingest::{Door, DoorParts, keys};
 use omnibus_runtime::Health;
-use omnibus_runtime::testing::{PATIENCE, Stage};
+use omnibus_runtime::testing::{PATIENCE, Stage, free_port};
 use omnibus_schemas::Query;
 use omnibus_schemas::texter::{EstimateSms, SmsState};
 use serde_json::{Value, json};
@@ -62,14 +62,10 @@ impl Opened {
     }
 }
 
-/// A free port, for a door whose address has to be known before it is open.
-fn free() -> String {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn log_in_with_a_code_and_nobody_reads_what_was_typed() {
     let scene = Scene::new().await;
+    scene.stage.answers("texter").await;
     let door = Opened::on(&scene.stage, "127.0.0.1:0").await;
     let (status, told) = door.post("/api/v1/sms/2fa", &json!({ "to": number(7001), "digits": 10 })).await;
     assert_eq!((status, told["event"]["type"].as_str()), (200, Some("omnibus.texter.code_sent.v1")), "{told}");
@@ -136,7 +132,8 @@ async fn an_estimate_is_asked_for_with_a_body() {
 /// Real callbacks over HTTP: asked for by the texter, signed by the stand-in, believed by the texter.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn twilio_calls_back_where_it_was_asked_to_and_is_believed() {
-    let listen = free();
+    // The door's address has to be known before it is open.
+    let listen = format!("127.0.0.1:{}", free_port());
     let public = format!("http://{listen}");
     let scene = Scene::with(|settings| settings.sms_public_url = Some(public)).await;
     let door = Opened::on(&scene.stage, &listen).await;

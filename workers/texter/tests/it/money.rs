@@ -1,5 +1,6 @@
 //! What texts cost, who stops them, and whether the books add up.
 
+use omnibus_runtime::clock;
 use omnibus_schemas::Command;
 use omnibus_schemas::platform::Outcome;
 use omnibus_schemas::texter::{
@@ -223,12 +224,9 @@ async fn an_estimate_says_what_a_text_would_be_and_sends_nothing() {
 #[tokio::test]
 async fn quiet_hours_put_texts_off_and_never_a_code_or_what_is_urgent() {
     let scene = Scene::new().await;
-    // All day but a minute that is over: quiet now, wherever this runs.
-    let quiet = omnibus_schemas::texter::SetQuietHours {
-        from: "00:00".into(),
-        to: "23:59".into(),
-        timezone: "Pacific/Kiritimati".into(),
-    };
+    // Half an hour to both sides of now.
+    let minute = |minutes| (clock::now() + chrono::TimeDelta::minutes(minutes)).format("%H:%M").to_string();
+    let quiet = omnibus_schemas::texter::SetQuietHours { from: minute(-30), to: minute(30), timezone: "UTC".into() };
     let wrong = omnibus_schemas::texter::SetQuietHours { from: "25:00".into(), ..quiet.clone() };
     assert_eq!(code(&scene.send(&wrong).await.1), "invalid");
     assert_eq!(scene.send(&quiet).await.1.name, "quiet_hours_changed");
@@ -312,7 +310,10 @@ async fn a_budget_below_what_is_spent_blows_at_once() {
 /// The books that the events make are those of the ledger, whichever way a text took.
 #[tokio::test]
 async fn cost_events_add_up_to_the_ledger_whatever_was_tried() {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Held, so that nobody else is given it, and never listened at.
+    let held = tokio::net::TcpSocket::new_v4().unwrap();
+    held.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let closed = held.local_addr().unwrap();
     let scene = Scene::with(|settings| {
         settings.gateway_url = Some(format!("http://{closed}/send"));
         settings.gateway_prices = vec![("US".into(), 9_000)];

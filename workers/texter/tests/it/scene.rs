@@ -8,7 +8,7 @@ use omnibus_schemas::platform::{Resolution, ResolveHeld};
 use omnibus_schemas::texter::{SendSms, SmsReport, SmsState, SmsStatus};
 use omnibus_schemas::{Catalogue, Command};
 use omnibus_texter::{Settings, worker};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Child;
 use uuid::Uuid;
@@ -55,6 +55,11 @@ impl Twilio {
     /// How the next POSTs go.
     pub(crate) async fn next(&self, manners: Value) {
         self.post("/_/next", &manners).await;
+    }
+
+    /// A POST that is held goes on.
+    pub(crate) async fn release(&self) {
+        self.post("/_/release", &json!({})).await;
     }
 
     /// A message moves on; the receiver's answers to the callbacks.
@@ -108,8 +113,9 @@ impl Scene {
         let (stage, twilio) = tokio::join!(Stage::new(Catalogue::omnibus()), Twilio::start());
         let mut settings = twilio.settings();
         change(&mut settings);
-        // A call whose end nobody saw is taken up again after this.
-        let work = WorkSettings { lease_seconds: 1, ..WorkSettings::defaults() };
+        // A call whose end nobody saw is taken up again after the lease. One loop: of a lane, commands are decided in the
+        // order in which they are published.
+        let work = WorkSettings { loops: 1, lease_seconds: 1, ..WorkSettings::defaults() };
         let running = stage.run_with(worker(settings).unwrap(), work).await;
         Scene { stage, twilio, running }
     }

@@ -105,7 +105,7 @@ async fn what_is_taken_late_is_waited_for_before_anything_repeats() {
 
 #[tokio::test]
 async fn what_a_look_up_finds_delivered_counts_as_delivered() {
-    let scene = Scene::new().await;
+    let scene = Scene::with(|settings| settings.sms_settle_seconds = 20).await;
     scene.twilio.next(json!([{ "late_ms": 1000 }])).await;
     let id = scene.stage.publish("acme", &SendSms::example()).await;
     let sid = loop {

@@ -3,15 +3,14 @@
 use std::collections::BTreeMap;
 
 use base64::Engine;
+use omnibus_runtime::Visit;
 use omnibus_runtime::settings::WorkSettings;
 use omnibus_runtime::testing::PATIENCE;
-use omnibus_runtime::Visit;
 use omnibus_schemas::Command;
 use omnibus_schemas::Hook;
 use omnibus_schemas::platform::Outcome;
 use omnibus_schemas::texter::{
-    CheckMessage, Costs, NoteStatus, ResumeProvider, RetrySms, SendSms, SmsState, SmsStats, TwilioInbound,
-    TwilioStatus,
+    CheckMessage, Costs, NoteStatus, ResumeProvider, RetrySms, SendSms, SmsState, SmsStats, TwilioInbound, TwilioStatus,
 };
 use serde_json::json;
 use uuid::Uuid;
@@ -202,12 +201,13 @@ async fn a_status_of_another_tenants_or_an_unknown_text_changes_nothing() {
 
 #[tokio::test]
 async fn a_callback_that_overtakes_the_answer_wins() {
-    let scene = Scene::new().await;
-    scene.twilio.next(json!([{ "delay_ms": 1500 }])).await;
+    let scene = Scene::with(|settings| settings.sms_timeout = 120).await;
+    scene.twilio.next(json!([{ "hold": true }])).await;
     let id = scene.stage.publish("acme", &SendSms::example()).await;
     scene.event("cost_booked").await;
     visited::<TwilioStatus>(&scene, &told(id, &format!("SM{:032x}", 1), "delivered", None)).await;
     scene.event("sms_status_changed").await;
+    scene.twilio.release().await;
     let sent = scene.stage.outcome(id).await;
     assert_eq!((sent.name.as_str(), &sent.data["status"]), ("sms_sent", &json!("delivered")));
     scene.running.stop().await;
@@ -338,15 +338,16 @@ async fn what_could_not_be_delivered_is_put_on_the_schedule_again_only_if_the_re
 /// What a callback tells of a text before its own answer is no text that was given up.
 #[tokio::test]
 async fn a_failure_that_overtakes_the_answer_is_booked_and_counted_once() {
-    let scene = Scene::new().await;
+    let scene = Scene::with(|settings| settings.sms_timeout = 20).await;
     // The answer is late; and of another text it is lost.
-    for (n, manner) in [(1, json!([{ "delay_ms": 1500 }])), (2, json!([{ "lose": true, "delay_ms": 1500 }]))] {
+    for (n, manner) in [(1, json!([{ "hold": true }])), (2, json!([{ "lose": true, "hold": true }]))] {
         scene.twilio.next(manner).await;
         let id = scene.stage.publish("acme", &text(|t| t.to = number(4020 + n))).await;
         scene.stage.event(|told| told.name == "cost_booked" && told.causation == id.to_string()).await;
         let failed = told(id, &format!("SM{n:032x}"), "failed", Some("30005"));
         visited::<TwilioStatus>(&scene, &failed).await;
         scene.stage.event(|told| told.name == "sms_status_changed" && told.data["message_id"] == id.to_string()).await;
+        scene.twilio.release().await;
         let told = scene.stage.outcome(id).await;
         assert_eq!((told.name.as_str(), &told.data["status"]), ("sms_sent", &json!("failed")));
         assert_eq!(scene.spent().await, i64::from(n) * 7900);
@@ -361,8 +362,8 @@ async fn a_failure_that_overtakes_the_answer_is_booked_and_counted_once() {
 /// A callback tells of a held text that it was sent; a worker that had been overtaken does so once more, late.
 #[tokio::test]
 async fn a_held_text_that_a_callback_has_moved_on_counts_as_sent_once() {
-    let scene = Scene::new().await;
-    scene.twilio.next(json!([{ "delay_ms": 1500 }])).await;
+    let scene = Scene::with(|settings| settings.sms_timeout = 120).await;
+    scene.twilio.next(json!([{ "hold": true }])).await;
     let id = scene.stage.publish("acme", &SendSms::example()).await;
     scene.event("cost_booked").await;
     // As it stands when another worker could not tell whether it left, while this one's call is out still.
@@ -376,6 +377,7 @@ async fn a_held_text_that_a_callback_has_moved_on_counts_as_sent_once() {
     visited::<TwilioStatus>(&scene, &told(id, &format!("SM{:032x}", 1), "delivered", None)).await;
     let changed = scene.event("sms_status_changed").await;
     assert_eq!(changed.data["previous"], json!("uncertain"));
+    scene.twilio.release().await;
     let sent = scene.stage.outcome(id).await;
     assert_eq!((sent.name.as_str(), &sent.data["status"]), ("sms_sent", &json!("delivered")));
     let stats = scene.stage.ask("texter", "acme", &SmsStats { from: None, to: None }).await.unwrap();

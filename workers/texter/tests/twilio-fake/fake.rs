@@ -2,7 +2,8 @@
 //!
 //! - `POST /_/next` with a list: how the next POSTs go, one after another. `{"delay_ms": 200}`, `{"status": 503}` (not
 //!   taken), `{"status": 503, "taken": true}`, `{"code": 21610}` (a 400), `{"lose": true}` (taken, the connection closed
-//!   without an answer), `{"late_ms": 500}` (the connection closed at once, taken only after that).
+//!   without an answer), `{"late_ms": 500}` (the connection closed at once, taken only after that), `{"hold": true}` (goes
+//!   on when `POST /_/release` says so, once for each).
 //! - `POST /_/always` with one of these: how every POST goes that no list speaks of.
 //! - `GET /_/messages`: what was taken. `GET /_/counts`: how many POSTs came, how many messages were taken.
 //! - `POST /_/tell` with `{"sid", "status", "error_code"?, "price"?, "callback": true, "times": 1}`: a message moves on,
@@ -23,6 +24,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 use super::message::{Message, now};
 use super::rules;
@@ -32,6 +34,7 @@ use super::rules;
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Manner {
     delay_ms: u64,
+    hold: bool,
     status: Option<u16>,
     code: Option<u32>,
     taken: bool,
@@ -46,6 +49,7 @@ struct Fake {
     token: String,
     http: reqwest::Client,
     state: Mutex<Book>,
+    released: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -96,12 +100,13 @@ pub(crate) async fn serve(listener: tokio::net::TcpListener, account: String, to
     let http = reqwest::Client::builder().no_proxy();
     let _ = rustls::crypto::ring::default_provider().install_default();
     let http = http.build().expect("no setting of this client can fail");
-    let fake = Arc::new(Fake { account, token, http, state: Mutex::default() });
+    let fake = Arc::new(Fake { account, token, http, state: Mutex::default(), released: Notify::new() });
     let router = Router::new()
         .route("/2010-04-01/Accounts/{account}/Messages.json", any(messages))
         .route("/2010-04-01/Accounts/{account}/Messages/{sid}", any(message))
         .route("/_/next", post(next))
         .route("/_/always", post(always))
+        .route("/_/release", post(release))
         .route("/_/messages", get(taken))
         .route("/_/counts", get(counts))
         .route("/_/tell", post(tell))
@@ -135,6 +140,9 @@ async fn create(fake: Arc<Fake>, method: &Method, headers: &HeaderMap, body: Byt
         book.next.pop_front().unwrap_or_else(|| book.always.clone())
     };
     tokio::time::sleep(Duration::from_millis(manner.delay_ms)).await;
+    if manner.hold {
+        fake.released.notified().await;
+    }
     let fields = match rules::form(method, headers, &body, &rules::FIELDS) {
         Ok(fields) => fields,
         Err(refusal) => return *refusal,
@@ -246,6 +254,10 @@ fn take_back(message: &mut Message, account: &str, method: &Method, headers: &He
 
 async fn next(State(fake): State<Arc<Fake>>, Json(list): Json<Vec<Manner>>) {
     fake.book().next.extend(list);
+}
+
+async fn release(State(fake): State<Arc<Fake>>) {
+    fake.released.notify_one();
 }
 
 async fn always(State(fake): State<Arc<Fake>>, Json(manner): Json<Manner>) {
