@@ -153,19 +153,17 @@ pub(crate) async fn timed<T>(
     let js = stage.operator.jetstream();
     let mut consumer: PullConsumer =
         js.get_consumer_from_stream(subject::lane_consumer("goods", lane), subject::command_stream("goods")).await?;
-    let before = account(stage, postgres).await;
     let clock = async {
-        let mut began = None;
+        while consumer.info().await?.delivered.consumer_sequence == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let (began, before) = (Instant::now(), account(stage, postgres).await);
         let took = loop {
             let info = consumer.info().await?;
-            if began.is_none() && info.delivered.consumer_sequence > 0 {
-                began = Some(Instant::now());
+            if info.num_pending == 0 && info.num_ack_pending == 0 {
+                break began.elapsed();
             }
-            match began {
-                Some(began) if info.num_pending == 0 && info.num_ack_pending == 0 => break began.elapsed(),
-                Some(_) => tokio::time::sleep(Duration::from_millis(5)).await,
-                None => tokio::time::sleep(Duration::from_millis(1)).await,
-            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
         };
         Ok(Run { commands, took, cpu: account(stage, postgres).await.since(before) })
     };

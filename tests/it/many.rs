@@ -133,14 +133,14 @@ async fn follow_ups_rates_and_old_names_are_as_with_one_at_a_time() {
         .stage
         .publish_raw("cmd.shop.default.lay.acme", crate::scene::headers(&[("ce-id", &old.to_string())]), body)
         .await;
-    for _ in 0..4 {
+    for _ in 0..16 {
         scene.put("").await;
     }
     let began = Instant::now();
     let _running = scene.run_many(|settings| settings.tenant_rate = Some(4.0)).await;
     scene.stage.drain().await;
     scene.stage.outcome(old).await;
-    assert!(began.elapsed().as_secs_f64() > 0.4, "seven at four a second, with a burst of four");
-    scene.until("select count(*) from shop.things", 7).await;
+    assert!(began.elapsed().as_secs_f64() > 3.0, "nineteen at four a second, with a burst of four");
+    scene.until("select count(*) from shop.things", 19).await;
     assert_eq!(names(&scene.stage.caused_by(id)), ["put_done"]);
 }

@@ -13,10 +13,10 @@ use futures_util::StreamExt;
 use indicatif::{ProgressBar, ProgressStyle};
 use omnibus_runtime::Bus;
 
-/// A stream that has more to tell does so within this.
+/// A stream that has more to tell does so within this, and the next time within twice as long.
 const QUIET: Duration = Duration::from_secs(5);
 /// One that has told nothing so many times in a row, and says that there is more, will not tell it.
-const IN_VAIN: u32 = 12;
+const IN_VAIN: u32 = 5;
 
 /// What to read of a stream.
 #[derive(Debug, Clone)]
@@ -54,7 +54,6 @@ impl<'a> Listing<'a> {
                 DeliverPolicy::ByStartTime { start_time: at.map_err(|error| anyhow::anyhow!("{error}"))? }
             }
         };
-        let quiet = if self.follow { Duration::MAX } else { QUIET };
         let mut consumer = self.consumer(&stream, from).await.with_context(context)?;
         if let Some(progress) = progress {
             progress.inc_length(consumer.cached_info().num_pending);
@@ -64,6 +63,7 @@ impl<'a> Listing<'a> {
             let left = consumer.cached_info().num_pending;
             anyhow::ensure!(in_vain < IN_VAIN, "{}: {left} messages are left, and none comes", context());
             in_vain += 1;
+            let quiet = if self.follow { Duration::MAX } else { QUIET * in_vain };
             let mut messages = consumer.messages().await.with_context(context)?;
             while let Ok(message) = tokio::time::timeout(quiet, messages.next()).await {
                 let Some(message) = message else { return Ok(()) };

@@ -201,7 +201,7 @@ async fn a_status_of_another_tenants_or_an_unknown_text_changes_nothing() {
 
 #[tokio::test]
 async fn a_callback_that_overtakes_the_answer_wins() {
-    let scene = Scene::with(|settings| settings.sms_timeout = 120).await;
+    let scene = Scene::with(|settings| settings.sms_timeout = 60).await;
     scene.twilio.next(json!([{ "hold": true }])).await;
     let id = scene.stage.publish("acme", &SendSms::example()).await;
     scene.event("cost_booked").await;
@@ -362,7 +362,7 @@ async fn a_failure_that_overtakes_the_answer_is_booked_and_counted_once() {
 /// A callback tells of a held text that it was sent; a worker that had been overtaken does so once more, late.
 #[tokio::test]
 async fn a_held_text_that_a_callback_has_moved_on_counts_as_sent_once() {
-    let scene = Scene::with(|settings| settings.sms_timeout = 120).await;
+    let scene = Scene::with(|settings| settings.sms_timeout = 60).await;
     scene.twilio.next(json!([{ "hold": true }])).await;
     let id = scene.stage.publish("acme", &SendSms::example()).await;
     scene.event("cost_booked").await;
