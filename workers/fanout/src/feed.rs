@@ -28,8 +28,7 @@ use crate::topic::{Topic, TopicKind};
 
 /// Between two looks whether the log has more than was heard of.
 const LOOK_EVERY: Duration = Duration::from_secs(25);
-/// From a connection that is back to the look at what was missed, and from a look that has found more than was heard of to
-/// the look whether it has come.
+/// From a connection that is back to the look at what was missed.
 const SOON: Duration = Duration::from_millis(300);
 /// Before the second try to listen, and at most between two.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(5));
@@ -108,8 +107,6 @@ async fn follow(
 ) -> String {
     let mut heard = Heard::default();
     let mut reconnected = false;
-    // How far the log was at the last look, if that was farther than what was heard. It may have been on its way.
-    let mut behind = None;
     let look = tokio::time::sleep(about(LOOK_EVERY));
     tokio::pin!(look);
     loop {
@@ -120,31 +117,22 @@ async fn follow(
                     return "the connection was closed".to_owned();
                 }
                 if *connected.borrow() {
-                    (reconnected, behind) = (true, None);
+                    reconnected = true;
                     look.as_mut().reset(Instant::now() + about(SOON));
                 }
             }
             () = look.as_mut(), if *connected.borrow() => {
-                let looked = match behind.take() {
-                    Some(upto) => fill_what_did_not_come(hub, topic, upto, &mut heard).await.map(|()| None),
-                    None => look_after(hub, topic, std::mem::take(&mut reconnected), &mut heard).await,
-                };
-                behind = match looked {
-                    Ok(behind) => behind,
-                    Err(why) => return why,
-                };
-                let next = if behind.is_some() { SOON } else { LOOK_EVERY };
-                look.as_mut().reset(Instant::now() + about(next));
+                look.as_mut().reset(Instant::now() + about(LOOK_EVERY));
+                if let Err(why) = look_after(hub, topic, std::mem::take(&mut reconnected), &mut heard).await {
+                    return why;
+                }
             }
             message = messages.next() => {
                 let Some(message) = message else { return "the subscription ended".to_owned() };
                 let Some(topic) = topic.upgrade() else { return "nobody listens any more".to_owned() };
                 match take(hub, &topic, &message, &mut heard).await {
                     Ok(false) => {}
-                    Ok(true) => {
-                        behind = None;
-                        look.as_mut().reset(Instant::now());
-                    }
+                    Ok(true) => look.as_mut().reset(Instant::now()),
                     Err(error) => return error.to_string(),
                 }
             }
@@ -152,18 +140,12 @@ async fn follow(
     }
 }
 
-/// Whether the log has more than was heard of, and still is the same. What was missed while there was no connection is filled
-/// in; else it is said how far the log is, for what is not heard yet is on its way as a rule.
-async fn look_after(
-    hub: &Hub,
-    topic: &Weak<Topic>,
-    reconnected: bool,
-    heard: &mut Heard,
-) -> Result<Option<u64>, String> {
+/// Whether the log has more than was heard of, and still is the same.
+async fn look_after(hub: &Hub, topic: &Weak<Topic>, reconnected: bool, heard: &mut Heard) -> Result<(), String> {
     let Some(topic) = topic.upgrade() else { return Err("nobody listens any more".to_owned()) };
     let TopicKind::Log(log) = &topic.kind else {
         // What was said while nobody could hear it is gone: say so.
-        return if reconnected { Err("events may have been missed".to_owned()) } else { Ok(None) };
+        return if reconnected { Err("events may have been missed".to_owned()) } else { Ok(()) };
     };
     if reconnected {
         // Whatever is stored after this was answered, is heard.
@@ -175,19 +157,8 @@ async fn look_after(
         return Err("the log was made anew".to_owned());
     }
     match hub.log.newest(log).await.map_err(|error| error.to_string())? {
-        Some(newest) if newest > topic.last() && reconnected => {
-            fill(hub, &topic, log, newest, heard).await.map(|()| None).map_err(|error| error.to_string())
-        }
-        newest => Ok(newest.filter(|newest| *newest > topic.last())),
-    }
-}
-
-/// Fills in what is not heard a while after the log was seen to have it.
-async fn fill_what_did_not_come(hub: &Hub, topic: &Weak<Topic>, upto: u64, heard: &mut Heard) -> Result<(), String> {
-    let Some(topic) = topic.upgrade() else { return Err("nobody listens any more".to_owned()) };
-    match &topic.kind {
-        TopicKind::Log(log) if upto > topic.last() => {
-            fill(hub, &topic, log, upto, heard).await.map_err(|error| error.to_string())
+        Some(newest) if newest > topic.last() => {
+            fill(hub, &topic, log, newest, heard).await.map_err(|error| error.to_string())
         }
         _ => Ok(()),
     }

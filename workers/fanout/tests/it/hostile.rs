@@ -117,9 +117,13 @@ async fn subscriptions_beyond_the_limit_are_refused_and_leave_nothing_behind() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_stalls_is_closed_within_its_bound_and_others_hear_everything() {
     let scene = Scene::new().await;
-    // Nor does she answer pings, which is not what she is to be closed for.
     let node = scene
-        .node_with(|settings| (settings.websocket_queue_bytes, settings.websocket_ping_seconds) = (64 * 1024, 600))
+        .node_with(|settings| {
+            settings.websocket_queue_bytes = 64 * 1024;
+            // Nor does she answer pings, or say that she is there still, which is not what she is to be closed for.
+            settings.websocket_ping_seconds = 600;
+            settings.presence_ttl_seconds = 600;
+        })
         .await;
     scene.join("acme", "lobby", &["ada", "bob"]).await;
     let mut bob = Client::of(&node, "acme", "bob").await;
@@ -127,14 +131,24 @@ async fn a_client_that_stalls_is_closed_within_its_bound_and_others_hear_everyth
     // Ada listens and never reads; what the kernel holds for her fills up first.
     let mut ada = Client::of(&node, "acme", "ada").await;
     ada.subscribe("room:lobby").await;
+    let users = async |bob: &mut Client| {
+        let there = bob.ask("presence_stats", json!({ "channel": "room:lobby" })).await;
+        there["presence_stats"]["num_users"].as_u64()
+    };
+    // Her seat is seen a moment after she has taken it.
+    let seen = async {
+        while users(&mut bob).await != Some(2) {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, seen).await.expect("she is there");
     let text = "x".repeat(7900);
     // No more at once than fit half of the queue of somebody who reads, until she is not there any more.
     let (few, mut said) = (3, 0);
     loop {
         scene.stage.backlog("acme", few, |n| message("lobby", "bob", &format!("{n} {text}"))).await;
         assert_eq!(bob.texts(few).await.len(), few);
-        let there = bob.ask("presence_stats", json!({ "channel": "room:lobby" })).await;
-        if there["presence_stats"]["num_users"] == 1 {
+        if users(&mut bob).await == Some(1) {
             break;
         }
         said += few;
